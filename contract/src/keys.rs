@@ -1,0 +1,134 @@
+//! Every Redis key that Seedbook reads or writes, in one place.
+//!
+//! Outside programs (the site, an operator's own scripts) rely on these names. A site-wide prefix lets several sites
+//! share one Redis.
+
+use crate::{InfoHash, Passkey, PeerId};
+
+/// Builds key names under one site-wide prefix (empty by default).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    prefix: String,
+}
+
+/// The stream that holds one entry per accepted announce, before the prefix.
+pub const TRAFFIC_STREAM: &str = "tracker:traffic";
+/// The whitelist of passkeys, before the prefix.
+pub const PASSKEYS: &str = "pt:passkeys";
+/// What the name of a session's snapshot begins with, before the prefix.
+pub const SNAPSHOT_PREFIX: &str = "tracker:last:";
+
+impl Keys {
+    /// Keys that all begin with `prefix`.
+    #[must_use]
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Set of passkeys that may announce. Written by the site and `trackerctl passkey`.
+    #[must_use]
+    pub fn passkeys(&self) -> String {
+        self.key(PASSKEYS)
+    }
+
+    /// Hash old passkey -> canonical passkey (rotation with overlap).
+    #[must_use]
+    pub fn passkey_alias(&self) -> String {
+        self.key("pt:passkeys:alias")
+    }
+
+    /// Set of info hashes that may be announced, when torrent approval uses Redis.
+    #[must_use]
+    pub fn torrents(&self) -> String {
+        self.key("pt:torrents")
+    }
+
+    /// Hash v2 info hash -> v1 info hash of a BEP 52 hybrid.
+    #[must_use]
+    pub fn torrent_alias(&self) -> String {
+        self.key("pt:torrents:alias")
+    }
+
+    /// Stream of traffic events. Written by the tracker, read by the consumer's group.
+    #[must_use]
+    pub fn traffic(&self) -> String {
+        self.key(TRAFFIC_STREAM)
+    }
+
+    /// Stream of entries that could not be decoded or settled.
+    #[must_use]
+    pub fn dead_letters(&self) -> String {
+        self.key("tracker:traffic:dlq")
+    }
+
+    /// Stream of dead letters that were given up after the last retry.
+    #[must_use]
+    pub fn failed(&self) -> String {
+        self.key("tracker:traffic:failed")
+    }
+
+    /// What every session snapshot's name begins with; the rest is `<passkey>:<infohash>:<peer_id>`.
+    #[must_use]
+    pub fn snapshot_prefix(&self) -> String {
+        self.key(SNAPSHOT_PREFIX)
+    }
+
+    /// Hash with the last absolute counters of one session.
+    #[must_use]
+    pub fn snapshot(&self, passkey: &Passkey, info_hash: &InfoHash, peer_id: &PeerId) -> String {
+        format!("{}{SNAPSHOT_PREFIX}{}:{}:{}", self.prefix, passkey.reveal(), info_hash.hex(), peer_id.hex())
+    }
+
+    /// Set of info hashes that a user seeds now.
+    #[must_use]
+    pub fn seeding(&self, passkey: &Passkey) -> String {
+        format!("{}tracker:passkey:seed:{}", self.prefix, passkey.reveal())
+    }
+
+    /// Set of info hashes that a user downloads now.
+    #[must_use]
+    pub fn leeching(&self, passkey: &Passkey) -> String {
+        format!("{}tracker:passkey:leech:{}", self.prefix, passkey.reveal())
+    }
+
+    /// Set of peer ids with which a user seeds one torrent.
+    #[must_use]
+    pub fn seeding_members(&self, passkey: &Passkey, info_hash: &InfoHash) -> String {
+        format!("{}tracker:passkey:seed:members:{}:{}", self.prefix, passkey.reveal(), info_hash.hex())
+    }
+
+    /// Set of peer ids with which a user downloads one torrent.
+    #[must_use]
+    pub fn leeching_members(&self, passkey: &Passkey, info_hash: &InfoHash) -> String {
+        format!("{}tracker:passkey:leech:members:{}:{}", self.prefix, passkey.reveal(), info_hash.hex())
+    }
+
+    /// Consumer-internal presence keys begin with this; see the consumer's `presence` module.
+    #[must_use]
+    pub fn presence(&self, name: &str) -> String {
+        format!("{}tracker:presence:{name}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_contracts_names_under_the_prefix() {
+        let (bare, prefixed) = (Keys::default(), Keys::new("a:"));
+        let passkey: Passkey = "k1".parse().unwrap();
+        let (hash, peer) = (InfoHash([1; 20]), PeerId([2; 20]));
+        let (h, p) = ("01".repeat(20), "02".repeat(20));
+        assert_eq!(bare.passkeys(), "pt:passkeys");
+        assert_eq!(bare.traffic(), "tracker:traffic");
+        assert_eq!(bare.snapshot(&passkey, &hash, &peer), format!("tracker:last:k1:{h}:{p}"));
+        assert_eq!(bare.seeding(&passkey), "tracker:passkey:seed:k1");
+        assert_eq!(bare.leeching_members(&passkey, &hash), format!("tracker:passkey:leech:members:k1:{h}"));
+        assert_eq!(prefixed.dead_letters(), "a:tracker:traffic:dlq");
+    }
+}

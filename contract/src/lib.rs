@@ -1,0 +1,12 @@
+//! The words that Seedbook's programs share, so that tracker and consumer can meet in Redis without importing each other.
+//!
+//! Pure data and rules: no sockets, no runtime, no clock.
+
+pub mod config;
+pub mod event;
+pub mod ids;
+pub mod keys;
+
+pub use event::{AddressFamily, Event, EventError, TrafficEvent};
+pub use ids::{IdError, InfoHash, Passkey, PeerId};
+pub use keys::Keys;

@@ -1,0 +1,167 @@
+//! Links to Redis: the URL forms that operators write, and a connection that is opened when it is needed.
+
+use std::time::Duration;
+
+use contract::config::ServiceUrl;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisError, RedisResult};
+use tracing::{info, warn};
+
+/// How long to wait for a connection and for one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// Until an answer arrives; `None` for a reader that blocks on purpose.
+    pub response: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), response: Some(Duration::from_secs(5)) }
+    }
+}
+
+/// What may not stand unescaped in the user part of a URL. `%` may: an operator who escaped meant it.
+const USER_INFO: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'@')
+    .add(b'[')
+    .add(b']');
+
+/// Opens a client for any of the forms operators use: `redis://host/0`, `rediss://`, ACL users
+/// (`redis://user:password@host`), Unix sockets (`unix:///run/redis.sock`), and Chihaya's `redis://password@host:port/db`, where
+/// a user part without a colon is the password.
+///
+/// # Errors
+/// When the URL is none of these. The error does not repeat it.
+pub fn client(url: &ServiceUrl) -> RedisResult<redis::Client> {
+    redis::Client::open(normalized(url.reveal()))
+}
+
+fn normalized(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((user_info, address)) = rest.rsplit_once('@') else { return url.to_owned() };
+    let (user, password) = user_info.split_once(':').unwrap_or(("", user_info));
+    let escape = |part: &str| utf8_percent_encode(part, USER_INFO).to_string();
+    format!("{scheme}://{}:{}@{address}", escape(user), escape(password))
+}
+
+/// A connection to one Redis that is opened at the first use and again after it was lost.
+///
+/// The caller decides what an error means for its work and calls [`Link::lost`]; nothing is retried behind its back.
+#[derive(Debug)]
+pub struct Link {
+    url: ServiceUrl,
+    client: redis::Client,
+    config: AsyncConnectionConfig,
+    connection: Option<MultiplexedConnection>,
+    was_up: bool,
+}
+
+impl Link {
+    /// A link that is not connected yet.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn new(url: &ServiceUrl, timeouts: Timeouts) -> RedisResult<Self> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(timeouts.connect))
+            .set_response_timeout(timeouts.response);
+        Ok(Self { url: url.clone(), client: client(url)?, config, connection: None, was_up: true })
+    }
+
+    /// The open connection, or a new one.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached. Logged once per outage, not once per attempt.
+    pub async fn connection(&mut self) -> RedisResult<MultiplexedConnection> {
+        if let Some(connection) = &self.connection {
+            return Ok(connection.clone());
+        }
+        match self.client.get_multiplexed_async_connection_with_config(&self.config).await {
+            Ok(connection) => {
+                if !self.was_up {
+                    info!(url = %self.url, "Redis is back");
+                }
+                self.was_up = true;
+                Ok(self.connection.insert(connection).clone())
+            }
+            Err(error) => {
+                self.complain(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops the connection after an error, so that the next use opens a new one.
+    pub fn lost(&mut self, error: &RedisError) {
+        self.connection = None;
+        self.complain(error);
+    }
+
+    fn complain(&mut self, error: &RedisError) {
+        if self.was_up {
+            warn!(url = %self.url, %error, "Redis does not answer; trying again until it does");
+        }
+        self.was_up = false;
+    }
+}
+
+/// Waits between attempts: doubling from 50 ms to 2 s, with jitter so that many waiters do not arrive together.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    const FIRST_MS: u64 = 50;
+    const LAST_MS: u64 = 2000;
+
+    /// How long to wait before the next attempt.
+    pub fn next_delay(&mut self) -> Duration {
+        let ceiling = (Self::FIRST_MS << self.attempts.min(16)).min(Self::LAST_MS);
+        self.attempts = self.attempts.saturating_add(1);
+        Duration::from_millis(rand::random_range(ceiling / 2..=ceiling))
+    }
+
+    /// Waits for [`Backoff::next_delay`].
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.next_delay()).await;
+    }
+
+    /// After a success.
+    pub fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_part_without_a_colon_is_the_password() {
+        assert_eq!(normalized("redis://hunter2@h:6379/0"), "redis://:hunter2@h:6379/0");
+        assert_eq!(normalized("redis://bob:hunter2@h:6379/0"), "redis://bob:hunter2@h:6379/0");
+        assert_eq!(normalized("redis://:p@ss/word@h:6379/0"), "redis://:p%40ss%2Fword@h:6379/0");
+        assert_eq!(normalized("redis://h:6379/0"), "redis://h:6379/0");
+        assert_eq!(normalized("unix:///run/redis.sock"), "unix:///run/redis.sock");
+    }
+
+    #[test]
+    fn waits_grow_and_stay_bounded() {
+        let mut backoff = Backoff::default();
+        let delays: Vec<Duration> = (0..100).map(|_| backoff.next_delay()).collect();
+        assert!(delays[0] <= Duration::from_millis(50));
+        assert!(delays.iter().all(|d| *d <= Duration::from_millis(2000)));
+        assert!(delays[20] >= Duration::from_millis(1000));
+    }
+}
