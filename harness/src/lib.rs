@@ -1,11 +1,25 @@
-//! Real servers for tests: each starts on a free port in a temporary folder and stops when it is dropped.
+//! Real things for tests: a Redis of the test's own, Seedbook's own binaries, BitTorrent clients in network
+//! namespaces. Each starts on free ports in a temporary folder and stops when it is dropped.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)] // Test support: a panic with its message is the report.
 
+mod aria2;
+mod http;
+mod network;
+mod process;
 mod redis_server;
+mod seedbook;
+mod torrent;
+mod transmission;
 mod wait;
 
+pub use aria2::{Aria2, Download, Gid};
+pub use network::{Host, Network};
+pub use process::{Process, find_processes};
 pub use redis_server::RedisServer;
+pub use seedbook::{Answer, Service, Trackerctl, binary, binary_folder, repository};
+pub use torrent::Torrent;
+pub use transmission::{Transfer, Transmission};
 pub use wait::{DEADLINE, eventually, eventually_async};
 
 /// A TCP port on loopback that was free a moment ago.
