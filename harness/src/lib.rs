@@ -15,7 +15,7 @@ mod wait;
 
 pub use aria2::{Aria2, Download, Gid};
 pub use network::{Host, Network};
-pub use process::{Process, find_processes};
+pub use process::{Process, processes_in};
 pub use redis_server::RedisServer;
 pub use seedbook::{Answer, Service, Trackerctl, binary, binary_folder, repository};
 pub use torrent::Torrent;

@@ -10,6 +10,8 @@ use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// `10.77.SLOT.0/24` and `fd00:77:SLOT::/64`; the lock file of a slot is released by the kernel even after SIGKILL.
 const SLOTS: std::ops::RangeInclusive<u8> = 1..=250;
 
@@ -99,9 +101,11 @@ impl Network {
     fn remove(&self) {
         let prefix = self.namespace("");
         for namespace in namespaces().iter().filter(|name| name.starts_with(&prefix)) {
-            for process in try_ip(&["netns", "pids", namespace]).unwrap_or_default().lines() {
-                // Gone already is as good.
-                drop(Command::new("kill").args(["-KILL", process]).output());
+            for pid in try_ip(&["netns", "pids", namespace]).unwrap_or_default().lines() {
+                let pid =
+                    pid.parse().ok().and_then(Pid::from_raw).expect("`ip netns pids` prints process ids");
+                // An error means that it is gone already, which is as good.
+                kill_process(pid, Signal::KILL).unwrap_or_default();
             }
             drop(try_ip(&["netns", "delete", namespace]));
         }

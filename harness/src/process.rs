@@ -88,13 +88,12 @@ impl Drop for Process {
     }
 }
 
-/// The command lines of all running processes that mention `text`, such as a test's temporary folder.
+/// The names of all running processes whose working directory is `folder` or below it.
 #[must_use]
-pub fn find_processes(text: &str) -> Vec<String> {
+pub fn processes_in(folder: &Path) -> Vec<String> {
     let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
-    let command_lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    command_lines
-        .map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " "))
-        .filter(|line| line.contains(text))
+    processes
+        .filter(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)))
+        .map(|process| fs::read_to_string(process.path().join("comm")).unwrap_or_default().trim().to_owned())
         .collect()
 }
