@@ -25,7 +25,6 @@ pub fn binary_folder() -> PathBuf {
 }
 
 /// One of the workspace's binaries. Cargo builds other packages' binaries only when it is asked to.
-#[must_use]
 pub fn binary(name: &str) -> PathBuf {
     let path = binary_folder().join(name);
     assert!(path.is_file(), "{} is not built: run `cargo build --workspace` first", path.display());
@@ -133,7 +132,6 @@ impl Trackerctl {
     }
 
     /// Runs it; panics with its messages unless it exits 0. Its results.
-    #[must_use]
     pub fn ok(&self, arguments: &[&str]) -> String {
         let answer = self.run(arguments);
         assert_eq!(answer.code, 0, "trackerctl {arguments:?}: {}{}", answer.stdout, answer.stderr);

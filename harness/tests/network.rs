@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use std::net::{IpAddr, TcpListener};
-use std::path::Path;
 use std::process::Command;
 
 use harness::{Host, Network};
@@ -46,14 +45,14 @@ fn hosts_reach_each_other() {
 #[test]
 fn nothing_is_left_when_a_network_is_dropped() {
     let mut network = Network::start();
-    let host = network.host("alice");
-    let mut sleeper = host.command("sleep").arg("600").spawn().unwrap();
-    let link = network.link();
-    assert!(Path::new("/sys/class/net").join(&link).exists());
+    let mut sleeper = network.host("alice").command("sleep").arg("600").spawn().unwrap();
+    let (cable, namespaces) = (format!("{}@", network.link()), format!("{}-", network.link()));
+    let ip_lists = |objects: &str, name: &str| {
+        let output = Command::new("ip").args([objects, "list"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).contains(name)
+    };
+    assert!(ip_lists("link", &cable) && ip_lists("netns", &namespaces));
     drop(network);
     assert!(!sleeper.wait().unwrap().success(), "a process on the network was killed");
-    assert!(!Path::new("/sys/class/net").join(&link).exists());
-    let list = Command::new("ip").args(["netns", "list"]).output().unwrap();
-    let list = String::from_utf8_lossy(&list.stdout).into_owned();
-    assert!(!list.lines().any(|line| line.starts_with(&format!("{link}-"))), "{list}");
+    assert!(!ip_lists("link", &cable) && !ip_lists("netns", &namespaces));
 }
