@@ -1,1 +1,14 @@
-//! tracker
+//! The tracker: one announce travels from a socket through the hooks and the swarm to the recorder, and its reply back.
+//!
+//! [`pipeline`] holds that line on one screen. See `ARCHITECTURE.md` for the rooms and the arrows between them.
+
+pub mod announce;
+pub mod app;
+pub mod bencode;
+pub mod config;
+pub mod frontend;
+pub mod hooks;
+pub mod metrics;
+pub mod pipeline;
+pub mod swarm;
+pub mod traffic;

@@ -1,0 +1,235 @@
+//! What travels down the line: an [`Announce`] is parsed, becomes [`Admitted`] when every hook passed, and ends as a
+//! [`Reply`] for the client and a [`Report`] for the recorder. A step cannot run early: its input does not exist yet.
+//!
+//! These types know no socket, runtime, Redis, clock or metrics.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+
+use contract::{Event, InfoHash, Passkey, PeerId};
+
+/// The largest absolute counter that is believed: 2^53 - 1 bytes (8 PiB), up to which the recorder's arithmetic in Redis is
+/// exact. No session comes near it; clients that send more report garbage.
+pub const MAX_COUNTER: u64 = (1 << 53) - 1;
+
+/// A well-formed announce, before anybody decided whether to accept it (BEP 3, BEP 15).
+#[derive(Debug, Clone)]
+pub struct Announce {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// The client.
+    pub peer_id: PeerId,
+    /// The address that peers are told, IPv4-mapped ones already mapped to IPv4.
+    pub ip: IpAddr,
+    /// The port that peers are told; 0 when the client listens nowhere.
+    pub port: u16,
+    /// Bytes uploaded in this run, at most [`MAX_COUNTER`].
+    pub uploaded: u64,
+    /// Bytes downloaded in this run, at most [`MAX_COUNTER`].
+    pub downloaded: u64,
+    /// Bytes still wanted, clamped to `i64::MAX` (clients without metadata send `u64::MAX`).
+    pub left: u64,
+    /// What happened.
+    pub event: Event,
+    /// How many peers the client gets at most, limits already applied.
+    pub num_want: usize,
+    /// The peers' families that the reply can carry.
+    pub families: Families,
+    /// What the client showed to prove who it is.
+    pub credential: Option<Credential>,
+}
+
+impl Announce {
+    /// The side of the swarm the client stands on.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        if self.left == 0 { Role::Seeder } else { Role::Leecher }
+    }
+}
+
+/// Which peers a reply can carry: HTTP carries both (BEP 7), UDP the family of the connection (BEP 15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 and IPv6.
+    Both,
+    /// The family of the announce itself.
+    Own,
+}
+
+/// A scrape: how many seed and leech each torrent (BEP 48).
+#[derive(Debug, Clone)]
+pub struct Scrape {
+    /// The torrents, at most as many as the frontend allows.
+    pub info_hashes: Vec<InfoHash>,
+    /// Who asks.
+    pub ip: IpAddr,
+    /// What the client showed to prove who it is.
+    pub credential: Option<Credential>,
+}
+
+/// The raw text of a passkey or sealed credential. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(Box<[u8]>);
+
+impl Credential {
+    /// Keeps the text as it came.
+    #[must_use]
+    pub fn new(text: &[u8]) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential([redacted])")
+    }
+}
+
+/// Seeder or leecher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Has everything.
+    Seeder,
+    /// Wants something.
+    Leecher,
+}
+
+/// A user within this process: a keyed hash of the canonical passkey. Safe to log; means nothing after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserTag(pub NonZeroU64);
+
+impl fmt::Display for UserTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user-{:016x}", self.0)
+    }
+}
+
+/// The account an announce is booked on, as a hook found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The canonical passkey.
+    pub passkey: Passkey,
+    /// The same, for the swarm and for logs.
+    pub tag: UserTag,
+    /// Film id that the credential carried.
+    pub fd: Option<String>,
+    /// Playlist id that the credential carried.
+    pub pd: Option<String>,
+}
+
+/// What the hooks decide about an announce while it passes them.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// Seconds until the client should announce again.
+    pub interval: u32,
+    /// Seconds before which it should not.
+    pub min_interval: u32,
+    /// Whose traffic this is; `None` on a tracker without accounts.
+    pub account: Option<Account>,
+}
+
+/// An announce that every hook let pass.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The announce.
+    pub announce: Announce,
+    /// What the hooks decided.
+    pub admission: Admission,
+}
+
+/// What the recorder books: absolute counters, so that repeating a report changes nothing.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The announce as admitted.
+    pub admitted: Admitted,
+    /// Whose traffic it is.
+    pub account: Account,
+    /// When the tracker saw it, in Unix milliseconds.
+    pub observed_ms: u64,
+}
+
+/// A peer as it is offered to another, `A` being 4 or 16 address bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer<A> {
+    /// Its peer id.
+    pub peer_id: PeerId,
+    /// Its address.
+    pub ip: A,
+    /// Its port, never 0.
+    pub port: u16,
+}
+
+/// The peers of one reply.
+#[derive(Debug, Clone, Default)]
+pub struct Offers {
+    /// Peers reached over IPv4.
+    pub v4: Vec<Offer<[u8; 4]>>,
+    /// Peers reached over IPv6.
+    pub v6: Vec<Offer<[u8; 16]>>,
+}
+
+/// How many clients seed and leech a torrent. A client on two addresses counts once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Seeders.
+    pub complete: u32,
+    /// Leechers.
+    pub incomplete: u32,
+    /// `completed` events seen since the torrent appeared in this process's memory.
+    pub downloaded: u32,
+}
+
+/// The answer to an accepted announce.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Seconds until the next announce.
+    pub interval: u32,
+    /// Seconds before which no announce is wanted.
+    pub min_interval: u32,
+    /// The swarm's size.
+    pub counts: Counts,
+    /// The peers.
+    pub offers: Offers,
+    /// The address we saw (BEP 24).
+    pub external_ip: IpAddr,
+}
+
+/// Why a client is turned away, in words it can show, with what it should do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The `failure reason`.
+    pub reason: Cow<'static, str>,
+    /// When trying again helps (BEP 31).
+    pub retry: Retry,
+}
+
+/// When a refused client should try again (BEP 31).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Whenever its own schedule says: nothing is promised.
+    Unspecified,
+    /// After so many whole minutes: the cause is on our side.
+    AfterMinutes(u32),
+}
+
+impl Refusal {
+    /// The client must change something before it is accepted.
+    #[must_use]
+    pub fn because(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: reason.into(), retry: Retry::Unspecified }
+    }
+
+    /// Waiting helps: something on our side is away.
+    #[must_use]
+    pub fn for_now(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: reason.into(), retry: Retry::AfterMinutes(1) }
+    }
+}

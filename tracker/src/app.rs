@@ -1,0 +1,195 @@
+//! The composition root: makes every part from the configuration, runs them, and takes them down in the order in which
+//! nothing that was promised is lost.
+
+use std::sync::Arc;
+use std::thread::{self, available_parallelism};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use contract::Keys;
+use service::admin::{self, Readiness};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::config::{Config, HookConfig, PasskeyApprovalConfig, TrafficPushConfig};
+use crate::frontend::http::query::{Limits, Spoofing};
+use crate::frontend::http::reply::ScrapeForm;
+use crate::frontend::http::{self, Frontend, ProxyRules, Routes};
+use crate::hooks::{Hook, passkey_approval};
+use crate::metrics::{Metrics, SwarmMetrics};
+use crate::pipeline::{Intervals, Pipeline};
+use crate::swarm::Swarms;
+use crate::traffic::{self, Recorder, Rules};
+
+/// A running tracker.
+#[derive(Debug)]
+pub struct App {
+    stop: watch::Sender<bool>,
+    workers: Vec<thread::JoinHandle<()>>,
+    recording: Option<JoinHandle<()>>,
+    helpers: Vec<JoinHandle<()>>,
+    grace: Duration,
+}
+
+impl App {
+    /// Starts everything. Redis need not be there yet; addresses must be free.
+    ///
+    /// # Errors
+    /// What the operator must change: an address that is taken, a URL that cannot be read.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let metrics = Metrics::new().context("metrics")?;
+        let (hooks, recorder, recording) = hooks(config, &metrics)?;
+        let pipeline = Arc::new(Pipeline {
+            hooks,
+            swarms: Swarms::new(config.storage.config.shard_count),
+            recorder,
+            intervals: Intervals {
+                interval: whole_seconds(config.announce_interval.as_secs()),
+                min_interval: whole_seconds(config.min_announce_interval.as_secs()),
+            },
+            started: Instant::now(),
+        });
+        let admin = admin::bind(config.metrics_addr).await?;
+        let ready: Readiness = Arc::new(|| Ok(()));
+        let (stop, stopped) = watch::channel(false);
+        let (_, workers) = http::serve(
+            &frontend(config, &pipeline, &metrics)?,
+            config.http.addr,
+            settings(config),
+            &stopped,
+        )
+        .with_context(|| format!("http.addr: cannot listen on {}", config.http.addr))?;
+        let helpers = vec![
+            tokio::spawn(admin::serve(admin, metrics.registry.clone(), ready)),
+            tokio::spawn(sweep(pipeline, config.storage.config.clone(), metrics.swarm)),
+        ];
+        Ok(Self { stop, workers, recording, helpers, grace: config.grace_period.0 })
+    }
+
+    /// Stops: no new connections, requests in hand answered, what was accepted recorded.
+    ///
+    /// # Errors
+    /// When a worker panicked, which a test should hear of.
+    pub async fn stop(self) -> Result<()> {
+        self.stop.send_replace(true);
+        let workers = self.workers;
+        let joined =
+            tokio::task::spawn_blocking(move || workers.into_iter().all(|worker| worker.join().is_ok()));
+        let all_well = joined.await.context("waiting for the HTTP workers")?;
+        for helper in self.helpers {
+            // The sweeper holds the pipeline, and with it the last way to the recorder.
+            helper.abort();
+            helper.await.ok();
+        }
+        if let Some(recording) = self.recording
+            && tokio::time::timeout(self.grace, recording).await.is_err()
+        {
+            warn!(
+                "the recorder had not finished when the grace period ended; those clients were not answered"
+            );
+        }
+        info!("stopped");
+        anyhow::ensure!(all_well, "an HTTP worker panicked");
+        Ok(())
+    }
+}
+
+type Hooks = (Vec<Box<dyn Hook>>, Option<Recorder>, Option<JoinHandle<()>>);
+
+fn hooks(config: &Config, metrics: &Metrics) -> Result<Hooks> {
+    let mut hooks: Vec<Box<dyn Hook>> = Vec::new();
+    let (mut recorder, mut recording) = (None, None);
+    for hook in config.hook_list()? {
+        match hook {
+            HookConfig::PasskeyApproval(options) => {
+                let hook = passkey_approval::spawn(approval_options(config, &options))
+                    .context("passkey approval: redis_broker")?;
+                hooks.push(Box::new(hook));
+            }
+            HookConfig::TrafficPush(options) => {
+                let (way, handle) = traffic::spawn(push_options(config, &options), metrics.recorder.clone())
+                    .context("traffic push: redis_broker")?;
+                (recorder, recording) = (Some(way), Some(handle));
+            }
+        }
+    }
+    Ok((hooks, recorder, recording))
+}
+
+fn approval_options(config: &Config, options: &PasskeyApprovalConfig) -> passkey_approval::Options {
+    passkey_approval::Options {
+        redis: options.redis_broker.clone().unwrap_or_else(|| config.redis_broker.clone()),
+        set_key: format!("{}{}", config.key_prefix, options.set_key),
+        alias_key: Keys::new(&config.key_prefix).passkey_alias(),
+        timeouts: options.timeouts(),
+        protect_scrape: options.protect_scrape,
+    }
+}
+
+fn push_options(config: &Config, options: &TrafficPushConfig) -> traffic::Options {
+    traffic::Options {
+        redis: options.redis_broker.clone().unwrap_or_else(|| config.redis_broker.clone()),
+        timeouts: options.timeouts(),
+        rules: Rules {
+            stream_key: format!("{}{}", config.key_prefix, options.stream_key),
+            snapshot_prefix: format!("{}{}", config.key_prefix, options.last_key_prefix),
+            snapshot_ttl_secs: options.snapshot_ttl.as_secs(),
+            skip_idle: options.skip_idle,
+            credit_first_started: options.first_started == crate::config::FirstStarted::Credit,
+            ..Rules::new(&Keys::default())
+        },
+        retry_count: options.retry_count,
+        retry_interval: options.retry_interval.0,
+    }
+}
+
+fn frontend(config: &Config, pipeline: &Arc<Pipeline>, metrics: &Metrics) -> Result<Arc<Frontend>> {
+    let http = &config.http;
+    let routes = Routes::new(&http.announce_routes, &http.scrape_routes)
+        .map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
+    let header = (!http.real_ip_header.is_empty()).then(|| http.real_ip_header.parse()).transpose()?;
+    Ok(Arc::new(Frontend {
+        pipeline: pipeline.clone(),
+        routes,
+        proxies: ProxyRules { header, trusted: config.trusted_proxies()? },
+        limits: Limits {
+            default_numwant: http.default_numwant,
+            max_numwant: http.max_numwant,
+            max_scrape_infohashes: http.max_scrape_infohashes,
+            spoofing: if http.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
+        },
+        scrape_form: if http.scrape_downloaded { ScrapeForm::WithDownloaded } else { ScrapeForm::Counts },
+        metrics: metrics.http.clone(),
+    }))
+}
+
+fn settings(config: &Config) -> http::Settings {
+    let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+    http::Settings {
+        idle_timeout: config.http.idle_timeout.0,
+        keepalive: if config.http.enable_keepalive { http::Keepalive::On } else { http::Keepalive::Off },
+        workers: if config.http.workers == 0 { cores } else { config.http.workers },
+        grace: config.grace_period.0,
+    }
+}
+
+/// Forgets silent peers, one shard at a time, spread over the interval.
+async fn sweep(pipeline: Arc<Pipeline>, config: crate::config::MemoryConfig, metrics: SwarmMetrics) {
+    let lifetime = whole_seconds(config.peer_lifetime.as_secs());
+    loop {
+        tokio::time::sleep(config.gc_interval.0).await;
+        let started = Instant::now();
+        let oldest = pipeline.swarm_seconds().saturating_sub(lifetime);
+        for shard in 0..pipeline.swarms.shard_count() {
+            metrics.expired.inc_by(pipeline.swarms.sweep(shard, oldest) as u64);
+            tokio::task::yield_now().await;
+        }
+        metrics.publish(&pipeline.swarms);
+        metrics.sweep_seconds.observe(started.elapsed().as_secs_f64());
+    }
+}
+
+fn whole_seconds(seconds: u64) -> u32 {
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,317 @@
+//! The tracker's configuration: its keys, their defaults, and what must hold between them.
+//!
+//! Two shapes load: Seedbook's own with its keys at the root, and Chihaya's with everything below `chihaya:`.
+
+mod hooks;
+mod shape;
+
+use std::net::SocketAddr;
+
+use contract::config::{Period, Problems, ServiceUrl};
+use hyper::header::HeaderName;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use service::logs::LogConfig;
+
+pub use hooks::{FirstStarted, HookConfig, PasskeyApprovalConfig, TrafficPushConfig};
+
+use crate::frontend::http::{Routes, TrustedNetwork};
+
+/// Environment variables begin with this: `TRACKER_HTTP_ADDR` sets `http.addr`.
+pub const ENV_PREFIX: &str = "TRACKER";
+
+/// The whole configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// How often clients announce.
+    pub announce_interval: Period,
+    /// How often they may.
+    pub min_announce_interval: Period,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub metrics_addr: SocketAddr,
+    /// The Redis that hooks use unless they name their own.
+    pub redis_broker: ServiceUrl,
+    /// What every Redis key begins with.
+    pub key_prefix: String,
+    /// How long requests in hand may take when the tracker stops.
+    pub grace_period: Period,
+    /// Logs.
+    pub log: LogConfig,
+    /// The HTTP frontend.
+    pub http: HttpConfig,
+    /// The swarms.
+    pub storage: StorageConfig,
+    /// The rules, in order.
+    pub hooks: HookLists,
+}
+
+/// The HTTP frontend.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HttpConfig {
+    /// Where clients announce.
+    pub addr: SocketAddr,
+    /// Threads; 0 means one per core.
+    pub workers: usize,
+    /// How long a connection may take for its next request, waiting included.
+    pub idle_timeout: Period,
+    /// Whether a connection may carry more than one request.
+    pub enable_keepalive: bool,
+    /// Paths of announces; `:passkey` stands for the credential.
+    pub announce_routes: Vec<String>,
+    /// Paths of scrapes.
+    pub scrape_routes: Vec<String>,
+    /// Whether `ip`, `ipv4` and `ipv6` in a query are believed.
+    pub allow_ip_spoofing: bool,
+    /// The header in which a trusted proxy passes the client's address on.
+    pub real_ip_header: String,
+    /// The proxies it is believed from.
+    pub trusted_proxies: Vec<String>,
+    /// Peers for a client that does not say how many.
+    pub default_numwant: usize,
+    /// Peers at most.
+    pub max_numwant: usize,
+    /// Torrents in one scrape at most.
+    pub max_scrape_infohashes: usize,
+    /// Whether a scrape shows `downloaded` too.
+    pub scrape_downloaded: bool,
+}
+
+/// Where swarms are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StorageConfig {
+    /// The kind of store.
+    pub name: StorageName,
+    /// Its settings.
+    pub config: MemoryConfig,
+}
+
+/// The kinds of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageName {
+    /// In this process's memory.
+    Memory,
+}
+
+/// The in-memory store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryConfig {
+    /// How often silent peers are looked for.
+    pub gc_interval: Period,
+    /// How long a peer may be silent.
+    pub peer_lifetime: Period,
+    /// Locks: more of them means less waiting between cores.
+    pub shard_count: usize,
+}
+
+/// The hooks as written; [`Config::hooks`] reads them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HookLists {
+    /// Before the reply.
+    pub prehooks: Vec<Value>,
+    /// After it. `traffic push` may stand in either list: it always takes effect before the reply leaves.
+    pub posthooks: Vec<Value>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            announce_interval: Period::from_secs(30 * 60),
+            min_announce_interval: Period::from_secs(15 * 60),
+            metrics_addr: SocketAddr::from(([127, 0, 0, 1], 6880)),
+            redis_broker: "redis://127.0.0.1:6379/0".into(),
+            key_prefix: String::new(),
+            grace_period: Period::from_secs(10),
+            log: LogConfig::default(),
+            http: HttpConfig::default(),
+            storage: StorageConfig::default(),
+            hooks: HookLists::default(),
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
+        Self {
+            addr: SocketAddr::from(([0; 16], 6969)),
+            workers: 0,
+            idle_timeout: Period::from_secs(30),
+            enable_keepalive: true,
+            announce_routes: own(&["/announce", "/announce.php", "/announce/:passkey", "/:passkey/announce"]),
+            scrape_routes: own(&["/scrape", "/scrape.php", "/scrape/:passkey", "/:passkey/scrape"]),
+            allow_ip_spoofing: false,
+            real_ip_header: String::new(),
+            trusted_proxies: Vec::new(),
+            default_numwant: 50,
+            max_numwant: 100,
+            max_scrape_infohashes: 50,
+            scrape_downloaded: false,
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { name: StorageName::Memory, config: MemoryConfig::default() }
+    }
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self {
+            gc_interval: Period::from_secs(3 * 60),
+            peer_lifetime: Period::from_secs(31 * 60),
+            shard_count: 256,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file's text (none: the defaults) and the environment, in either shape.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn load(
+        file: Option<&str>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        let tree = shape::native(contract::config::parse_yaml(file.unwrap_or_default())?)?;
+        let foreign = |name: &str| name == "TRACKER_CONFIG";
+        let config: Self = contract::config::load(&tree, ENV_PREFIX, env, foreign)?;
+        config.problems().or(config)
+    }
+
+    /// The hooks in order, read strictly.
+    ///
+    /// # Errors
+    /// Every problem in any hook's options.
+    pub fn hook_list(&self) -> Result<Vec<HookConfig>, Problems> {
+        hooks::read(&self.hooks.prehooks, &self.hooks.posthooks)
+    }
+
+    /// The trusted proxies, read.
+    ///
+    /// # Errors
+    /// A sentence for each entry that is no address block.
+    pub fn trusted_proxies(&self) -> Result<Vec<TrustedNetwork>, Problems> {
+        let mut problems = Problems::default();
+        let mut networks = Vec::new();
+        for text in &self.http.trusted_proxies {
+            match text.parse() {
+                Ok(network) => networks.push(network),
+                Err(wanted) => problems.push(format!("`http.trusted_proxies`: `{text}`: {wanted}")),
+            }
+        }
+        problems.or(networks)
+    }
+
+    /// What is in force, as a tree: defaults filled in, hooks read, secrets hidden.
+    ///
+    /// # Errors
+    /// Problems in the hooks' options.
+    pub fn effective(&self) -> Result<Value, Problems> {
+        let shown = |error: serde_json::Error| Problems(vec![error.to_string()]);
+        let mut tree = serde_json::to_value(self).map_err(shown)?;
+        // The lists hold the file's own text, passwords included: show what was read from it instead.
+        tree["hooks"] = serde_json::to_value(self.hook_list()?).map_err(shown)?;
+        Ok(tree)
+    }
+
+    /// What spans several keys or needs more than a type.
+    fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let mut gather = |found: Problems| problems.0.extend(found.0);
+        gather(self.hook_list().err().unwrap_or_default());
+        gather(self.trusted_proxies().err().unwrap_or_default());
+        gather(Problems(
+            Routes::new(&self.http.announce_routes, &self.http.scrape_routes).err().unwrap_or_default(),
+        ));
+        let mut require = |holds: bool, otherwise: &str| {
+            if !holds {
+                problems.push(otherwise);
+            }
+        };
+        let http = &self.http;
+        require(
+            self.min_announce_interval <= self.announce_interval,
+            "`min_announce_interval`: must not be longer than `announce_interval`",
+        );
+        require(self.announce_interval.as_secs() > 0, "`announce_interval`: must be at least 1s");
+        require(
+            self.storage.config.peer_lifetime > self.announce_interval,
+            "`storage.config.peer_lifetime`: must be longer than `announce_interval`, or peers vanish between announces",
+        );
+        require(
+            http.default_numwant <= http.max_numwant,
+            "`http.default_numwant`: must not be above `http.max_numwant`",
+        );
+        require(!http.announce_routes.is_empty(), "`http.announce_routes`: needs at least one path");
+        require(
+            http.real_ip_header.is_empty() || http.real_ip_header.parse::<HeaderName>().is_ok(),
+            "`http.real_ip_header`: is not the name of a header",
+        );
+        require(
+            http.real_ip_header.is_empty() || !http.trusted_proxies.is_empty(),
+            "`http.real_ip_header`: needs `http.trusted_proxies`, or anybody could claim any address",
+        );
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        Config::load(Some(text), []).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn no_file_is_an_in_memory_tracker_on_6969() {
+        let config = Config::load(None, []).unwrap();
+        assert_eq!(config.http.addr.port(), 6969);
+        assert!(config.hook_list().unwrap().is_empty());
+        assert!(config.metrics_addr.ip().is_loopback());
+    }
+
+    #[test]
+    fn both_shapes_load_alike() {
+        let native = "announce_interval: 20m\nmin_announce_interval: 10m\nhooks:\n  prehooks:\n  - name: passkey approval\n    options: {set_key: s}\n";
+        let chihaya = "chihaya:\n  announce_interval: 20m\n  min_announce_interval: 10m\n  prehooks:\n  - name: passkey approval\n    config: {set_key: s}\n";
+        let (native, chihaya) = (load(native).unwrap(), load(chihaya).unwrap());
+        assert_eq!(native.announce_interval, chihaya.announce_interval);
+        assert_eq!(native.hook_list().unwrap(), chihaya.hook_list().unwrap());
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        let text = "annonce_interval: 1m\nhttp:\n  trusted_proxies: [x]\nhooks:\n  prehooks:\n  - name: passkey aproval\n  - name: traffic push\n    options: {retry_cuont: 1}\n";
+        let problems = load(text).unwrap_err();
+        assert!(problems.contains("`annonce_interval`"), "{problems}");
+        let text = text.replace("annonce_interval: 1m\n", "");
+        let problems = load(&text).unwrap_err();
+        assert!(problems.contains("did you mean `passkey approval`"), "{problems}");
+        assert!(
+            problems.contains("hooks.prehooks[1].options") && problems.contains("did you mean `retry_count`")
+        );
+        assert!(problems.contains("http.trusted_proxies"), "{problems}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let problems = load("min_announce_interval: 2h\nhttp:\n  real_ip_header: x-real-ip\n").unwrap_err();
+        assert!(problems.contains("`min_announce_interval`") && problems.contains("`http.trusted_proxies`"));
+    }
+
+    #[test]
+    fn traffic_push_needs_somebody_to_book_on() {
+        let problems = load("hooks:\n  posthooks:\n  - name: traffic push\n").unwrap_err();
+        assert!(problems.contains("passkey approval"), "{problems}");
+    }
+}

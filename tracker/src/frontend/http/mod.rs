@@ -1,0 +1,11 @@
+//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48).
+
+mod origin;
+pub mod query;
+pub mod reply;
+mod route;
+mod server;
+
+pub use origin::{ProxyRules, TrustedNetwork};
+pub use route::{Route, Routes};
+pub use server::{Frontend, Keepalive, Settings, serve};

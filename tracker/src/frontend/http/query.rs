@@ -1,0 +1,374 @@
+//! The query string of an announce or scrape, read once into types. Pure.
+
+use std::net::IpAddr;
+
+use contract::{Event, InfoHash, PeerId};
+use percent_encoding::percent_decode;
+
+use crate::announce::{Announce, Credential, Families, MAX_COUNTER, Refusal, Scrape};
+
+/// How the client wants its peers written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerForm {
+    /// 6- and 18-byte strings (BEP 23, BEP 7).
+    Compact,
+    /// A list of dictionaries with `peer id`, `ip`, `port` (BEP 3).
+    List,
+    /// The same without `peer id`.
+    ListWithoutIds,
+}
+
+/// What the frontend allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Peers for a client that does not say how many.
+    pub default_numwant: usize,
+    /// Peers at most.
+    pub max_numwant: usize,
+    /// Torrents in one scrape at most; more are ignored.
+    pub max_scrape_infohashes: usize,
+    /// Whether `ip`, `ipv4` and `ipv6` in the query are believed.
+    pub spoofing: Spoofing,
+}
+
+/// Whether a client may name another address than the one it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spoofing {
+    /// The address in the query counts.
+    Allowed,
+    /// It is ignored.
+    Ignored,
+}
+
+/// An announce with what only HTTP knows about it.
+#[derive(Debug, Clone)]
+pub struct HttpAnnounce {
+    /// The announce.
+    pub announce: Announce,
+    /// How to write the reply.
+    pub form: PeerForm,
+    /// The client sent an event that nobody knows; treated as none.
+    pub unknown_event: bool,
+}
+
+/// Reads an announce. `credential` is what the path carried, which wins over the query.
+///
+/// # Errors
+/// The refusal to show the client; its text names the parameter, never the value.
+pub fn announce(
+    query: &str,
+    ip: IpAddr,
+    credential: Option<Credential>,
+    limits: &Limits,
+) -> Result<HttpAnnounce, Refusal> {
+    let raw = RawAnnounce::collect(query)?;
+    let (event, unknown_event) = raw.event();
+    let announce = Announce {
+        info_hash: raw.info_hash()?,
+        peer_id: raw.peer_id()?,
+        ip: raw.address(limits.spoofing).unwrap_or(ip),
+        port: raw.port()?,
+        uploaded: counter("uploaded", raw.uploaded.as_deref())?,
+        downloaded: counter("downloaded", raw.downloaded.as_deref())?,
+        left: number::<u64>("left", raw.left.as_deref())?.min(i64::MAX.unsigned_abs()),
+        event,
+        num_want: raw.num_want(limits)?,
+        families: Families::Both,
+        credential: credential.or_else(|| raw.credential()),
+    };
+    Ok(HttpAnnounce { announce, form: raw.form(), unknown_event })
+}
+
+/// Reads a scrape.
+///
+/// # Errors
+/// The refusal to show the client.
+pub fn scrape(
+    query: &str,
+    ip: IpAddr,
+    credential: Option<Credential>,
+    limits: &Limits,
+) -> Result<Scrape, Refusal> {
+    let mut info_hashes = Vec::new();
+    let mut given = None;
+    for (name, value) in pairs(query) {
+        match name {
+            "info_hash" if info_hashes.len() < limits.max_scrape_infohashes => {
+                let hash = InfoHash::from_bytes(&decoded(value)?)
+                    .map_err(|_| Refusal::because("provided invalid infohash"))?;
+                info_hashes.push(hash);
+            }
+            "credential" | "passkey" | "auth_key" => given = Some(Credential::new(&decoded(value)?)),
+            _ => {}
+        }
+    }
+    if info_hashes.is_empty() {
+        return Err(Refusal::because("no info_hash parameter supplied"));
+    }
+    Ok(Scrape { info_hashes, ip, credential: credential.or(given) })
+}
+
+type Text = Vec<u8>;
+
+/// The parameters we know, decoded, as they came.
+#[derive(Default)]
+struct RawAnnounce {
+    info_hash: Option<Text>,
+    peer_id: Option<Text>,
+    port: Option<Text>,
+    uploaded: Option<Text>,
+    downloaded: Option<Text>,
+    left: Option<Text>,
+    event: Option<Text>,
+    numwant: Option<Text>,
+    compact: Option<Text>,
+    no_peer_id: Option<Text>,
+    ip: Option<Text>,
+    ipv4: Option<Text>,
+    ipv6: Option<Text>,
+    credential: Option<Text>,
+    passkey: Option<Text>,
+    auth_key: Option<Text>,
+}
+
+impl RawAnnounce {
+    fn collect(query: &str) -> Result<Self, Refusal> {
+        let mut raw = Self::default();
+        for (name, value) in pairs(query) {
+            let slot = match name {
+                "info_hash" if raw.info_hash.is_some() => {
+                    return Err(Refusal::because("multiple info_hash parameters supplied"));
+                }
+                "info_hash" => &mut raw.info_hash,
+                "peer_id" => &mut raw.peer_id,
+                "port" => &mut raw.port,
+                "uploaded" => &mut raw.uploaded,
+                "downloaded" => &mut raw.downloaded,
+                "left" => &mut raw.left,
+                "event" => &mut raw.event,
+                "numwant" => &mut raw.numwant,
+                "compact" => &mut raw.compact,
+                "no_peer_id" => &mut raw.no_peer_id,
+                "ip" => &mut raw.ip,
+                "ipv4" => &mut raw.ipv4,
+                "ipv6" => &mut raw.ipv6,
+                "credential" => &mut raw.credential,
+                "passkey" => &mut raw.passkey,
+                "auth_key" => &mut raw.auth_key,
+                _ => continue,
+            };
+            *slot = Some(decoded(value)?);
+        }
+        Ok(raw)
+    }
+
+    fn info_hash(&self) -> Result<InfoHash, Refusal> {
+        let text =
+            self.info_hash.as_deref().ok_or_else(|| Refusal::because("no info_hash parameter supplied"))?;
+        InfoHash::from_bytes(text).map_err(|_| Refusal::because("provided invalid infohash"))
+    }
+
+    fn peer_id(&self) -> Result<PeerId, Refusal> {
+        PeerId::from_bytes(self.peer_id.as_deref().unwrap_or_default())
+            .map_err(|_| Refusal::because("failed to provide valid peer_id"))
+    }
+
+    fn port(&self) -> Result<u16, Refusal> {
+        let port: u64 = number("port", self.port.as_deref())?;
+        u16::try_from(port).map_err(|_| Refusal::because("invalid port"))
+    }
+
+    fn event(&self) -> (Event, bool) {
+        let word = self.event.as_deref().unwrap_or_default();
+        match Event::from_word(word) {
+            Some(event) => (event, false),
+            // BEP 21: a partial seed. It stays what its `left` says: a leecher.
+            None => (Event::None, word != b"paused"),
+        }
+    }
+
+    fn num_want(&self, limits: &Limits) -> Result<usize, Refusal> {
+        let Some(text) = self.numwant.as_deref() else { return Ok(limits.default_numwant) };
+        let wanted: i64 = parsed(text).ok_or_else(|| unreadable("numwant"))?;
+        Ok(usize::try_from(wanted).map_or(limits.default_numwant, |wanted| wanted.min(limits.max_numwant)))
+    }
+
+    fn form(&self) -> PeerForm {
+        match (self.compact.as_deref(), self.no_peer_id.as_deref()) {
+            (Some(compact), _) if compact != b"0" => PeerForm::Compact,
+            (_, Some(b"1")) => PeerForm::ListWithoutIds,
+            _ => PeerForm::List,
+        }
+    }
+
+    fn address(&self, spoofing: Spoofing) -> Option<IpAddr> {
+        if spoofing == Spoofing::Ignored {
+            return None;
+        }
+        [&self.ip, &self.ipv4, &self.ipv6].into_iter().find_map(|text| {
+            let address: IpAddr = parsed(text.as_deref()?)?;
+            Some(address.to_canonical())
+        })
+    }
+
+    fn credential(&self) -> Option<Credential> {
+        let text = self.credential.as_ref().or(self.passkey.as_ref()).or(self.auth_key.as_ref());
+        text.map(|text| Credential::new(text))
+    }
+}
+
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+fn decoded(value: &str) -> Result<Text, Refusal> {
+    let bytes = value.as_bytes();
+    // The library leaves a broken escape as it is; for a binary value that would be other bytes than the client meant.
+    let broken = bytes.iter().enumerate().any(|(at, byte)| {
+        *byte == b'%' && !bytes.get(at + 1..at + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
+    });
+    if broken {
+        return Err(Refusal::because("invalid query escape"));
+    }
+    if bytes.contains(&b'+') {
+        return Ok(percent_decode(value.replace('+', "%20").as_bytes()).collect());
+    }
+    Ok(percent_decode(bytes).collect())
+}
+
+fn counter(name: &'static str, text: Option<&[u8]>) -> Result<u64, Refusal> {
+    let bytes = number(name, text)?;
+    if bytes > MAX_COUNTER { Err(unreadable(name)) } else { Ok(bytes) }
+}
+
+fn number<T: std::str::FromStr>(name: &'static str, text: Option<&[u8]>) -> Result<T, Refusal> {
+    text.and_then(parsed).ok_or_else(|| unreadable(name))
+}
+
+fn parsed<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+fn unreadable(name: &str) -> Refusal {
+    Refusal::because(format!("failed to parse parameter: {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits {
+        default_numwant: 50,
+        max_numwant: 100,
+        max_scrape_infohashes: 3,
+        spoofing: Spoofing::Ignored,
+    };
+    const HASH: &str = "%01%02%03%04%05%06%07%08%09%0a%0b%0c%0d%0e%0f%10%11%12%13%14";
+
+    fn ip() -> IpAddr {
+        "192.0.2.1".parse().unwrap()
+    }
+
+    fn read(extra: &str) -> Result<HttpAnnounce, String> {
+        let base =
+            format!("info_hash={HASH}&peer_id=-TR4000-abcdefghijkl&port=6881&uploaded=1&downloaded=2&left=3");
+        announce(&format!("{base}{extra}"), ip(), None, &LIMITS)
+            .map_err(|refusal| refusal.reason.into_owned())
+    }
+
+    fn refused(query: &str) -> String {
+        announce(query, ip(), None, &LIMITS).unwrap_err().reason.into_owned()
+    }
+
+    #[test]
+    fn a_usual_announce_is_read() {
+        let read = read("&event=started&numwant=20&compact=1&passkey=k1&key=abc").unwrap();
+        let announce = read.announce;
+        assert_eq!(announce.info_hash.0[19], 0x14);
+        assert_eq!((announce.uploaded, announce.downloaded, announce.left), (1, 2, 3));
+        assert_eq!((announce.event, announce.num_want, read.form), (Event::Started, 20, PeerForm::Compact));
+        assert_eq!(announce.credential, Some(Credential::new(b"k1")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_in_the_texts_clients_know() {
+        assert_eq!(refused(""), "no info_hash parameter supplied");
+        assert_eq!(refused("info_hash=abc"), "provided invalid infohash");
+        assert_eq!(
+            refused(&format!("info_hash={HASH}&info_hash={HASH}")),
+            "multiple info_hash parameters supplied"
+        );
+        assert_eq!(refused(&format!("info_hash={HASH}")), "failed to provide valid peer_id");
+        assert_eq!(refused("info_hash=%zz"), "invalid query escape");
+        assert_eq!(refused("info_hash=%4"), "invalid query escape");
+        assert_eq!(read("&port=70000").unwrap_err(), "invalid port");
+        assert_eq!(read("&uploaded=-1").unwrap_err(), "failed to parse parameter: uploaded");
+        assert_eq!(read("&left=x").unwrap_err(), "failed to parse parameter: left");
+        assert_eq!(read("&numwant=x").unwrap_err(), "failed to parse parameter: numwant");
+        assert_eq!(
+            read("&downloaded=9007199254740992").unwrap_err(),
+            "failed to parse parameter: downloaded"
+        );
+    }
+
+    #[test]
+    fn numwant_follows_the_limits() {
+        let wants = |extra: &str| read(extra).unwrap().announce.num_want;
+        assert_eq!(wants(""), 50);
+        assert_eq!(wants("&numwant=-1"), 50);
+        assert_eq!(wants("&numwant=0"), 0);
+        assert_eq!(wants("&numwant=1000"), 100);
+    }
+
+    #[test]
+    fn odd_clients_are_understood() {
+        assert_eq!(read("&event=stoped").unwrap().announce.event, Event::Stopped);
+        assert!(!read("&event=paused").unwrap().unknown_event);
+        assert!(read("&event=resting").unwrap().unknown_event);
+        assert_eq!(read("&left=18446744073709551615").unwrap().announce.left, i64::MAX.unsigned_abs());
+        assert_eq!(read("&compact=0").unwrap().form, PeerForm::List);
+        assert_eq!(read("&no_peer_id=1").unwrap().form, PeerForm::ListWithoutIds);
+        assert_eq!(read("&auth_key=k2").unwrap().announce.credential, Some(Credential::new(b"k2")));
+        let hex = "0102030405060708090a0b0c0d0e0f1011121314";
+        let query =
+            format!("info_hash={hex}&peer_id=-TR4000-abcdefghijkl&port=1&uploaded=0&downloaded=0&left=0");
+        assert_eq!(announce(&query, ip(), None, &LIMITS).unwrap().announce.info_hash.0[0], 1);
+    }
+
+    #[test]
+    fn the_paths_credential_wins_and_a_claimed_address_needs_permission() {
+        let query =
+            format!("info_hash={HASH}&peer_id=-TR4000-abcdefghijkl&port=1&uploaded=0&downloaded=0&left=0");
+        let query = format!("{query}&passkey=q&ip=198.51.100.7");
+        let path = Some(Credential::new(b"p"));
+        let read = announce(&query, ip(), path.clone(), &LIMITS).unwrap().announce;
+        assert_eq!((read.credential, read.ip), (path, ip()));
+        let allowed = Limits { spoofing: Spoofing::Allowed, ..LIMITS };
+        assert_eq!(announce(&query, ip(), None, &allowed).unwrap().announce.ip.to_string(), "198.51.100.7");
+    }
+
+    #[test]
+    fn a_scrape_reads_as_many_torrents_as_allowed() {
+        let query = vec![format!("info_hash={HASH}"); 5].join("&");
+        assert_eq!(scrape(&query, ip(), None, &LIMITS).unwrap().info_hashes.len(), 3);
+        let none = scrape("passkey=k", ip(), None, &LIMITS).unwrap_err();
+        assert_eq!(none.reason, "no info_hash parameter supplied");
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_makes_it_panic(query in ".{0,300}") {
+            drop(announce(&query, ip(), None, &LIMITS));
+            drop(scrape(&query, ip(), None, &LIMITS));
+        }
+
+        #[test]
+        fn any_twenty_bytes_survive_the_escape(bytes in any::<[u8; 20]>()) {
+            let escaped: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+            let query = format!("info_hash={escaped}&peer_id={escaped}&port=1&uploaded=0&downloaded=0&left=0");
+            let read = announce(&query, ip(), None, &LIMITS).unwrap().announce;
+            prop_assert_eq!((read.info_hash.0, read.peer_id.0), (bytes, bytes));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Replies as HTTP clients read them: bencoded dictionaries with their keys in order (BEP 3). Pure.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use contract::{InfoHash, PeerId};
+
+use super::query::PeerForm;
+use crate::announce::{Counts, Offer, Offers, Refusal, Reply, Retry};
+use crate::bencode::Writer;
+
+/// The answer to an accepted announce.
+#[must_use]
+pub fn announce(reply: &Reply, form: PeerForm) -> Vec<u8> {
+    let offers = &reply.offers;
+    let mut writer = Writer::with_capacity(160 + 80 * (offers.v4.len() + offers.v6.len()));
+    writer.begin_dictionary();
+    writer.bytes(b"complete").integer(reply.counts.complete);
+    writer.bytes(b"external ip");
+    match reply.external_ip {
+        IpAddr::V4(ip) => writer.bytes(&ip.octets()),
+        IpAddr::V6(ip) => writer.bytes(&ip.octets()),
+    };
+    writer.bytes(b"incomplete").integer(reply.counts.incomplete);
+    writer.bytes(b"interval").integer(reply.interval);
+    writer.bytes(b"min interval").integer(reply.min_interval);
+    match form {
+        PeerForm::Compact => compact(&mut writer, offers),
+        PeerForm::List | PeerForm::ListWithoutIds => list(&mut writer, offers, form),
+    }
+    writer.end();
+    writer.finish()
+}
+
+/// `peers` is always there: rTorrent takes its absence for an error.
+fn compact(writer: &mut Writer, offers: &Offers) {
+    writer.bytes(b"peers").bytes_with(offers.v4.len() * 6, |buffer| {
+        for offer in &offers.v4 {
+            buffer.extend_from_slice(&offer.ip);
+            buffer.extend_from_slice(&offer.port.to_be_bytes());
+        }
+    });
+    if !offers.v6.is_empty() {
+        writer.bytes(b"peers6").bytes_with(offers.v6.len() * 18, |buffer| {
+            for offer in &offers.v6 {
+                buffer.extend_from_slice(&offer.ip);
+                buffer.extend_from_slice(&offer.port.to_be_bytes());
+            }
+        });
+    }
+}
+
+fn list(writer: &mut Writer, offers: &Offers, form: PeerForm) {
+    writer.bytes(b"peers").begin_list();
+    for Offer { peer_id, ip, port } in &offers.v4 {
+        peer(writer, form, peer_id, Ipv4Addr::from(*ip).into(), *port);
+    }
+    for Offer { peer_id, ip, port } in &offers.v6 {
+        peer(writer, form, peer_id, Ipv6Addr::from(*ip).into(), *port);
+    }
+    writer.end();
+}
+
+fn peer(writer: &mut Writer, form: PeerForm, peer_id: &PeerId, ip: IpAddr, port: u16) {
+    writer.begin_dictionary();
+    writer.bytes(b"ip").bytes(ip.to_string().as_bytes());
+    if form == PeerForm::List {
+        writer.bytes(b"peer id").bytes(&peer_id.0);
+    }
+    writer.bytes(b"port").integer(port);
+    writer.end();
+}
+
+/// The answer to a refused announce or scrape. `interval` is there because clients ignore a failure without it and come
+/// back at once; `retry in` (BEP 31) when waiting helps.
+#[must_use]
+pub fn refusal(refusal: &Refusal, interval: u32) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(128);
+    writer.begin_dictionary();
+    writer.bytes(b"failure reason").bytes(refusal.reason.as_bytes());
+    match refusal.retry {
+        Retry::Unspecified => writer.bytes(b"interval").integer(interval),
+        Retry::AfterMinutes(minutes) => {
+            writer.bytes(b"interval").integer(minutes * 60);
+            writer.bytes(b"retry in").integer(minutes)
+        }
+    };
+    writer.end();
+    writer.finish()
+}
+
+/// The answer to a scrape (BEP 48). `downloaded` only when the operator wants it shown.
+#[must_use]
+pub fn scrape(mut files: Vec<(InfoHash, Counts)>, show: ScrapeForm) -> Vec<u8> {
+    // Keys in order, and each once, whatever the client asked for.
+    files.sort_unstable_by_key(|(info_hash, _)| *info_hash);
+    files.dedup_by_key(|(info_hash, _)| *info_hash);
+    let mut writer = Writer::with_capacity(32 + 80 * files.len());
+    writer.begin_dictionary().bytes(b"files").begin_dictionary();
+    for (info_hash, counts) in files {
+        writer.bytes(&info_hash.0).begin_dictionary();
+        writer.bytes(b"complete").integer(counts.complete);
+        if show == ScrapeForm::WithDownloaded {
+            writer.bytes(b"downloaded").integer(counts.downloaded);
+        }
+        writer.bytes(b"incomplete").integer(counts.incomplete);
+        writer.end();
+    }
+    writer.end().end();
+    writer.finish()
+}
+
+/// What a scrape shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScrapeForm {
+    /// `complete` and `incomplete`.
+    Counts,
+    /// `downloaded` too.
+    WithDownloaded,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bencode::{Value, parse};
+
+    fn reply() -> Reply {
+        let id = PeerId(*b"-TR4000-abcdefghijkl");
+        Reply {
+            interval: 1800,
+            min_interval: 900,
+            counts: Counts { complete: 1, incomplete: 2, downloaded: 3 },
+            offers: Offers {
+                v4: vec![Offer { peer_id: id, ip: [192, 0, 2, 1], port: 6881 }],
+                v6: vec![Offer { peer_id: id, ip: Ipv6Addr::LOCALHOST.octets(), port: 6882 }],
+            },
+            external_ip: "198.51.100.7".parse().unwrap(),
+        }
+    }
+
+    /// Reads a reply back and checks that no dictionary has its keys out of order.
+    fn ordered(bytes: &[u8]) -> Value {
+        fn write(value: &Value, out: &mut Writer) {
+            match value {
+                Value::Integer(number) => drop(out.integer(*number)),
+                Value::Bytes(bytes) => drop(out.bytes(bytes)),
+                Value::List(items) => {
+                    out.begin_list();
+                    items.iter().for_each(|item| write(item, out));
+                    out.end();
+                }
+                Value::Dictionary(entries) => {
+                    out.begin_dictionary();
+                    for (key, value) in entries {
+                        out.bytes(key);
+                        write(value, out);
+                    }
+                    out.end();
+                }
+            }
+        }
+        let value = parse(bytes).unwrap();
+        let mut sorted = Writer::default();
+        write(&value, &mut sorted);
+        assert_eq!(sorted.finish(), bytes, "keys are in order");
+        value
+    }
+
+    #[test]
+    fn a_compact_reply_has_both_families() {
+        let value = ordered(&announce(&reply(), PeerForm::Compact));
+        assert_eq!(value.get("interval").and_then(Value::as_integer), Some(1800));
+        assert_eq!(value.get("peers").and_then(Value::as_bytes), Some(&[192, 0, 2, 1, 0x1a, 0xe1][..]));
+        assert_eq!(value.get("peers6").and_then(Value::as_bytes).map(<[u8]>::len), Some(18));
+        assert_eq!(value.get("external ip").and_then(Value::as_bytes), Some(&[198, 51, 100, 7][..]));
+    }
+
+    #[test]
+    fn peers_is_there_even_when_nobody_is() {
+        let empty = Reply { offers: Offers::default(), ..reply() };
+        let value = ordered(&announce(&empty, PeerForm::Compact));
+        assert_eq!(value.get("peers").and_then(Value::as_bytes), Some(&[][..]));
+        assert_eq!(value.get("peers6"), None);
+        assert_eq!(ordered(&announce(&empty, PeerForm::List)).get("peers"), Some(&Value::List(vec![])));
+    }
+
+    #[test]
+    fn a_list_reply_names_peers_unless_told_not_to() {
+        let Some(Value::List(peers)) = ordered(&announce(&reply(), PeerForm::List)).get("peers").cloned()
+        else {
+            panic!("a list")
+        };
+        assert_eq!(peers.len(), 2);
+        assert_eq!(peers[0].get("peer id").and_then(Value::as_bytes), Some(&b"-TR4000-abcdefghijkl"[..]));
+        assert_eq!(peers[1].get("ip").and_then(Value::as_bytes), Some(&b"::1"[..]));
+        let Some(Value::List(peers)) =
+            ordered(&announce(&reply(), PeerForm::ListWithoutIds)).get("peers").cloned()
+        else {
+            panic!("a list")
+        };
+        assert_eq!(peers[0].get("peer id"), None);
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let value = ordered(&refusal(&Refusal::because("unapproved passkey"), 1800));
+        assert_eq!(value.get("interval").and_then(Value::as_integer), Some(1800));
+        assert_eq!(value.get("retry in"), None);
+        let value = ordered(&refusal(&Refusal::for_now("busy"), 1800));
+        assert_eq!(value.get("retry in").and_then(Value::as_integer), Some(1));
+        assert_eq!(value.get("interval").and_then(Value::as_integer), Some(60));
+    }
+
+    #[test]
+    fn a_scrape_has_raw_keys_in_order_each_once() {
+        let counts = Counts { complete: 1, incomplete: 2, downloaded: 3 };
+        let files =
+            vec![(InfoHash([2; 20]), counts), (InfoHash([1; 20]), counts), (InfoHash([2; 20]), counts)];
+        let value = ordered(&scrape(files.clone(), ScrapeForm::Counts));
+        let Some(Value::Dictionary(entries)) = value.get("files") else { panic!("files") };
+        assert_eq!(entries.len(), 2);
+        assert_eq!(entries[&vec![1; 20]].get("downloaded"), None);
+        let value = ordered(&scrape(files, ScrapeForm::WithDownloaded));
+        let Some(Value::Dictionary(entries)) = value.get("files") else { panic!("files") };
+        assert_eq!(entries[&vec![1; 20]].get("downloaded"), Some(&Value::Integer(3)));
+    }
+}

@@ -1,0 +1,3 @@
+//! Where clients come in. Each frontend parses its protocol into an [`crate::announce::Announce`] and writes the reply back.
+
+pub mod http;

@@ -1,0 +1,213 @@
+//! The task that asks Redis about passkeys and hears when the whitelist changes.
+//!
+//! One RESP3 connection carries both: questions, many in one `SMISMEMBER`, and the server's invalidation messages
+//! (`CLIENT TRACKING ... BCAST`). A heartbeat finds out within a second when that connection is dead, because a dead
+//! connection would otherwise look like a whitelist that never changes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contract::Passkey;
+use contract::config::ServiceUrl;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult};
+use service::redis::{Backoff, Timeouts};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use super::{PasskeyApproval, Question, Verdicts, unavailable};
+
+/// How the hook is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The Redis that holds the whitelist.
+    pub redis: ServiceUrl,
+    /// The set of approved passkeys, prefix included.
+    pub set_key: String,
+    /// The hash of aliases, prefix included.
+    pub alias_key: String,
+    /// How long to wait for Redis.
+    pub timeouts: Timeouts,
+    /// Whether a scrape needs a passkey too.
+    pub protect_scrape: bool,
+}
+
+/// Announces that may wait for an answer at one time; the rest are told to come back.
+const MAX_WAITING: usize = 65_536;
+/// Questions in one round trip.
+const MAX_BATCH: usize = 1024;
+/// A revocation must be obeyed within a second: a dead connection is noticed after at most this plus [`HEARTBEAT_TIMEOUT`].
+const HEARTBEAT: Duration = Duration::from_millis(250);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Starts the task and returns the hook that asks it. The task ends when the hook is dropped.
+///
+/// # Errors
+/// When the Redis URL cannot be read. Redis need not be there yet.
+pub fn spawn(options: Options) -> RedisResult<PasskeyApproval> {
+    let verdicts = Arc::new(Verdicts::default());
+    let (questions, waiting) = mpsc::channel(MAX_WAITING);
+    let protect_scrape = options.protect_scrape;
+    let client = service::redis::client(&options.redis)?;
+    let task = Asker { client, options, verdicts: verdicts.clone(), waiting };
+    tokio::spawn(task.run());
+    Ok(PasskeyApproval { verdicts, questions, protect_scrape })
+}
+
+struct Asker {
+    client: redis::Client,
+    options: Options,
+    verdicts: Arc<Verdicts>,
+    waiting: mpsc::Receiver<Question>,
+}
+
+enum Ended {
+    /// The hook is gone: so is the work.
+    HookDropped,
+    ConnectionLost,
+}
+
+impl Asker {
+    async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut complained = false;
+        loop {
+            match self.connect().await {
+                Ok((connection, changes)) => {
+                    if complained {
+                        info!(url = %self.options.redis, "Redis is back: passkeys are checked again");
+                    }
+                    complained = false;
+                    backoff.reset();
+                    self.verdicts.thaw();
+                    if let Ended::HookDropped = self.serve(connection, changes).await {
+                        return;
+                    }
+                    self.verdicts.freeze();
+                }
+                Err(error) => {
+                    self.verdicts.freeze();
+                    if !complained {
+                        warn!(url = %self.options.redis, %error, "passkeys cannot be checked; approved users stay approved");
+                    }
+                    complained = true;
+                }
+            }
+            if self.turn_away_for(backoff.next_delay()).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&self) -> RedisResult<(MultiplexedConnection, mpsc::UnboundedReceiver<PushInfo>)> {
+        let (sender, changes) = mpsc::unbounded_channel();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.options.timeouts.connect))
+            .set_response_timeout(self.options.timeouts.response)
+            .set_push_sender(sender);
+        let info = self.client.get_connection_info().clone();
+        let resp3 = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+        let client = redis::Client::open(info.set_redis_settings(resp3))?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut tracking = redis::cmd("CLIENT");
+        tracking.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(&self.options.set_key);
+        if !self.options.alias_key.starts_with(&self.options.set_key) {
+            // Redis refuses prefixes that overlap, and one that covers both is enough.
+            tracking.arg("PREFIX").arg(&self.options.alias_key);
+        }
+        tracking.query_async::<()>(&mut connection).await?;
+        Ok((connection, changes))
+    }
+
+    async fn serve(
+        &mut self,
+        mut connection: MultiplexedConnection,
+        mut changes: mpsc::UnboundedReceiver<PushInfo>,
+    ) -> Ended {
+        let mut heartbeat = interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                change = changes.recv() => match change.map(|push| push.kind) {
+                    Some(PushKind::Invalidate) => self.verdicts.invalidate(),
+                    Some(PushKind::Disconnection) | None => return Ended::ConnectionLost,
+                    Some(_) => {}
+                },
+                count = self.waiting.recv_many(&mut batch, MAX_BATCH) => {
+                    if count == 0 {
+                        return Ended::HookDropped;
+                    }
+                    if !self.answer(&mut connection, &mut batch).await {
+                        return Ended::ConnectionLost;
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    let ping = redis::cmd("PING");
+                    let pong = tokio::time::timeout(HEARTBEAT_TIMEOUT, ping.query_async::<String>(&mut connection));
+                    if !matches!(pong.await, Ok(Ok(_))) {
+                        return Ended::ConnectionLost;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers everybody in the batch; `false` when Redis did not.
+    async fn answer(&self, connection: &mut MultiplexedConnection, batch: &mut Vec<Question>) -> bool {
+        let passkeys: Vec<&str> = batch.iter().map(|question| question.passkey.reveal()).collect();
+        let asked = self.verdicts.asking(Instant::now());
+        let outcome: RedisResult<(Vec<bool>, Vec<Option<String>>)> = redis::pipe()
+            .cmd("SMISMEMBER")
+            .arg(&self.options.set_key)
+            .arg(&passkeys)
+            .cmd("HMGET")
+            .arg(&self.options.alias_key)
+            .arg(&passkeys)
+            .query_async(connection)
+            .await;
+        match outcome {
+            Ok((members, aliases)) => {
+                for ((question, member), alias) in batch.drain(..).zip(members).zip(aliases) {
+                    let alias = alias.and_then(|text| text.parse::<Passkey>().ok());
+                    // An old passkey is approved through its alias for as long as the overlap lasts.
+                    self.verdicts.learn(&question.passkey, member, alias, asked);
+                    // Whoever hung up meanwhile needs no answer.
+                    question.answered.send(Ok(())).ok();
+                }
+                true
+            }
+            Err(error) => {
+                warn!(url = %self.options.redis, %error, "passkeys cannot be checked");
+                refuse_all(batch);
+                false
+            }
+        }
+    }
+
+    /// Tells everybody who asks in the meantime to come back. `None` when the hook is gone.
+    async fn turn_away_for(&mut self, delay: Duration) -> Option<()> {
+        let wait = tokio::time::sleep(delay);
+        tokio::pin!(wait);
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                () = &mut wait => return Some(()),
+                count = self.waiting.recv_many(&mut batch, MAX_BATCH) => {
+                    if count == 0 {
+                        return None;
+                    }
+                    refuse_all(&mut batch);
+                }
+            }
+        }
+    }
+}
+
+fn refuse_all(batch: &mut Vec<Question>) {
+    for question in batch.drain(..) {
+        question.answered.send(Err(unavailable())).ok();
+    }
+}

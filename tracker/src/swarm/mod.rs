@@ -1,0 +1,9 @@
+//! Who shares which torrent now: in memory, sharded by info hash, forgotten peer by peer when announces stop coming.
+//!
+//! Pure data behind locks: the caller passes the time and the random numbers.
+
+mod family;
+mod store;
+mod torrent;
+
+pub use store::{Census, Swarms, Visit};

@@ -1,0 +1,168 @@
+//! The recorder: reports queue here, and a client is answered once its report is in the stream.
+//!
+//! One batch is in flight at a time. While it travels the next one gathers, so batches grow with the load and leave at
+//! once when idle, and a session's announces keep their order even when a batch must be sent again.
+
+use std::time::Duration;
+
+use contract::config::ServiceUrl;
+use redis::RedisResult;
+use service::redis::{Link, Timeouts};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::error;
+
+use super::script::{Entry, Outcome, RecordScript, Rules};
+use crate::announce::Report;
+use crate::metrics::RecorderMetrics;
+
+/// Reports that may wait at one time. Beyond it clients are told to come back, and lose nothing: counters are absolute.
+const MAX_WAITING: usize = 65_536;
+/// Reports in one call. Redis is busy for some 3 ms with so many; more would make its other users wait.
+const MAX_BATCH: usize = 256;
+
+/// How the recorder is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The Redis that holds the stream.
+    pub redis: ServiceUrl,
+    /// How long to wait for Redis.
+    pub timeouts: Timeouts,
+    /// How deltas are computed.
+    pub rules: Rules,
+    /// How often a batch is sent again after an error before its clients are told to come back.
+    pub retry_count: u32,
+    /// How long to wait before it is sent again.
+    pub retry_interval: Duration,
+}
+
+/// Why a report is not recorded. The client keeps its counters, so nothing is lost by refusing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// More reports wait than the recorder keeps.
+    #[error("too many announces wait to be recorded")]
+    Overloaded,
+    /// Redis did not take it, however often it was asked.
+    #[error("the announce could not be recorded")]
+    Unavailable,
+}
+
+struct Job {
+    report: Report,
+    recorded: oneshot::Sender<Result<(), RecordError>>,
+}
+
+/// The way to the recorder. Dropping the last one lets the recorder finish what it has and end.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Recorder {
+    /// Books a report; resolves when it is in the stream.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the client must come back later.
+    pub async fn record(&self, report: Report) -> Result<(), RecordError> {
+        let (recorded, outcome) = oneshot::channel();
+        self.jobs.try_send(Job { report, recorded }).map_err(|_| RecordError::Overloaded)?;
+        outcome.await.unwrap_or(Err(RecordError::Unavailable))
+    }
+
+    /// How many reports wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
+    }
+}
+
+/// Starts the recorder. The handle resolves when every [`Recorder`] is dropped and what was queued is booked.
+///
+/// # Errors
+/// When the Redis URL cannot be read. Redis need not be there yet.
+pub fn spawn(options: Options, metrics: RecorderMetrics) -> RedisResult<(Recorder, JoinHandle<()>)> {
+    let (jobs, queue) = mpsc::channel(MAX_WAITING);
+    let link = Link::new(&options.redis, options.timeouts)?;
+    let script = RecordScript::new(RecordScript::random_tracker_id(), options.rules.clone());
+    let writer = Writer { link, script, options, metrics, sequence: 0, is_up: true };
+    Ok((Recorder { jobs }, tokio::spawn(writer.run(queue))))
+}
+
+struct Writer {
+    link: Link,
+    script: RecordScript,
+    options: Options,
+    metrics: RecorderMetrics,
+    sequence: u64,
+    /// While Redis is known to be away a batch is tried once, so that clients hear of it soon.
+    is_up: bool,
+}
+
+impl Writer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::with_capacity(MAX_BATCH);
+        while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+            self.metrics.waiting.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+            let (batch, waiting): (Vec<Entry>, Vec<_>) = jobs.drain(..).map(|job| self.number(job)).unzip();
+            let outcomes = self.commit(&batch).await;
+            self.is_up = outcomes.is_some();
+            self.answer(outcomes, waiting);
+        }
+    }
+
+    fn number(&mut self, job: Job) -> (Entry, oneshot::Sender<Result<(), RecordError>>) {
+        self.sequence += 1;
+        (Entry { report: job.report, sequence: self.sequence }, job.recorded)
+    }
+
+    /// Sends the batch until it is booked; `None` when it was not within the configured retries.
+    async fn commit(&mut self, batch: &[Entry]) -> Option<Vec<Outcome>> {
+        let started = Instant::now();
+        let attempts = if self.is_up { 1 + self.options.retry_count } else { 1 };
+        for attempt in 1..=attempts {
+            match self.attempt(batch).await {
+                Ok(outcomes) => {
+                    self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+                    return Some(outcomes);
+                }
+                Err(error) => {
+                    self.metrics.errors.inc();
+                    self.link.lost(&error);
+                }
+            }
+            if attempt < attempts {
+                tokio::time::sleep(self.options.retry_interval).await;
+            }
+        }
+        None
+    }
+
+    async fn attempt(&mut self, batch: &[Entry]) -> RedisResult<Vec<Outcome>> {
+        let mut connection = self.link.connection().await?;
+        self.script.run(&mut connection, batch).await
+    }
+
+    fn answer(&self, outcomes: Option<Vec<Outcome>>, waiting: Vec<oneshot::Sender<Result<(), RecordError>>>) {
+        let Some(outcomes) = outcomes else {
+            self.metrics.refused.inc_by(waiting.len() as u64);
+            for recorded in waiting {
+                // A client that hung up meanwhile needs no answer; so below.
+                recorded.send(Err(RecordError::Unavailable)).ok();
+            }
+            return;
+        };
+        for (outcome, recorded) in outcomes.into_iter().zip(waiting) {
+            self.metrics.count(&outcome);
+            let verdict = match outcome {
+                Outcome::Failed(reason) => {
+                    error!(%reason, "Redis refused one announce; its client is told to come back");
+                    Err(RecordError::Unavailable)
+                }
+                Outcome::Booked | Outcome::Idle | Outcome::Repeated | Outcome::Late => Ok(()),
+            };
+            recorded.send(verdict).ok();
+        }
+    }
+}
