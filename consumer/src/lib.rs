@@ -1,1 +1,16 @@
-//! consumer
+//! The consumer: reads traffic events from Redis, keeps who seeds and leeches what, and settles every byte into a ledger.
+//!
+//! The line is `reader -> presence -> settlement -> ledger -> acknowledge`, on one screen in [`pump`]. Every step may be repeated: presence
+//! and the ledger each recognise what they have seen, and an entry is acknowledged only after its commit.
+
+pub mod config;
+pub mod dead_letters;
+pub mod entry;
+pub mod groups;
+pub mod ledger;
+pub mod presence;
+mod reply;
+pub mod retention;
+pub mod settlement;
+
+pub use entry::{Entry, EntryId};

@@ -86,25 +86,49 @@ impl Keys {
     /// Set of info hashes that a user seeds now.
     #[must_use]
     pub fn seeding(&self, passkey: &Passkey) -> String {
-        format!("{}tracker:passkey:seed:{}", self.prefix, passkey.reveal())
+        format!("{}{}", self.seeding_base(), passkey.reveal())
     }
 
     /// Set of info hashes that a user downloads now.
     #[must_use]
     pub fn leeching(&self, passkey: &Passkey) -> String {
-        format!("{}tracker:passkey:leech:{}", self.prefix, passkey.reveal())
+        format!("{}{}", self.leeching_base(), passkey.reveal())
     }
 
     /// Set of peer ids with which a user seeds one torrent.
     #[must_use]
     pub fn seeding_members(&self, passkey: &Passkey, info_hash: &InfoHash) -> String {
-        format!("{}tracker:passkey:seed:members:{}:{}", self.prefix, passkey.reveal(), info_hash.hex())
+        format!("{}{}:{}", self.seeding_members_base(), passkey.reveal(), info_hash.hex())
     }
 
     /// Set of peer ids with which a user downloads one torrent.
     #[must_use]
     pub fn leeching_members(&self, passkey: &Passkey, info_hash: &InfoHash) -> String {
-        format!("{}tracker:passkey:leech:members:{}:{}", self.prefix, passkey.reveal(), info_hash.hex())
+        format!("{}{}:{}", self.leeching_members_base(), passkey.reveal(), info_hash.hex())
+    }
+
+    /// What every [`Keys::seeding`] begins with; the rest is the passkey. For scripts that complete many names.
+    #[must_use]
+    pub fn seeding_base(&self) -> String {
+        self.key("tracker:passkey:seed:")
+    }
+
+    /// What every [`Keys::leeching`] begins with; the rest is the passkey.
+    #[must_use]
+    pub fn leeching_base(&self) -> String {
+        self.key("tracker:passkey:leech:")
+    }
+
+    /// What every [`Keys::seeding_members`] begins with; the rest is `<passkey>:<infohash>`.
+    #[must_use]
+    pub fn seeding_members_base(&self) -> String {
+        self.key("tracker:passkey:seed:members:")
+    }
+
+    /// What every [`Keys::leeching_members`] begins with; the rest is `<passkey>:<infohash>`.
+    #[must_use]
+    pub fn leeching_members_base(&self) -> String {
+        self.key("tracker:passkey:leech:members:")
     }
 
     /// Consumer-internal presence keys begin with this; see the consumer's `presence` module.

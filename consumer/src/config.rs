@@ -1,0 +1,259 @@
+//! The consumer's configuration: YAML and `CONSUMER_*` variables over working defaults, all problems at once.
+
+use std::net::SocketAddr;
+
+use contract::Keys;
+use contract::config::{Period, Problems, ServiceUrl, load, parse_yaml};
+use serde::{Deserialize, Serialize};
+use service::logs::LogConfig;
+
+use crate::ledger::Location;
+use crate::presence::Leases;
+use crate::settlement::Rules;
+
+/// Everything an operator may set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Redis that holds the stream.
+    pub redis_broker: ServiceUrl,
+    /// What every key begins with, so that several sites can share one Redis.
+    pub key_prefix: String,
+    /// The stream of traffic events; default: `tracker:traffic` under the prefix.
+    pub stream_key: Option<String>,
+    /// The consumer group; consumers of one group share the work.
+    pub group: String,
+    /// This consumer's name in the group; default: host name and process id.
+    pub consumer: Option<String>,
+    /// Entries settled in one transaction, at most.
+    pub batch_size: usize,
+    /// After so long unacknowledged, an entry of another consumer is taken over.
+    pub claim_idle: Period,
+    /// Retries of a dead letter before it is given up.
+    pub retry_max: u32,
+    /// The ledger.
+    pub database: ServiceUrl,
+    /// Where metrics, health and readiness are served.
+    pub metrics_addr: SocketAddr,
+    /// Who seeds and leeches what.
+    pub presence: PresenceConfig,
+    /// How long the stream keeps what is settled.
+    pub retention: RetentionConfig,
+    /// What an event is worth.
+    pub settlement: SettlementConfig,
+    /// Log lines.
+    pub log: LogConfig,
+}
+
+/// The `presence` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PresenceConfig {
+    /// A peer silent for so long is gone; default: twice its announce interval and five minutes.
+    pub peer_timeout: Option<Period>,
+    /// How often silent peers are looked for.
+    pub sweep_interval: Period,
+}
+
+/// The `retention` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetentionConfig {
+    /// Days that a settled entry stays in the stream.
+    pub days: u64,
+    /// How often the stream is trimmed.
+    pub interval: Period,
+}
+
+/// The `settlement` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SettlementConfig {
+    /// Bytes per second and direction above which an event is flagged and credited nothing; 0: never.
+    pub max_rate_bytes_per_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            redis_broker: "redis://127.0.0.1:6379/0".into(),
+            key_prefix: String::new(),
+            stream_key: None,
+            group: "site".into(),
+            consumer: None,
+            batch_size: 1000,
+            claim_idle: Period::from_secs(30),
+            retry_max: 3,
+            database: "sqlite://data/ledger.db".into(),
+            metrics_addr: SocketAddr::from(([127, 0, 0, 1], 6881)),
+            presence: PresenceConfig::default(),
+            retention: RetentionConfig::default(),
+            settlement: SettlementConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for PresenceConfig {
+    fn default() -> Self {
+        Self { peer_timeout: None, sweep_interval: Period::from_secs(30) }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { days: 14, interval: Period::from_secs(600) }
+    }
+}
+
+impl Default for SettlementConfig {
+    fn default() -> Self {
+        Self { max_rate_bytes_per_s: Rules::default().max_rate_bytes_per_s }
+    }
+}
+
+/// A batch larger than this would hold the database's write lock for seconds.
+const MAX_BATCH: usize = 50_000;
+
+impl Config {
+    /// Reads a file's text (empty: none) and the environment.
+    ///
+    /// # Errors
+    /// Every unknown key, unusable value and contradiction, together.
+    pub fn read(yaml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
+        let config: Self = load(&parse_yaml(yaml)?, "CONSUMER", env, |name| name == "CONSUMER_CONFIG")?;
+        let problems = config.problems();
+        problems.or(config)
+    }
+
+    /// What is well-formed and still cannot work.
+    #[must_use]
+    pub fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let mut demand = |met: bool, problem: &str| {
+            if !met {
+                problems.push(problem);
+            }
+        };
+        demand(
+            (1..=MAX_BATCH).contains(&self.batch_size),
+            &format!("`batch_size`: expected a number from 1 to {MAX_BATCH}"),
+        );
+        demand(!self.group.is_empty(), "`group`: must not be empty");
+        demand(
+            self.consumer.as_deref() != Some(""),
+            "`consumer`: must not be empty; leave it out for the default",
+        );
+        demand(
+            self.stream_key.as_deref() != Some(""),
+            "`stream_key`: must not be empty; leave it out for the default",
+        );
+        demand(self.claim_idle.as_secs() >= 1, "`claim_idle`: must be at least 1s");
+        demand(self.retention.days >= 1, "`retention.days`: must be at least 1");
+        demand(self.retention.interval.as_secs() >= 1, "`retention.interval`: must be at least 1s");
+        demand(self.presence.sweep_interval.as_secs() >= 1, "`presence.sweep_interval`: must be at least 1s");
+        let peer_timeout = self.presence.peer_timeout.is_none_or(|timeout| timeout.as_secs() >= 1);
+        demand(peer_timeout, "`presence.peer_timeout`: must be at least 1s");
+        if let Err(error) = Location::parse(&self.database) {
+            problems.push(format!("`database`: {error}"));
+        }
+        if service::redis::client(&self.redis_broker).is_err() {
+            problems.push("`redis_broker`: expected a URL such as redis://127.0.0.1:6379/0");
+        }
+        problems
+    }
+
+    /// The Redis keys under this site's prefix.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        Keys::new(self.key_prefix.clone())
+    }
+
+    /// The stream's key.
+    #[must_use]
+    pub fn stream(&self) -> String {
+        self.stream_key.clone().unwrap_or_else(|| self.keys().traffic())
+    }
+
+    /// This consumer's name.
+    #[must_use]
+    pub fn consumer_name(&self) -> String {
+        self.consumer.clone().unwrap_or_else(default_name)
+    }
+
+    /// How long peers stay.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases { peer_timeout_s: self.presence.peer_timeout.map(Period::as_secs) }
+    }
+
+    /// How events are settled.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules { max_rate_bytes_per_s: self.settlement.max_rate_bytes_per_s }
+    }
+}
+
+/// Unique among running consumers. Not stable over a restart: what a dead one left is claimed after `claim_idle`.
+fn default_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "consumer" } else { host.trim() };
+    format!("{host}-{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(yaml: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::read(yaml, env).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_working_configuration() {
+        let config = read("", &[]).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!((config.stream().as_str(), config.batch_size), ("tracker:traffic", 1000));
+        assert!(config.consumer_name().ends_with(&std::process::id().to_string()));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let config = read(
+            "batch_size: 5\nkey_prefix: 'a:'\n",
+            &[
+                ("CONSUMER_BATCH_SIZE", "7"),
+                ("CONSUMER_PRESENCE_PEER_TIMEOUT", "10m"),
+                ("CONSUMER_CONFIG", "x"),
+            ],
+        )
+        .unwrap();
+        assert_eq!((config.batch_size, config.stream().as_str()), (7, "a:tracker:traffic"));
+        assert_eq!(config.leases().peer_timeout_s, Some(600));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_one() {
+        let error = read("batchsize: 5\npresence:\n  sweep: 1s\n", &[]).unwrap_err();
+        assert!(error.contains("`batchsize`") && error.contains("did you mean `batch_size`"), "{error}");
+        assert!(error.contains("`presence.sweep`"), "{error}");
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_all_reported_at_once() {
+        let yaml = "batch_size: 0\nclaim_idle: 1ms\ndatabase: postgres://u:hunter2@h/db\nredis_broker: nonsense\n\
+                    retention: {days: 0}\ngroup: ''\n";
+        let error = read(yaml, &[]).unwrap_err();
+        for key in ["batch_size", "claim_idle", "database", "redis_broker", "retention.days", "group"] {
+            assert!(error.contains(&format!("`{key}`")), "{key} in {error}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn the_effective_configuration_prints_without_passwords() {
+        let config = read("redis_broker: redis://hunter2@h:1/0\n", &[]).unwrap();
+        assert!(!serde_json::to_string(&config).unwrap().contains("hunter2"));
+    }
+}

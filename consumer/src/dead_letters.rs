@@ -1,0 +1,296 @@
+//! Dead letters: entries that cannot be decoded or that the ledger refuses. They are moved aside with their error, so that the
+//! batch around them settles, tried again a few times, and then given up to the `failed` stream for an operator.
+//!
+//! Both streams are unbounded on purpose: what is in them is somebody's traffic, and their length is a metric.
+
+use std::sync::{Arc, LazyLock};
+
+use contract::{Keys, TrafficEvent};
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, RedisResult, Script, Value, cmd};
+use thiserror::Error;
+
+use crate::entry::{Entry, EntryId, Fields};
+use crate::ledger::{LedgerError, LedgerHandle};
+use crate::presence::{self, Leases};
+use crate::reply;
+
+/// Appends to the dead letters and acknowledges, but only what is still pending: whoever else handles the same entry
+/// must not bury it twice. Append first: a Redis without memory refuses that, and then nothing has been taken away.
+static BURY: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+         redis.call('XADD', KEYS[2], '*', unpack(ARGV, 3))
+         redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+         return 1",
+    )
+});
+
+/// Moves a letter to the end of a stream with new fields, unless somebody else took it.
+static MOVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
+         redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
+         redis.call('XDEL', KEYS[1], ARGV[1])
+         return 1",
+    )
+});
+
+/// Which stream of dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shelf {
+    /// Still tried again on schedule.
+    Waiting,
+    /// Given up.
+    Failed,
+}
+
+impl Shelf {
+    /// The stream's key.
+    #[must_use]
+    pub fn key(self, keys: &Keys) -> String {
+        match self {
+            Self::Waiting => keys.dead_letters(),
+            Self::Failed => keys.failed(),
+        }
+    }
+}
+
+/// One dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its place on its shelf.
+    pub id: EntryId,
+    /// The traffic entry's own id: it is settled under that one.
+    pub entry_id: Option<EntryId>,
+    /// What was wrong. Names fields, never their values.
+    pub error: String,
+    /// How often it was tried again.
+    pub count: u32,
+    /// Unix seconds when it was put on its shelf.
+    pub at: u64,
+    /// The entry's own fields.
+    pub fields: Fields,
+}
+
+/// The fields added behind the entry's own.
+const NOTES: [&str; 4] = ["_entry_id", "_error", "_count", "_at"];
+
+/// A script can pass on about 8000 values. No entry of ours has twenty fields; what is beyond this is somebody's noise.
+const MAX_FIELDS: usize = 1000;
+
+impl DeadLetter {
+    fn read(id: EntryId, mut fields: Fields) -> Self {
+        // The notes are the last pairs: an entry of somebody else's may have fields of the same names.
+        let notes = fields.split_off(fields.len().saturating_sub(NOTES.len()));
+        let note = |name: &str| {
+            let found = notes.iter().find(|(key, _)| key == name.as_bytes());
+            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+        };
+        Self {
+            id,
+            entry_id: note("_entry_id").parse().ok(),
+            error: note("_error"),
+            count: note("_count").parse().unwrap_or(0),
+            at: note("_at").parse().unwrap_or(0),
+            fields,
+        }
+    }
+
+    fn decode(&self) -> Result<Entry, String> {
+        let id = self.entry_id.ok_or("the letter does not say which entry it was")?;
+        let event = decode(&self.fields)?;
+        Ok(Entry { id, event })
+    }
+}
+
+/// Reads an entry's fields as a traffic event.
+pub(crate) fn decode(fields: &Fields) -> Result<TrafficEvent, String> {
+    TrafficEvent::from_fields(fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
+        .map_err(|error| error.to_string())
+}
+
+/// An entry that goes to the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Its id in the traffic stream.
+    pub id: EntryId,
+    /// Its fields as they were read.
+    pub fields: Fields,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+/// Moves a pending entry of `stream` to the dead letters and acknowledges it, in one step. `false` when it was not
+/// pending any more. `now` is in unix seconds.
+///
+/// # Errors
+/// Redis's own; then the entry is still pending.
+pub async fn bury(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    (stream, group): (&str, &str),
+    broken: &Broken,
+    now: u64,
+) -> RedisResult<bool> {
+    let mut call = BURY.prepare_invoke();
+    call.key(stream).key(keys.dead_letters()).arg(group).arg(broken.id.to_string());
+    add_fields(&mut call, &broken.fields, Some(broken.id), &broken.error, (0, now));
+    call.invoke_async(connection).await
+}
+
+fn add_fields(
+    call: &mut redis::ScriptInvocation<'_>,
+    fields: &Fields,
+    entry_id: Option<EntryId>,
+    error: &str,
+    (count, now): (u32, u64),
+) {
+    for (name, value) in fields.iter().take(MAX_FIELDS) {
+        call.arg(name.as_slice()).arg(value.as_slice());
+    }
+    let entry_id = entry_id.map(|id| id.to_string()).unwrap_or_default();
+    let notes = [entry_id, error.to_owned(), count.to_string(), now.to_string()];
+    for (name, value) in NOTES.iter().zip(notes) {
+        call.arg(*name).arg(value);
+    }
+}
+
+/// Up to `count` letters after `after`, oldest first.
+///
+/// # Errors
+/// Redis's own.
+pub async fn list(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    shelf: Shelf,
+    after: Option<EntryId>,
+    count: usize,
+) -> RedisResult<Vec<DeadLetter>> {
+    let from = after.map_or_else(|| "-".to_owned(), |id| id.next().to_string());
+    let mut command = cmd("XRANGE");
+    command.arg(shelf.key(keys)).arg(from).arg("+").arg("COUNT").arg(count);
+    let entries = reply::entries(command.query_async::<Value>(connection).await?)?;
+    Ok(entries.into_iter().map(|raw| DeadLetter::read(raw.id, raw.fields.unwrap_or_default())).collect())
+}
+
+/// How many letters are on a shelf.
+///
+/// # Errors
+/// Redis's own.
+pub async fn count(connection: &mut MultiplexedConnection, keys: &Keys, shelf: Shelf) -> RedisResult<u64> {
+    cmd("XLEN").arg(shelf.key(keys)).query_async(connection).await
+}
+
+/// Removes letters for good and returns how many there were.
+///
+/// # Errors
+/// Redis's own.
+pub async fn discard(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    shelf: Shelf,
+    ids: &[EntryId],
+) -> RedisResult<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    cmd("XDEL").arg(shelf.key(keys)).arg(ids).query_async(connection).await
+}
+
+/// Where and how letters are tried again.
+#[derive(Debug)]
+pub struct Desk<'a> {
+    /// The site's keys.
+    pub keys: &'a Keys,
+    /// Where they are settled.
+    pub ledger: &'a LedgerHandle,
+    /// How long a peer that they bring back stays.
+    pub leases: Leases,
+    /// Retries before a letter is given up.
+    pub retry_max: u32,
+}
+
+/// What became of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retried {
+    /// Settled (or it had been already), and gone from its shelf.
+    Settled,
+    /// Still wrong; it waits for its next retry.
+    StillDead,
+    /// Still wrong after the last retry; now on [`Shelf::Failed`].
+    GivenUp,
+}
+
+/// Why a letter could not be tried at all. It stays as it was.
+#[derive(Debug, Error)]
+pub enum RetryError {
+    /// Redis failed.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The ledger is not available.
+    #[error(transparent)]
+    Ledger(LedgerError),
+}
+
+/// Tries one letter again under its original entry id. `now` is in unix seconds.
+///
+/// # Errors
+/// [`RetryError`]: nothing was decided, and the letter's count did not rise.
+pub async fn retry(
+    connection: &mut MultiplexedConnection,
+    desk: &Desk<'_>,
+    shelf: Shelf,
+    letter: &DeadLetter,
+    now: u64,
+) -> Result<Retried, RetryError> {
+    match settle(connection, desk, letter, now).await? {
+        Ok(()) => {
+            discard(connection, desk.keys, shelf, &[letter.id]).await?;
+            Ok(Retried::Settled)
+        }
+        Err(error) => put_back(connection, desk, shelf, letter, &error, now).await,
+    }
+}
+
+/// The inner error is the letter's fault.
+async fn settle(
+    connection: &mut MultiplexedConnection,
+    desk: &Desk<'_>,
+    letter: &DeadLetter,
+    now: u64,
+) -> Result<Result<(), String>, RetryError> {
+    let entry = match letter.decode() {
+        Ok(entry) => entry,
+        Err(error) => return Ok(Err(error)),
+    };
+    let entries: Arc<[Entry]> = Arc::new([entry]);
+    match desk.ledger.settle(entries.clone()).await {
+        Ok(_) => {}
+        Err(error @ LedgerError::Rejected(_)) => return Ok(Err(error.to_string())),
+        Err(error) => return Err(RetryError::Ledger(error)),
+    }
+    presence::apply(connection, desk.keys, desk.leases, &entries, now).await?;
+    Ok(Ok(()))
+}
+
+async fn put_back(
+    connection: &mut MultiplexedConnection,
+    desk: &Desk<'_>,
+    shelf: Shelf,
+    letter: &DeadLetter,
+    error: &str,
+    now: u64,
+) -> Result<Retried, RetryError> {
+    let count = letter.count.saturating_add(1);
+    let (to, outcome) = match shelf {
+        Shelf::Waiting if count < desk.retry_max => (Shelf::Waiting, Retried::StillDead),
+        _ => (Shelf::Failed, Retried::GivenUp),
+    };
+    let mut call = MOVE.prepare_invoke();
+    call.key(shelf.key(desk.keys)).key(to.key(desk.keys)).arg(letter.id.to_string());
+    add_fields(&mut call, &letter.fields, letter.entry_id, error, (count, now));
+    call.invoke_async::<bool>(connection).await?;
+    Ok(outcome)
+}

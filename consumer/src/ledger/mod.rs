@@ -1,0 +1,190 @@
+//! The ledger: what every user has earned, in SQL tables that a site reads.
+//!
+//! A [`Ledger`] is synchronous and owned by one thread (see [`LedgerHandle`]): a database connection is no shared thing, and a
+//! transaction is a plain function. SQLite is built; the trait is the seam for other databases.
+
+mod location;
+mod sqlite;
+mod thread;
+
+use contract::config::ServiceUrl;
+use contract::{InfoHash, Passkey};
+use thiserror::Error;
+
+pub use location::Location;
+pub use thread::LedgerHandle;
+
+use crate::entry::Entry;
+use crate::settlement::{Promotion, Rules, Scope, SettledRow, TorrentAccount, UserAccount};
+
+/// What a caller must do about it is what tells these apart.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LedgerError {
+    /// The database cannot do it now: down, locked, full, unwritable. Wait and try the same again; nothing was written.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The database refuses this data. Trying again will not help; nothing was written.
+    #[error("the ledger refuses the data: {0}")]
+    Rejected(String),
+    /// The `database` setting names no database that is built in.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// What one call of [`Ledger::settle`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Entries whose key was new.
+    pub settled: u64,
+    /// Entries that had been settled before; they changed nothing.
+    pub duplicates: u64,
+    /// Of the settled ones, those credited nothing until an operator decides.
+    pub flagged: u64,
+}
+
+impl std::ops::AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.settled += other.settled;
+        self.duplicates += other.duplicates;
+        self.flagged += other.flagged;
+    }
+}
+
+/// What [`Ledger::migrate`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MigrationReport {
+    /// Versions applied by this call, in order, such as `V1__ledger`.
+    pub applied: Vec<String>,
+    /// The newest version in force.
+    pub current: String,
+}
+
+/// Which settled events to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Whose.
+    pub passkey: Passkey,
+    /// Of one torrent only.
+    pub info_hash: Option<InfoHash>,
+    /// Unix seconds; older ones are left out.
+    pub since: Option<i64>,
+    /// At most so many: the newest.
+    pub newest: u32,
+}
+
+/// A total that is not what the settled events add up to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// `user_traffic`, `torrent_traffic` or `flagged_events`.
+    pub table: &'static str,
+    /// Whose row.
+    pub passkey: Passkey,
+    /// Of which torrent, when the table has one.
+    pub info_hash: Option<InfoHash>,
+    /// The column, or `row` when a whole row is missing or has nothing behind it.
+    pub column: &'static str,
+    /// What the table says.
+    pub recorded: String,
+    /// What the settled events say.
+    pub recomputed: String,
+}
+
+/// Called now and then during long work with (done, total).
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// How to open a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Create what is missing, then read and write.
+    Write,
+    /// The database must be there and stays as it is.
+    Read,
+}
+
+/// A ledger in one database. Dropping it closes it.
+pub trait Ledger: Send {
+    /// Brings the tables to the newest version.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] when the database cannot be changed now.
+    fn migrate(&mut self) -> Result<MigrationReport, LedgerError>;
+
+    /// Settles entries in one transaction: those whose key is new count, the others change nothing.
+    ///
+    /// # Errors
+    /// As [`LedgerError`] says; in every case nothing was written.
+    fn settle(&mut self, entries: &[Entry], rules: &Rules) -> Result<Outcome, LedgerError>;
+
+    /// A user's totals; `None` for one who never announced.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError>;
+
+    /// A user's totals per torrent, most recently seen first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    fn torrents_of(&mut self, passkey: &Passkey) -> Result<Vec<(InfoHash, TorrentAccount)>, LedgerError>;
+
+    /// Settled events with their flags, oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    fn events(&mut self, query: &EventQuery) -> Result<Vec<SettledRow>, LedgerError>;
+
+    /// Adds every total up again from the settled events and lists what differs.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    fn verify(&mut self, progress: Progress<'_>) -> Result<Vec<Drift>, LedgerError>;
+
+    /// All promotions, oldest id first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    fn promotions(&mut self) -> Result<Vec<Promotion>, LedgerError>;
+
+    /// Adds a promotion (its `id` is ignored) and returns its id.
+    ///
+    /// # Errors
+    /// As [`LedgerError`] says.
+    fn add_promotion(&mut self, promotion: &Promotion) -> Result<i64, LedgerError>;
+
+    /// Ends a promotion at `ends_at` unix seconds; `false` when there is none of that id.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    fn end_promotion(&mut self, id: i64, ends_at: i64) -> Result<bool, LedgerError>;
+}
+
+/// Opens the ledger that a `database` setting names.
+///
+/// # Errors
+/// [`LedgerError::Unsupported`] for a URL of another kind, [`LedgerError::Unavailable`] when it cannot be opened.
+pub fn open(url: &ServiceUrl, access: Access) -> Result<Box<dyn Ledger>, LedgerError> {
+    Location::parse(url)?.open(access)
+}
+
+/// Reads a promotion's columns as any database returns them.
+fn promotion_of(
+    id: i64,
+    scope: (&str, &str),
+    factors: (f64, f64),
+    starts_at: i64,
+    ends_at: Option<i64>,
+) -> Result<Promotion, LedgerError> {
+    let read = || {
+        Ok(Promotion {
+            id,
+            scope: Scope::read(scope.0, scope.1)?,
+            up_milli: Promotion::milli(factors.0)?,
+            down_milli: Promotion::milli(factors.1)?,
+            starts_at,
+            ends_at,
+        })
+    };
+    read().map_err(|error: crate::settlement::PromotionError| {
+        LedgerError::Unavailable(format!("promotion {id} cannot be used until it is corrected: {error}"))
+    })
+}

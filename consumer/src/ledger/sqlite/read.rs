@@ -1,0 +1,60 @@
+//! Questions to the ledger.
+
+use contract::{InfoHash, Passkey};
+use rusqlite::{Connection, params};
+
+use super::super::{EventQuery, LedgerError, promotion_of};
+use super::rows;
+use crate::settlement::{Promotion, SettledRow, TorrentAccount};
+
+const PROMOTIONS: &str =
+    "SELECT id, scope, scope_key, up_factor, down_factor, starts_at, ends_at FROM promotions
+    WHERE starts_at <= ?2 AND (ends_at IS NULL OR ends_at > ?1) ORDER BY id";
+const TORRENTS: &str =
+    "SELECT raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds, first_seen,
+    last_seen, left_bytes, left_entry, completed_at, seed_spans, leech_spans, infohash
+    FROM torrent_traffic WHERE passkey = ?1 ORDER BY last_seen DESC, infohash";
+
+/// Promotions in force at some time from `oldest` to `newest`.
+pub(super) fn promotions(
+    connection: &Connection,
+    oldest: i64,
+    newest: i64,
+) -> Result<Vec<Promotion>, LedgerError> {
+    let mut statement = connection.prepare_cached(PROMOTIONS)?;
+    let mut rows = statement.query((oldest, newest))?;
+    let mut promotions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (word, key): (String, String) = (row.get(1)?, row.get(2)?);
+        let factors = (row.get(3)?, row.get(4)?);
+        promotions.push(promotion_of(row.get(0)?, (&word, &key), factors, row.get(5)?, row.get(6)?)?);
+    }
+    Ok(promotions)
+}
+
+pub(super) fn torrents_of(
+    connection: &Connection,
+    passkey: &Passkey,
+) -> rusqlite::Result<Vec<(InfoHash, TorrentAccount)>> {
+    let mut statement = connection.prepare_cached(TORRENTS)?;
+    let rows = statement
+        .query_map([passkey.reveal()], |row| Ok((InfoHash(row.get(13)?), rows::torrent_of(row)?)))?;
+    rows.collect()
+}
+
+pub(super) fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<SettledRow>> {
+    let sql = format!(
+        "SELECT {} FROM {} WHERE e.passkey = ?1 AND (?2 IS NULL OR e.infohash = ?2) AND e.ts >= ?3
+         ORDER BY e.ts DESC, e.entry_id DESC LIMIT ?4",
+        rows::EVENT_COLUMNS,
+        rows::EVENTS_WITH_FLAGS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let since = query.since.unwrap_or(i64::MIN);
+    let info_hash = query.info_hash.map(|info_hash| info_hash.0);
+    let newest_first = statement
+        .query_map(params![query.passkey.reveal(), info_hash, since, query.newest], rows::event_of)?;
+    let mut events = newest_first.collect::<rusqlite::Result<Vec<_>>>()?;
+    events.reverse();
+    Ok(events)
+}

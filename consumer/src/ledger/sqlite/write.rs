@@ -1,0 +1,137 @@
+//! The settling transaction: keys in, totals up, commit.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
+
+use contract::{InfoHash, Passkey};
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::super::{LedgerError, Outcome};
+use super::{read, rows};
+use crate::entry::Entry;
+use crate::settlement::{
+    Flag, Promotion, Promotions, Rules, SettledRow, UserAccount, settle as settle_event,
+};
+
+const INSERT_EVENT: &str = "INSERT INTO settled_events (ts, passkey, infohash, peer_id, entry_id, raw_up, raw_down,
+    credited_up, credited_down, seed_seconds, leech_seconds, event, left_bytes, promotion_id, down_promotion_id, fd, pd)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO NOTHING";
+const INSERT_FLAG: &str = "INSERT INTO flagged_events (ts, passkey, infohash, peer_id, reason, details)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const INSERT_PROMOTION: &str =
+    "INSERT INTO promotions (scope, scope_key, up_factor, down_factor, starts_at, ends_at)
+    VALUES (?1, ?2, ?3 / 1000.0, ?4 / 1000.0, ?5, ?6)";
+
+/// New rows by user and torrent. Sorted, so that the totals' trees are walked once from left to right.
+type NewRows = BTreeMap<(Passkey, InfoHash), Vec<SettledRow>>;
+
+pub(super) fn settle(
+    connection: &mut Connection,
+    entries: &[Entry],
+    rules: &Rules,
+) -> Result<Outcome, LedgerError> {
+    let Some((oldest, newest)) = time_range(entries) else { return Ok(Outcome::default()) };
+    // IMMEDIATE: the totals are read before they are written, and another process may settle into the same file.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let promotions: Promotions = read::promotions(&transaction, oldest, newest)?.into_iter().collect();
+    let (new_rows, outcome) = insert_keys(&transaction, entries, &promotions, rules)?;
+    add_to_totals(&transaction, &new_rows)?;
+    transaction.commit()?;
+    Ok(outcome)
+}
+
+fn time_range(entries: &[Entry]) -> Option<(i64, i64)> {
+    let times = || entries.iter().map(|entry| i64::try_from(entry.event.ts).unwrap_or(i64::MAX));
+    Some((times().min()?, times().max()?))
+}
+
+fn insert_keys(
+    connection: &Connection,
+    entries: &[Entry],
+    promotions: &Promotions,
+    rules: &Rules,
+) -> rusqlite::Result<(NewRows, Outcome)> {
+    let (mut new_rows, mut outcome) = (NewRows::new(), Outcome::default());
+    for entry in entries {
+        let row = settle_event(entry.id, &entry.event, promotions, rules);
+        if !insert_event(connection, &row)? {
+            outcome.duplicates += 1;
+            continue;
+        }
+        outcome.settled += 1;
+        if let Some(flag) = &row.flag {
+            insert_flag(connection, &row, flag)?;
+            outcome.flagged += 1;
+        }
+        new_rows.entry((row.passkey, row.info_hash)).or_default().push(row);
+    }
+    Ok((new_rows, outcome))
+}
+
+/// Whether the key was new.
+fn insert_event(connection: &Connection, row: &SettledRow) -> rusqlite::Result<bool> {
+    let inserted = connection.prepare_cached(INSERT_EVENT)?.execute(params![
+        row.ts,
+        row.passkey.reveal(),
+        row.info_hash.0,
+        row.peer_id.0,
+        row.entry_id.to_string(),
+        row.raw_up,
+        row.raw_down,
+        row.credited_up,
+        row.credited_down,
+        row.seed_seconds,
+        row.leech_seconds,
+        row.event.as_str(),
+        row.left_bytes,
+        row.promotion_id,
+        row.down_promotion_id,
+        row.fd,
+        row.pd,
+    ])?;
+    Ok(inserted == 1)
+}
+
+fn insert_flag(connection: &Connection, row: &SettledRow, flag: &Flag) -> rusqlite::Result<()> {
+    connection.prepare_cached(INSERT_FLAG)?.execute(params![
+        row.ts,
+        row.passkey.reveal(),
+        row.info_hash.0,
+        row.peer_id.0,
+        flag.reason.as_str(),
+        flag.details,
+    ])?;
+    Ok(())
+}
+
+fn add_to_totals(connection: &Connection, new_rows: &NewRows) -> rusqlite::Result<()> {
+    let mut users: BTreeMap<Passkey, UserAccount> = BTreeMap::new();
+    for ((passkey, info_hash), settled) in new_rows {
+        let user = match users.entry(*passkey) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(slot) => slot.insert(rows::load_user(connection, passkey)?.unwrap_or_default()),
+        };
+        let mut torrent = rows::load_torrent(connection, passkey, info_hash)?.unwrap_or_default();
+        for row in settled {
+            let gain = torrent.add(row);
+            user.add(row, gain);
+        }
+        rows::save_torrent(connection, passkey, info_hash, &torrent)?;
+    }
+    users.iter().try_for_each(|(passkey, user)| rows::save_user(connection, passkey, user))
+}
+
+pub(super) fn add_promotion(connection: &Connection, promotion: &Promotion) -> rusqlite::Result<i64> {
+    connection.execute(
+        INSERT_PROMOTION,
+        params![
+            promotion.scope.word(),
+            promotion.scope.key(),
+            promotion.up_milli,
+            promotion.down_milli,
+            promotion.starts_at,
+            promotion.ends_at,
+        ],
+    )?;
+    Ok(connection.last_insert_rowid())
+}

@@ -1,0 +1,149 @@
+//! Presence: who seeds and who leeches what, now, as sets in Redis that a site reads.
+//!
+//! The sets are a function of the set of entries and the time alone. Each session has a guard that remembers its newest
+//! entry, so an older one that arrives later, twice, or through another consumer changes nothing. A guard outlives the
+//! longest lease an older entry could still hold; only then is it forgotten.
+//!
+//! In Redis: hash `tracker:presence:guard:<passkey>`, field `<infohash>:<peer_id>`, value `<40-digit entry id><s|l|g><due>`
+//! (seeds, leeches, gone; due in unix seconds); and one sorted set `tracker:presence:lease` of sessions by a time at
+//! which they must be looked at, never later than their due. A heartbeat that changes nothing costs two hash commands.
+
+mod leases;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use contract::{Event, InfoHash, Keys, Passkey, PeerId};
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Script};
+
+pub use leases::Leases;
+
+use crate::entry::{Entry, EntryId};
+
+static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("apply.lua")));
+static SWEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("sweep.lua")));
+
+/// Sessions one script call handles: about a millisecond of Redis, which other clients of it can wait.
+const SESSIONS_A_CALL: usize = 200;
+/// Leases one sweep call looks at.
+const LEASES_A_CALL: usize = 500;
+/// Calls one sweep makes at most; the next one goes on where it stopped.
+const CALLS_A_SWEEP: usize = 2000;
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Leases looked at.
+    pub examined: u64,
+    /// Sessions that left the sets because their peer fell silent.
+    pub expired: u64,
+}
+
+/// Brings entries into the sets, in any order, any number of times. `now` is in unix seconds.
+///
+/// # Errors
+/// Redis's own; some sessions may have been applied then, and applying all of them again is right.
+pub async fn apply(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    leases: Leases,
+    entries: &[Entry],
+    now: u64,
+) -> RedisResult<()> {
+    let bases = Bases::of(keys);
+    let newest: Vec<&Entry> = newest_of_each_session(entries);
+    for chunk in newest.chunks(SESSIONS_A_CALL) {
+        let mut call = APPLY.prepare_invoke();
+        call.arg(&bases.0[..]);
+        for entry in chunk {
+            let (state, due) = standing(entry, leases, now);
+            call.arg(entry.event.passkey.reveal())
+                .arg(entry.event.info_hash.hex().as_str())
+                .arg(entry.event.peer_id.hex().as_str())
+                .arg(ordered(entry.id))
+                .arg(state)
+                .arg(due);
+        }
+        call.invoke_async::<()>(connection).await?;
+    }
+    Ok(())
+}
+
+/// Removes the peers whose lease is over at `now` (unix seconds), exactly as `stopped` would have, and forgets guards that
+/// nothing needs any more.
+///
+/// Pass [`crate::groups::Backlog::horizon`] rather than the clock while entries may be unread: a heartbeat that waits in the stream keeps
+/// its peer alive.
+///
+/// # Errors
+/// Redis's own; what was swept is swept.
+pub async fn sweep(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    leases: Leases,
+    now: u64,
+) -> RedisResult<Swept> {
+    let bases = Bases::of(keys);
+    let mut swept = Swept::default();
+    for _ in 0..CALLS_A_SWEEP {
+        let mut call = SWEEP.prepare_invoke();
+        call.arg(&bases.0[..]);
+        call.arg(now).arg(LEASES_A_CALL).arg(leases.memory_s());
+        let (examined, expired): (u64, u64) = call.invoke_async(connection).await?;
+        swept.examined += examined;
+        swept.expired += expired;
+        if examined < LEASES_A_CALL as u64 {
+            break;
+        }
+    }
+    Ok(swept)
+}
+
+fn newest_of_each_session(entries: &[Entry]) -> Vec<&Entry> {
+    let mut newest: HashMap<(Passkey, InfoHash, PeerId), &Entry> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        let event = &entry.event;
+        let slot = newest.entry((event.passkey, event.info_hash, event.peer_id)).or_insert(entry);
+        if slot.id < entry.id {
+            *slot = entry;
+        }
+    }
+    newest.into_values().collect()
+}
+
+/// What the session is once this entry is its newest, and when that must be looked at again. A session that is gone is
+/// due to be forgotten; `x` says that it is so already.
+fn standing(entry: &Entry, leases: Leases, now: u64) -> (&'static str, u64) {
+    let seen = entry.id.unix_seconds();
+    let (lease_end, forget) = (seen + leases.lease_s(entry.event.interval), seen + leases.memory_s());
+    match (entry.event.event, entry.event.left) {
+        _ if forget <= now => ("x", forget),
+        (Event::Stopped, _) => ("g", forget),
+        _ if lease_end <= now => ("g", forget),
+        (_, 0) => ("s", lease_end),
+        _ => ("l", lease_end),
+    }
+}
+
+/// An entry id whose text order is its order, so that a script compares it without arithmetic (Lua has only doubles).
+fn ordered(id: EntryId) -> String {
+    format!("{:020}{:020}", id.ms, id.seq)
+}
+
+/// The keys the scripts complete with a passkey and an info hash. They stay on one Redis, not on a cluster: a batch
+/// touches many users' keys.
+struct Bases([String; 6]);
+
+impl Bases {
+    fn of(keys: &Keys) -> Self {
+        Self([
+            keys.presence("guard:"),
+            keys.presence("lease"),
+            keys.seeding_base(),
+            keys.leeching_base(),
+            keys.seeding_members_base(),
+            keys.leeching_members_base(),
+        ])
+    }
+}

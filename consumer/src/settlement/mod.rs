@@ -1,0 +1,192 @@
+//! What one traffic event is worth: pure arithmetic over the event, the promotions and the rules.
+//!
+//! Nothing here depends on other events, so rows may be settled in any order and on any consumer. What does depend on
+//! several events (time earned once, the first completion) is folded commutatively in [`accounts`].
+
+mod accounts;
+mod promotions;
+mod spans;
+
+use contract::{Event, InfoHash, Passkey, PeerId, TrafficEvent};
+use serde_json::json;
+
+pub use accounts::{Gain, Sums, TorrentAccount, UserAccount};
+pub use promotions::{Factors, Promotion, PromotionError, Promotions, Scope};
+pub use spans::Spans;
+
+use crate::entry::EntryId;
+
+/// The largest count of bytes that a Redis script can carry exactly (its numbers are doubles). More is no real delta.
+pub const MAX_EXACT_BYTES: u64 = (1 << 53) - 1;
+
+/// What an operator may set about settling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Bytes per second and direction above which an event is flagged and credited nothing; 0 switches this off.
+    pub max_rate_bytes_per_s: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { max_rate_bytes_per_s: 1_250_000_000 }
+    }
+}
+
+/// One settled event: a row of `settled_events`, and of `flagged_events` when it carries a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledRow {
+    /// Unix seconds of the announce. With the next three, the key that is unique for ever.
+    pub ts: i64,
+    /// Whose announce it was.
+    pub passkey: Passkey,
+    /// For which torrent.
+    pub info_hash: InfoHash,
+    /// With which client.
+    pub peer_id: PeerId,
+    /// Where the stream held it.
+    pub entry_id: EntryId,
+    /// Bytes uploaded, before factors.
+    pub raw_up: i64,
+    /// Bytes downloaded, before factors.
+    pub raw_down: i64,
+    /// Bytes of upload that count.
+    pub credited_up: i64,
+    /// Bytes of download that count.
+    pub credited_down: i64,
+    /// Seconds before `ts` that this session claims as seeding, whatever its siblings claim.
+    pub seed_seconds: i64,
+    /// Seconds before `ts` that this session claims as leeching.
+    pub leech_seconds: i64,
+    /// What the client said happened.
+    pub event: Event,
+    /// Bytes the client still wanted.
+    pub left_bytes: i64,
+    /// The promotion that gave the upload factor.
+    pub promotion_id: Option<i64>,
+    /// The promotion that gave the download factor, when it was another one.
+    pub down_promotion_id: Option<i64>,
+    /// Film id of the credential.
+    pub fd: Option<String>,
+    /// Playlist id of the credential.
+    pub pd: Option<String>,
+    /// Why the event was credited nothing.
+    pub flag: Option<Flag>,
+}
+
+/// A reason to credit nothing until an operator decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// What is wrong.
+    pub reason: FlagReason,
+    /// The figures behind it, as JSON.
+    pub details: String,
+}
+
+/// What can be wrong with an event that is otherwise well-formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FlagReason {
+    /// Faster than the configured rate.
+    Speed,
+    /// More bytes than can be counted exactly.
+    Overflow,
+}
+
+impl FlagReason {
+    /// The word in `flagged_events.reason`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Speed => "speed",
+            Self::Overflow => "overflow",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Speed, Self::Overflow].into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+/// Settles one event: raw bytes, factors, credit, claimed time, flag.
+#[must_use]
+pub fn settle(entry_id: EntryId, event: &TrafficEvent, promotions: &Promotions, rules: &Rules) -> SettledRow {
+    let flag = flag_of(event, rules);
+    let counted = flag.as_ref().is_none_or(|flag| flag.reason != FlagReason::Overflow);
+    let (raw_up, raw_down) = if counted { (clamped(event.du), clamped(event.dd)) } else { (0, 0) };
+    let factors = promotions.factors(event);
+    let credit = |raw: i64, milli: i64| if flag.is_some() { 0 } else { credit(raw, milli) };
+    let (seed_seconds, leech_seconds) = claimed_seconds(event);
+    SettledRow {
+        ts: clamped(event.ts),
+        passkey: event.passkey,
+        info_hash: event.info_hash,
+        peer_id: event.peer_id,
+        entry_id,
+        raw_up,
+        raw_down,
+        credited_up: credit(raw_up, factors.up_milli),
+        credited_down: credit(raw_down, factors.down_milli),
+        seed_seconds,
+        leech_seconds,
+        event: event.event,
+        // A client that has only a magnet link says u64::MAX: it wants everything, which is no cheat.
+        left_bytes: clamped(event.left),
+        promotion_id: factors.promotion_id,
+        down_promotion_id: factors.down_promotion_id,
+        fd: event.fd.clone(),
+        pd: event.pd.clone(),
+        flag,
+    }
+}
+
+/// `raw * milli / 1000` in 128 bits, rounded down, at most `i64::MAX`.
+fn credit(raw: i64, milli: i64) -> i64 {
+    i64::try_from(i128::from(raw) * i128::from(milli) / 1000).unwrap_or(i64::MAX)
+}
+
+fn clamped(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}
+
+/// Seconds this event claims as (seeding, leeching): the time since the last announce, at most two intervals of it,
+/// so that a client that was away is not paid for the gap.
+fn claimed_seconds(event: &TrafficEvent) -> (i64, i64) {
+    let seconds = clamped(event.dt.min(2 * u64::from(event.interval)).min(event.ts));
+    match (event.event, event.left) {
+        (Event::Started, _) => (0, 0),
+        // Until this very announce the client was still downloading.
+        (Event::Completed, _) => (0, seconds),
+        (Event::None | Event::Stopped, 0) => (seconds, 0),
+        (Event::None | Event::Stopped, _) => (0, seconds),
+    }
+}
+
+fn flag_of(event: &TrafficEvent, rules: &Rules) -> Option<Flag> {
+    let most = event.du.max(event.dd);
+    if most > MAX_EXACT_BYTES {
+        let details = json!({ "du": event.du, "dd": event.dd, "dt": event.dt });
+        return Some(Flag { reason: FlagReason::Overflow, details: details.to_string() });
+    }
+    let seconds = time_base(event);
+    let limit = u128::from(rules.max_rate_bytes_per_s) * u128::from(seconds);
+    if rules.max_rate_bytes_per_s == 0 || u128::from(most) <= limit {
+        return None;
+    }
+    let details = json!({
+        "du": event.du, "dd": event.dd, "dt": event.dt, "judged_over_seconds": seconds,
+        "max_rate_bytes_per_s": rules.max_rate_bytes_per_s,
+    });
+    Some(Flag { reason: FlagReason::Speed, details: details.to_string() })
+}
+
+/// Seconds over which the bytes came. A late re-send carries bytes without a time base: it is judged over one interval.
+fn time_base(event: &TrafficEvent) -> u64 {
+    match event.dt {
+        0 => u64::from(event.interval.max(1)),
+        dt => dt,
+    }
+}
+
+#[cfg(test)]
+mod tests;
