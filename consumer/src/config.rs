@@ -31,6 +31,8 @@ pub struct Config {
     pub claim_idle: Period,
     /// Retries of a dead letter before it is given up.
     pub retry_max: u32,
+    /// How often dead letters are tried again.
+    pub retry_interval: Period,
     /// The ledger.
     pub database: ServiceUrl,
     /// Where metrics, health and readiness are served.
@@ -84,6 +86,7 @@ impl Default for Config {
             batch_size: 1000,
             claim_idle: Period::from_secs(30),
             retry_max: 3,
+            retry_interval: Period::from_secs(60),
             database: "sqlite://data/ledger.db".into(),
             metrics_addr: SocketAddr::from(([127, 0, 0, 1], 6881)),
             presence: PresenceConfig::default(),
@@ -149,6 +152,7 @@ impl Config {
             "`stream_key`: must not be empty; leave it out for the default",
         );
         demand(self.claim_idle.as_secs() >= 1, "`claim_idle`: must be at least 1s");
+        demand(self.retry_interval.as_secs() >= 1, "`retry_interval`: must be at least 1s");
         demand(self.retention.days >= 1, "`retention.days`: must be at least 1");
         demand(self.retention.interval.as_secs() >= 1, "`retention.interval`: must be at least 1s");
         demand(self.presence.sweep_interval.as_secs() >= 1, "`presence.sweep_interval`: must be at least 1s");

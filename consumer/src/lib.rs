@@ -3,14 +3,22 @@
 //! The line is `reader -> presence -> settlement -> ledger -> acknowledge`, on one screen in [`pump`]. Every step may be repeated: presence
 //! and the ledger each recognise what they have seen, and an entry is acknowledged only after its commit.
 
+pub mod app;
+mod chores;
+pub mod clock;
 pub mod config;
 pub mod dead_letters;
 pub mod entry;
 pub mod groups;
+pub mod health;
 pub mod ledger;
+pub mod metrics;
 pub mod presence;
+pub mod pump;
+pub mod reader;
 mod reply;
 pub mod retention;
 pub mod settlement;
+pub mod stop;
 
 pub use entry::{Entry, EntryId};

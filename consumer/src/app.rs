@@ -1,0 +1,101 @@
+//! The composition root: makes the parts from a configuration, runs them, and stops them in order.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use service::admin;
+use service::redis::{Link, Timeouts};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::chores::Chores;
+use crate::config::Config;
+use crate::health::Health;
+use crate::ledger::{LedgerHandle, Location};
+use crate::metrics::Metrics;
+use crate::pump::Pump;
+use crate::reader::{Reader, Source};
+use crate::stop::Stop;
+
+/// How long stopping may take; what is unfinished then stays pending for another consumer.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A running consumer.
+#[derive(Debug)]
+pub struct App {
+    /// Where metrics, health and readiness are served.
+    pub metrics_addr: SocketAddr,
+    switch: watch::Sender<bool>,
+    pump: JoinHandle<()>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Starts everything. Neither Redis nor the ledger need be there yet: the consumer waits for them and says so.
+    ///
+    /// # Errors
+    /// What the operator must change: an unusable URL, a metrics address that is taken.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let metrics = Metrics::new().context("metrics")?;
+        let health = Health::default();
+        let (switch, stop) = Stop::switch();
+        let location = Location::parse(&config.database).context("database")?;
+        let ledger = LedgerHandle::spawn(location, config.rules()).context("the ledger's thread")?;
+        let listener = admin::bind(config.metrics_addr).await?;
+        let metrics_addr = listener.local_addr()?;
+        let link = || Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker");
+        let chores = Chores::new(config, link()?, ledger.clone(), metrics.clone());
+        let registry = metrics.registry.clone();
+        let readiness = health.readiness();
+        let pump = pump(config, link()?, ledger, metrics, health, stop)?;
+        info!(
+            consumer = %pump.source.consumer, stream = %pump.source.stream, group = %pump.source.group,
+            redis = %config.redis_broker, database = %config.database, "settling"
+        );
+        let helpers =
+            vec![tokio::spawn(admin::serve(listener, registry, readiness)), tokio::spawn(chores.run())];
+        Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump.run()), helpers })
+    }
+
+    /// Stops: the batch in hand is settled and acknowledged, then everything ends.
+    ///
+    /// # Errors
+    /// When the pump panicked, which a test should hear of.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.switch.send_replace(true);
+        let finished = tokio::time::timeout(GRACE, self.pump).await;
+        for helper in self.helpers {
+            helper.abort();
+        }
+        match finished {
+            Ok(pump) => pump.context("the pump")?,
+            Err(_) => {
+                warn!("the batch in hand was not finished in time; it stays pending for the next consumer")
+            }
+        }
+        info!("stopped");
+        Ok(())
+    }
+}
+
+fn pump(
+    config: &Config,
+    link: Link,
+    ledger: LedgerHandle,
+    metrics: Metrics,
+    health: Health,
+    stop: Stop,
+) -> anyhow::Result<Pump> {
+    let source = Source {
+        stream: config.stream(),
+        group: config.group.clone(),
+        consumer: config.consumer_name(),
+        batch_size: config.batch_size,
+        claim_idle: config.claim_idle.0,
+    };
+    let reader = Reader::new(&config.redis_broker, source.clone()).context("redis_broker")?;
+    let (keys, leases) = (config.keys(), config.leases());
+    Ok(Pump { reader, source, link, keys, leases, ledger, metrics, health, stop })
+}

@@ -1,0 +1,156 @@
+//! What is done now and then beside the line: silent peers leave, old entries are trimmed, dead letters get another try,
+//! and the distance to the stream's end is measured. A chore that fails is done at its next turn.
+
+use std::time::Duration;
+
+use contract::Keys;
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
+use service::redis::Link;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::config::Config;
+use crate::dead_letters::{self, Desk, Retried, RetryError, Shelf};
+use crate::groups::backlog;
+use crate::ledger::LedgerHandle;
+use crate::metrics::Metrics;
+use crate::presence::{self, Leases};
+use crate::retention::{self, Keep, Target, Unsettled};
+
+/// How often the backlog is measured: more often than anybody scrapes.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// Dead letters tried again in one turn.
+const LETTERS_A_TURN: usize = 100;
+
+/// The chores' own connection and what they need to know.
+pub(crate) struct Chores {
+    link: Link,
+    keys: Keys,
+    stream: String,
+    group: String,
+    leases: Leases,
+    ledger: LedgerHandle,
+    metrics: Metrics,
+    retry_max: u32,
+    retry_every: Duration,
+    sweep_every: Duration,
+    trim_every: Duration,
+    keep: Keep,
+}
+
+impl Chores {
+    /// Chores as configured.
+    pub(crate) fn new(config: &Config, link: Link, ledger: LedgerHandle, metrics: Metrics) -> Self {
+        Self {
+            link,
+            keys: config.keys(),
+            stream: config.stream(),
+            group: config.group.clone(),
+            leases: config.leases(),
+            ledger,
+            metrics,
+            retry_max: config.retry_max,
+            retry_every: config.retry_interval.0,
+            sweep_every: config.presence.sweep_interval.0,
+            trim_every: config.retention.interval.0,
+            keep: Keep::Days(config.retention.days),
+        }
+    }
+
+    /// Runs until the future is dropped, which is harmless at any moment.
+    pub(crate) async fn run(mut self) {
+        let mut measure = every(MEASURE_EVERY);
+        let mut sweep = every(self.sweep_every);
+        let mut trim = every(self.trim_every);
+        let mut retry = every(self.retry_every);
+        loop {
+            let chore = tokio::select! {
+                _ = measure.tick() => Chore::Measure,
+                _ = sweep.tick() => Chore::Sweep,
+                _ = trim.tick() => Chore::Trim,
+                _ = retry.tick() => Chore::Retry,
+            };
+            if let Err(error) = self.turn(chore).await {
+                self.metrics.redis_errors.inc();
+                self.link.lost(&error);
+            }
+        }
+    }
+
+    async fn turn(&mut self, chore: Chore) -> RedisResult<()> {
+        let mut connection = self.link.connection().await?;
+        match chore {
+            Chore::Measure => self.measure(&mut connection).await,
+            Chore::Sweep => self.sweep(&mut connection).await,
+            Chore::Trim => self.trim(&mut connection).await,
+            Chore::Retry => self.retry(&mut connection).await,
+        }
+    }
+
+    async fn measure(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let backlog = backlog(connection, &self.stream, &self.group).await?;
+        let figure = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.lag.set(figure(backlog.undelivered));
+        self.metrics.pending.set(figure(backlog.pending));
+        self.metrics.lag_seconds.set(backlog.lag_seconds(clock::now_ms()));
+        let waiting = dead_letters::count(connection, &self.keys, Shelf::Waiting).await?;
+        self.metrics.dead_waiting.set(figure(waiting));
+        let failed = dead_letters::count(connection, &self.keys, Shelf::Failed).await?;
+        self.metrics.dead_failed.set(figure(failed));
+        Ok(())
+    }
+
+    async fn sweep(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        // The clock first: an entry that arrives after it was read cannot be older than it.
+        let now = clock::now();
+        let horizon = backlog(connection, &self.stream, &self.group).await?.horizon(now);
+        let swept = presence::sweep(connection, &self.keys, self.leases, horizon).await?;
+        self.metrics.expired_peers.inc_by(swept.expired);
+        Ok(())
+    }
+
+    async fn trim(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let target = Target { stream: &self.stream, group: &self.group };
+        let now_ms = clock::now_ms();
+        let trimmed =
+            retention::trim(connection, target, self.keep, Unsettled::Keep, now_ms, &mut |_| {}).await?;
+        self.metrics.trimmed.inc_by(trimmed);
+        Ok(())
+    }
+
+    async fn retry(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let desk =
+            Desk { keys: &self.keys, ledger: &self.ledger, leases: self.leases, retry_max: self.retry_max };
+        let letters =
+            dead_letters::list(connection, &self.keys, Shelf::Waiting, None, LETTERS_A_TURN).await?;
+        for letter in letters {
+            match dead_letters::retry(connection, &desk, Shelf::Waiting, &letter, clock::now()).await {
+                Ok(Retried::Settled) => info!(entry = ?letter.entry_id, "a dead letter was settled"),
+                Ok(Retried::StillDead) => {}
+                Ok(Retried::GivenUp) => {
+                    warn!(entry = ?letter.entry_id, error = %letter.error, "gave up a dead letter");
+                }
+                Err(RetryError::Redis(error)) => return Err(error),
+                // The line waits for the ledger already and says so; the letters wait with it.
+                Err(RetryError::Ledger(_)) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Chore {
+    Measure,
+    Sweep,
+    Trim,
+    Retry,
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    // After a long outage one turn is enough.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

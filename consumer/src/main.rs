@@ -1,0 +1,102 @@
+//! `consumer`: arguments, configuration, logs, run, drain.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use consumer::app::App;
+use consumer::config::Config;
+use contract::config::{Problems, ServiceUrl};
+use tracing::info;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Settles a tracker's traffic: who seeds what, and what every user has earned.
+#[derive(Debug, Parser)]
+#[command(name = "consumer", version, after_help = EXAMPLES)]
+struct Args {
+    /// The YAML file to read; without one, everything has a working default
+    #[arg(short, long, value_name = "FILE", env = "CONSUMER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Redis that holds the stream, in place of `redis_broker`
+    #[arg(long, value_name = "URL")]
+    redis: Option<ServiceUrl>,
+    /// The ledger, in place of `database`
+    #[arg(long, value_name = "URL")]
+    database: Option<ServiceUrl>,
+    /// This consumer's name in its group, in place of `consumer`
+    #[arg(long)]
+    name: Option<String>,
+    /// Read the configuration, print what is in force, and stop
+    #[arg(long)]
+    check: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  consumer                                        Redis on this machine, the ledger in data/ledger.db
+  consumer --config consumer.yaml                 as the file says
+  consumer --config consumer.yaml --check         print the configuration in force, or all that is wrong with it
+  consumer --redis redis://:secret@db:6379/0 --database sqlite:///var/lib/seedbook/ledger.db
+  CONSUMER_BATCH_SIZE=5000 consumer               any key by environment
+
+Several consumers may run beside each other: they share the work, and one that dies is taken over from.";
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let config = match configuration(&args) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match if args.check { show(&config) } else { run(&config) } {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn configuration(args: &Args) -> Result<Config> {
+    let place = args.config.as_ref().map_or("the environment".into(), |path| path.display().to_string());
+    let text = match &args.config {
+        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {place}"))?,
+        None => String::new(),
+    };
+    let explained = |Problems(lines): Problems, place: &str| {
+        anyhow::anyhow!("{place}: {} to mend\n  {}", plural(lines.len()), lines.join("\n  "))
+    };
+    let mut config = Config::read(&text, std::env::vars()).map_err(|problems| explained(problems, &place))?;
+    if let Some(redis) = &args.redis {
+        config.redis_broker = redis.clone();
+    }
+    if let Some(database) = &args.database {
+        config.database = database.clone();
+    }
+    config.consumer = args.name.clone().or(config.consumer);
+    let problems = config.problems();
+    problems.or(config).map_err(|problems| explained(problems, "the command line"))
+}
+
+fn plural(count: usize) -> String {
+    if count == 1 { "1 thing".into() } else { format!("{count} things") }
+}
+
+fn show(config: &Config) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(config)?);
+    Ok(())
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn run(config: &Config) -> Result<()> {
+    service::logs::init(&config.log)?;
+    let app = App::start(config).await?;
+    let signal = service::signals::stop_requested().await.context("signals")?;
+    info!(signal, "stopping: the batch in hand is finished first");
+    app.stop().await
+}
