@@ -1,7 +1,9 @@
 //! The composition root: makes every part from the configuration, runs them, and takes them down in the order in which
 //! nothing that was promised is lost.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
@@ -16,15 +18,22 @@ use crate::config::{Config, HookConfig, PasskeyApprovalConfig, TrafficPushConfig
 use crate::frontend::http::query::{Limits, Spoofing};
 use crate::frontend::http::reply::ScrapeForm;
 use crate::frontend::http::{self, Frontend, ProxyRules, Routes};
-use crate::hooks::{Hook, passkey_approval};
+use crate::hooks::Hook;
+use crate::hooks::passkey_approval::{self, Verdicts};
 use crate::metrics::{Metrics, SwarmMetrics};
 use crate::pipeline::{Intervals, Pipeline};
 use crate::swarm::Swarms;
 use crate::traffic::{self, Recorder, Rules};
 
+const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// A running tracker.
 #[derive(Debug)]
 pub struct App {
+    /// Where clients announce over HTTP: the port that was chosen, when port 0 was asked for.
+    pub http_address: SocketAddr,
+    /// Where metrics are served, likewise.
+    pub admin_address: SocketAddr,
     stop: watch::Sender<bool>,
     workers: Vec<thread::JoinHandle<()>>,
     recording: Option<JoinHandle<()>>,
@@ -39,7 +48,8 @@ impl App {
     /// What the operator must change: an address that is taken, a URL that cannot be read.
     pub async fn start(config: &Config) -> Result<Self> {
         let metrics = Metrics::new().context("metrics")?;
-        let (hooks, recorder, recording) = hooks(config, &metrics)?;
+        let Parts { hooks, recorder, recording, verdicts } = Parts::new(config, &metrics)?;
+        let ready = readiness(recorder.as_ref().map(Recorder::up_flag), verdicts);
         let pipeline = Arc::new(Pipeline {
             hooks,
             swarms: Swarms::new(config.storage.config.shard_count),
@@ -51,9 +61,9 @@ impl App {
             started: Instant::now(),
         });
         let admin = admin::bind(config.metrics_addr).await?;
-        let ready: Readiness = Arc::new(|| Ok(()));
+        let admin_address = admin.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let (_, workers) = http::serve(
+        let (http_address, workers) = http::serve(
             &frontend(config, &pipeline, &metrics)?,
             config.http.addr,
             settings(config),
@@ -62,9 +72,18 @@ impl App {
         .with_context(|| format!("http.addr: cannot listen on {}", config.http.addr))?;
         let helpers = vec![
             tokio::spawn(admin::serve(admin, metrics.registry.clone(), ready)),
+            tokio::spawn(count(pipeline.clone(), metrics.swarm.clone())),
             tokio::spawn(sweep(pipeline, config.storage.config.clone(), metrics.swarm)),
         ];
-        Ok(Self { stop, workers, recording, helpers, grace: config.grace_period.0 })
+        Ok(Self {
+            http_address,
+            admin_address,
+            stop,
+            workers,
+            recording,
+            helpers,
+            grace: config.grace_period.0,
+        })
     }
 
     /// Stops: no new connections, requests in hand answered, what was accepted recorded.
@@ -95,26 +114,51 @@ impl App {
     }
 }
 
-type Hooks = (Vec<Box<dyn Hook>>, Option<Recorder>, Option<JoinHandle<()>>);
+/// What the configured hooks became.
+#[derive(Default)]
+struct Parts {
+    hooks: Vec<Box<dyn Hook>>,
+    recorder: Option<Recorder>,
+    recording: Option<JoinHandle<()>>,
+    verdicts: Option<Arc<Verdicts>>,
+}
 
-fn hooks(config: &Config, metrics: &Metrics) -> Result<Hooks> {
-    let mut hooks: Vec<Box<dyn Hook>> = Vec::new();
-    let (mut recorder, mut recording) = (None, None);
-    for hook in config.hook_list()? {
-        match hook {
-            HookConfig::PasskeyApproval(options) => {
-                let hook = passkey_approval::spawn(approval_options(config, &options))
-                    .context("passkey approval: redis_broker")?;
-                hooks.push(Box::new(hook));
-            }
-            HookConfig::TrafficPush(options) => {
-                let (way, handle) = traffic::spawn(push_options(config, &options), metrics.recorder.clone())
-                    .context("traffic push: redis_broker")?;
-                (recorder, recording) = (Some(way), Some(handle));
+impl Parts {
+    fn new(config: &Config, metrics: &Metrics) -> Result<Self> {
+        let mut parts = Self::default();
+        for hook in config.hook_list()? {
+            match hook {
+                HookConfig::PasskeyApproval(options) => {
+                    let hook = passkey_approval::spawn(approval_options(config, &options))
+                        .context("passkey approval: redis_broker")?;
+                    parts.verdicts = Some(hook.verdicts());
+                    parts.hooks.push(Box::new(hook));
+                }
+                HookConfig::TrafficPush(options) => {
+                    let push = push_options(config, &options);
+                    let (recorder, recording) = traffic::spawn(push, metrics.recorder.clone())
+                        .context("traffic push: redis_broker")?;
+                    parts.recorder = Some(recorder);
+                    parts.recording = Some(recording);
+                }
             }
         }
+        Ok(parts)
     }
-    Ok((hooks, recorder, recording))
+}
+
+/// Ready means that a new user's announce would be accepted and recorded now.
+fn readiness(recording: Option<Arc<AtomicBool>>, verdicts: Option<Arc<Verdicts>>) -> Readiness {
+    Arc::new(move || {
+        let mut missing = Vec::new();
+        if verdicts.as_ref().is_some_and(|verdicts| verdicts.is_frozen()) {
+            missing.push("passkey approval: Redis does not answer");
+        }
+        if recording.as_ref().is_some_and(|up| !up.load(Ordering::Relaxed)) {
+            missing.push("traffic push: Redis does not answer");
+        }
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+    })
 }
 
 fn approval_options(config: &Config, options: &PasskeyApprovalConfig) -> passkey_approval::Options {
@@ -185,8 +229,15 @@ async fn sweep(pipeline: Arc<Pipeline>, config: crate::config::MemoryConfig, met
             metrics.expired.inc_by(pipeline.swarms.sweep(shard, oldest) as u64);
             tokio::task::yield_now().await;
         }
-        metrics.publish(&pipeline.swarms);
         metrics.sweep_seconds.observe(started.elapsed().as_secs_f64());
+    }
+}
+
+/// Keeps the gauges fresh: a census is cheap, and a dashboard wants it more often than the sweeper runs.
+async fn count(pipeline: Arc<Pipeline>, metrics: SwarmMetrics) {
+    loop {
+        metrics.publish(&pipeline.swarms);
+        tokio::time::sleep(CENSUS_INTERVAL).await;
     }
 }
 

@@ -166,6 +166,9 @@ impl<A: Copy> Family<A> {
             self.offer_window(first..self.len(), wanted, asking, offers);
             return;
         }
+        if wanted == 0 {
+            return;
+        }
         let half = count / 2;
         for (start, length, share) in
             [(first, half, wanted / 2), (first + half, count - half, wanted - wanted / 2)]

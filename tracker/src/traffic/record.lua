@@ -8,7 +8,7 @@
 --
 -- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and three of our own:
 --   obs  "<observed ms> <left>"           the newest observation: what is older is a late re-send
---   seq  "<tracker>:<n> ..."              the last sequence number booked per tracker, last writer first
+--   seq  "<tracker>:<n> ..."              the last sequence number booked per tracker; first the one that wrote `obs`
 --   run  "<began ms> <up> <down>"         when the client's present run began, and for each counter that fell then, where
 --                                         the run before had got to (-1: it went on)
 -- Values stay below 64 bytes, so that Redis keeps the hash in its compact form.
@@ -38,18 +38,23 @@ local function advance(counter, mark, started)
   return 0, counter, true
 end
 
--- The last number booked for this tracker, and the list with the new one in front.
-local function sequence(list, number)
-  local last, kept, count = nil, ME .. ':' .. number, 1
+-- The last number booked for this tracker, and the other trackers' entries, newest first.
+local function sequence(list)
+  local last, others = nil, {}
   for tracker, booked in string.gmatch(list, '([^: ]+):(%d+)') do
     if tracker == ME then
       last = tonumber(booked)
-    elseif count < TRACKERS_REMEMBERED then
-      kept = kept .. ' ' .. tracker .. ':' .. booked
-      count = count + 1
+    elseif #others < TRACKERS_REMEMBERED - 1 then
+      others[#others + 1] = tracker .. ':' .. booked
     end
   end
-  return last, kept
+  return last, others
+end
+
+-- The list with this tracker's new number at `place`.
+local function numbered(others, place, number)
+  table.insert(others, math.min(place, #others + 1), ME .. ':' .. number)
+  return table.concat(others, ' ')
 end
 
 local function append(a, du, dd, dt)
@@ -81,13 +86,13 @@ local function first(key, a)
     'obs', int(a.obs) .. ' ' .. a.left, 'seq', ME .. ':' .. a.seq, 'run', int(a.obs) .. ' -1 -1' })
 end
 
-local function next_one(key, a, mark_up, mark_down, last_ts, seqs)
+local function next_one(key, a, mark_up, mark_down, last_ts, others)
   local started = a.event == 'started'
   local du, up, up_fell = advance(a.up, mark_up, started)
   local dd, down, down_fell = advance(a.down, mark_down, started)
   a.ts = math.max(math.floor(a.obs / 1000), last_ts + 1)
   local fields = { 'uploaded', int(up), 'downloaded', int(down), 'port', a.port, 'ip', a.ip, 'af', a.af,
-    'ts', int(a.ts), 'obs', int(a.obs) .. ' ' .. a.left, 'seq', seqs }
+    'ts', int(a.ts), 'obs', int(a.obs) .. ' ' .. a.left, 'seq', numbered(others, 1, a.seq) }
   if up_fell or down_fell then
     fields[#fields + 1] = 'run'
     fields[#fields + 1] = int(a.obs) .. ' ' .. int(up_fell and mark_up or -1) .. ' ' .. int(down_fell and mark_down or -1)
@@ -96,7 +101,8 @@ local function next_one(key, a, mark_up, mark_down, last_ts, seqs)
 end
 
 -- A late re-send, or another tracker's older view: it may add bytes that nobody booked, and changes nothing else.
-local function late(key, a, mark_up, mark_down, last_ts, seqs, known_left)
+local function late(key, a, mark_up, mark_down, last_ts, others, known_left)
+  local seqs = numbered(others, 2, a.seq)
   local snapshot = redis.call('HMGET', key, 'run', 'port', 'ip', 'af')
   local began, ran_up, ran_down = string.match(snapshot[1] or '', '^(%d+) (%-?%d+) (%-?%d+)$')
   began, ran_up, ran_down = tonumber(began or 0), tonumber(ran_up or -1), tonumber(ran_down or -1)
@@ -124,16 +130,16 @@ local function record(key, a)
   if not (known[1] and known[2]) then return first(key, a) end
   local mark_up, mark_down, last_ts = tonumber(known[1]), tonumber(known[2]), tonumber(known[3]) or 0
   if not (mark_up and mark_down) then return first(key, a) end
-  local last, seqs = sequence(known[5] or '', a.seq)
+  local last, others = sequence(known[5] or '')
   if last and tonumber(a.seq) <= last then return 'repeated' end
   local seen, left = string.match(known[4] or '', '^(%d+) (%d+)$')
   a.known_left = left
   -- One tracker's own announces come in order: only another's can be older than what is booked, whatever the clocks say.
   local mine = string.sub(known[5] or '', 1, #ME + 1) == ME .. ':'
   if seen and not mine and a.obs < tonumber(seen) then
-    return late(key, a, mark_up, mark_down, last_ts, seqs, left)
+    return late(key, a, mark_up, mark_down, last_ts, others, left)
   end
-  return next_one(key, a, mark_up, mark_down, last_ts, seqs)
+  return next_one(key, a, mark_up, mark_down, last_ts, others)
 end
 
 local names = { 'passkey', 'infohash', 'peer_id', 'port', 'ip', 'af', 'up', 'down', 'left', 'event', 'obs', 'seq',

@@ -3,6 +3,8 @@
 //! One batch is in flight at a time. While it travels the next one gathers, so batches grow with the load and leave at
 //! once when idle, and a session's announces keep their order even when a batch must be sent again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contract::config::ServiceUrl;
@@ -22,6 +24,8 @@ use crate::metrics::RecorderMetrics;
 const MAX_WAITING: usize = 65_536;
 /// Reports in one call. Redis is busy for some 3 ms with so many; more would make its other users wait.
 const MAX_BATCH: usize = 256;
+/// How often an idle recorder looks whether a Redis that was away is back.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the recorder is set up.
 #[derive(Debug, Clone)]
@@ -58,6 +62,7 @@ struct Job {
 #[derive(Debug, Clone)]
 pub struct Recorder {
     jobs: mpsc::Sender<Job>,
+    is_up: Arc<AtomicBool>,
 }
 
 impl Recorder {
@@ -71,10 +76,10 @@ impl Recorder {
         outcome.await.unwrap_or(Err(RecordError::Unavailable))
     }
 
-    /// How many reports wait.
+    /// A flag that says whether Redis took the last batch, or answered the last probe. Holding it does not hold the recorder.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.jobs.max_capacity() - self.jobs.capacity()
+    pub fn up_flag(&self) -> Arc<AtomicBool> {
+        self.is_up.clone()
     }
 }
 
@@ -86,8 +91,9 @@ pub fn spawn(options: Options, metrics: RecorderMetrics) -> RedisResult<(Recorde
     let (jobs, queue) = mpsc::channel(MAX_WAITING);
     let link = Link::new(&options.redis, options.timeouts)?;
     let script = RecordScript::new(RecordScript::random_tracker_id(), options.rules.clone());
-    let writer = Writer { link, script, options, metrics, sequence: 0, is_up: true };
-    Ok((Recorder { jobs }, tokio::spawn(writer.run(queue))))
+    let is_up = Arc::new(AtomicBool::new(false));
+    let writer = Writer { link, script, options, metrics, sequence: 0, is_up: is_up.clone() };
+    Ok((Recorder { jobs, is_up }, tokio::spawn(writer.run(queue))))
 }
 
 struct Writer {
@@ -97,18 +103,41 @@ struct Writer {
     metrics: RecorderMetrics,
     sequence: u64,
     /// While Redis is known to be away a batch is tried once, so that clients hear of it soon.
-    is_up: bool,
+    is_up: Arc<AtomicBool>,
 }
 
 impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(MAX_BATCH);
-        while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+        self.probe().await;
+        while self.gather(&mut queue, &mut jobs).await > 0 {
             self.metrics.waiting.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
             let (batch, waiting): (Vec<Entry>, Vec<_>) = jobs.drain(..).map(|job| self.number(job)).unzip();
             let outcomes = self.commit(&batch).await;
-            self.is_up = outcomes.is_some();
+            self.is_up.store(outcomes.is_some(), Ordering::Relaxed);
             self.answer(outcomes, waiting);
+        }
+    }
+
+    /// Waits for reports; 0 when there will be no more. While Redis is away it also looks whether it is back: on a tracker
+    /// that is taken out of service because it is not ready, no announce would find out.
+    async fn gather(&mut self, queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) -> usize {
+        loop {
+            if self.is_up.load(Ordering::Relaxed) {
+                return queue.recv_many(jobs, MAX_BATCH).await;
+            }
+            match tokio::time::timeout(PROBE_INTERVAL, queue.recv_many(jobs, MAX_BATCH)).await {
+                Ok(count) => return count,
+                Err(_elapsed) => self.probe().await,
+            }
+        }
+    }
+
+    async fn probe(&mut self) {
+        let Ok(mut connection) = self.link.connection().await else { return };
+        match redis::cmd("PING").query_async::<()>(&mut connection).await {
+            Ok(()) => self.is_up.store(true, Ordering::Relaxed),
+            Err(error) => self.link.lost(&error),
         }
     }
 
@@ -120,7 +149,7 @@ impl Writer {
     /// Sends the batch until it is booked; `None` when it was not within the configured retries.
     async fn commit(&mut self, batch: &[Entry]) -> Option<Vec<Outcome>> {
         let started = Instant::now();
-        let attempts = if self.is_up { 1 + self.options.retry_count } else { 1 };
+        let attempts = if self.is_up.load(Ordering::Relaxed) { 1 + self.options.retry_count } else { 1 };
         for attempt in 1..=attempts {
             match self.attempt(batch).await {
                 Ok(outcomes) => {

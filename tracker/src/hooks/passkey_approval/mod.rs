@@ -66,6 +66,12 @@ impl Hook for PasskeyApproval {
 }
 
 impl PasskeyApproval {
+    /// The cache, for whoever wants to know whether Redis is there.
+    #[must_use]
+    pub fn verdicts(&self) -> Arc<Verdicts> {
+        self.verdicts.clone()
+    }
+
     fn ask(&self, passkey: Passkey) -> Verdict {
         let (answered, answer) = oneshot::channel();
         match self.questions.try_send(Question { passkey, answered }) {

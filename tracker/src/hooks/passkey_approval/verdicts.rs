@@ -65,7 +65,7 @@ pub struct Verdicts {
     shards: Box<[Mutex<Shard>]>,
     keys: (RandomState, RandomState),
     epoch: AtomicU64,
-    /// While Redis is away nothing can have been revoked there that we could learn of: verdicts stay in force.
+    /// Until the first connection, and while Redis is away: nothing can have been revoked there that we could learn of: verdicts stay in force.
     frozen: AtomicBool,
 }
 
@@ -75,7 +75,7 @@ impl Default for Verdicts {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             keys: (RandomState::new(), RandomState::new()),
             epoch: AtomicU64::new(0),
-            frozen: AtomicBool::new(false),
+            frozen: AtomicBool::new(true),
         }
     }
 }
@@ -142,9 +142,15 @@ impl Verdicts {
         self.frozen.store(false, Ordering::Release);
     }
 
+    /// Whether Redis is away.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Acquire)
+    }
+
     fn counts(&self, asked: Asked, now: Instant) -> bool {
         asked.epoch == self.epoch.load(Ordering::Acquire)
-            || self.frozen.load(Ordering::Acquire)
+            || self.is_frozen()
             || now.saturating_duration_since(asked.at) < GRACE
     }
 
@@ -172,7 +178,9 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            Self { verdicts: Verdicts::default(), start: Instant::now() }
+            let verdicts = Verdicts::default();
+            verdicts.thaw();
+            Self { verdicts, start: Instant::now() }
         }
 
         fn learn(&self, text: &str, approved: bool) {
