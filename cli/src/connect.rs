@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use consumer::ledger::{self, Access, Ledger, LedgerError};
 use contract::Keys;
 use contract::config::ServiceUrl;
 use redis::aio::MultiplexedConnection;
@@ -54,6 +55,25 @@ impl Context {
         match client.get_multiplexed_async_connection_with_config(&config).await {
             Ok(connection) => Ok(Redis { connection, url: self.redis.clone() }),
             Err(error) => Err(redis_failure(&self.redis, &error)),
+        }
+    }
+
+    /// Opens the ledger.
+    pub(crate) fn ledger(&self, access: Access) -> Result<Box<dyn Ledger>, Failure> {
+        ledger::open(&self.database, access).map_err(|error| self.ledger_failure(&error))
+    }
+
+    /// Words an error of the ledger.
+    pub(crate) fn ledger_failure(&self, error: &LedgerError) -> Failure {
+        match error {
+            LedgerError::Unsupported(reason) => {
+                Failure::usage(format!("--database or DATABASE_URL: {reason}"))
+            }
+            LedgerError::Unavailable(cause) | LedgerError::Rejected(cause) => Failure::Service {
+                tried: format!("the ledger at {}", self.database),
+                cause: cause.clone(),
+                hint: "is this the consumer's database? set --database or DATABASE_URL".into(),
+            },
         }
     }
 

@@ -29,6 +29,11 @@ pub(crate) fn seconds(seconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 
+/// As [`seconds`] for a ledger's signed figure.
+pub(crate) fn signed_seconds(figure: i64) -> String {
+    u64::try_from(figure).map_or_else(|_| format!("{figure}s"), seconds)
+}
+
 /// Milliseconds as `1m 2s`, without the odd milliseconds above one second.
 pub(crate) fn milliseconds(ms: u64) -> String {
     let duration = Duration::from_millis(if ms < 1000 { ms } else { ms - ms % 1000 });
@@ -61,8 +66,13 @@ pub(crate) fn count(figure: u64, singular: &str, plural: &str) -> String {
 
 /// Enough of a passkey to recognize one's own, too little to use it: at most 4 characters and never more than half.
 pub(crate) fn masked(passkey: &Passkey) -> String {
-    let text = passkey.reveal();
-    format!("{}…", &text[..(text.len() / 2).min(4)])
+    masked_text(passkey.reveal())
+}
+
+/// As [`masked`] for a text that should have been a passkey.
+pub(crate) fn masked_text(text: &str) -> String {
+    let shown: String = text.chars().take((text.chars().count() / 2).min(4)).collect();
+    format!("{shown}…")
 }
 
 #[cfg(test)]

@@ -2,15 +2,20 @@
 //!
 //! One module per command group. Results go to stdout, everything else to stderr; the exit code is part of the answer.
 
+mod announce;
+mod check;
 mod completions;
 mod connect;
 mod failure;
 mod human;
+mod ledger;
 mod output;
 mod passkey;
 mod progress;
+mod promotion;
 mod stream;
 mod user;
+mod when;
 
 use std::process::ExitCode;
 
@@ -73,6 +78,18 @@ enum Command {
     /// What one user seeds, leeches and was credited.
     #[command(subcommand)]
     User(user::Command),
+    /// Factors on credit.
+    #[command(subcommand)]
+    Promotion(promotion::Command),
+    /// The database of what was settled.
+    #[command(subcommand)]
+    Ledger(ledger::Command),
+    /// Announce to a tracker as a client does.
+    Announce(announce::Announce),
+    /// Ask a tracker how many seed and leech torrents.
+    Scrape(announce::Scrape),
+    /// Check a configuration file.
+    Check(check::Check),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
 }
@@ -116,6 +133,11 @@ async fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Passkey(command) => passkey::run(command, context).await,
         Command::Stream(command) => stream::run(command, context).await,
         Command::User(command) => user::run(command, context).await,
+        Command::Promotion(command) => promotion::run(&command, context),
+        Command::Ledger(command) => ledger::run(&command, context),
+        Command::Announce(command) => announce::announce(&command, context).await,
+        Command::Scrape(command) => announce::scrape(&command, context).await,
+        Command::Check(command) => check::run(&command, context),
         Command::Completions(command) => completions::run(&command, context),
     }
 }

@@ -1,5 +1,7 @@
 //! What scripts rely on: exit codes, stdout for results only, help and completions that are there.
 
+#![allow(clippy::unwrap_used)] // A panic with its message is a test's report.
+
 mod support;
 
 use harness::{RedisServer, free_port};

@@ -1,5 +1,7 @@
 //! `trackerctl passkey` against a real Redis.
 
+#![allow(clippy::unwrap_used)] // A panic with its message is a test's report.
+
 mod support;
 
 use std::collections::BTreeSet;

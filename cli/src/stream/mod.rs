@@ -1,9 +1,11 @@
 //! `trackerctl stream`: the traffic stream between tracker and consumer, and what could not be settled.
 
+mod dead;
 mod entry;
 mod info;
 mod pending;
 mod tail;
+mod trim;
 
 use clap::Subcommand;
 
@@ -26,6 +28,14 @@ pub(crate) enum Command {
     /// Show what consumers have read and not yet acknowledged; exit code 1 when the group does not exist.
     #[command(after_help = "Example:\n  trackerctl stream pending --limit 20")]
     Pending(pending::Pending),
+    /// Remove old entries, but none that a group has not read and acknowledged.
+    #[command(
+        after_help = "Example:\n  trackerctl stream trim --days 14 --dry-run\n  trackerctl stream trim --keep 1000000"
+    )]
+    Trim(trim::Trim),
+    /// Entries that could not be settled.
+    #[command(subcommand)]
+    Dead(dead::Command),
 }
 
 /// Carries one command out.
@@ -34,5 +44,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<Answer, F
         Command::Info => info::run(context).await,
         Command::Tail(tail) => tail::run(&tail, context).await,
         Command::Pending(pending) => pending::run(&pending, context).await,
+        Command::Trim(trim) => trim::run(&trim, context).await,
+        Command::Dead(command) => dead::run(command, context).await,
     }
 }

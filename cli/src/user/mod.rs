@@ -1,7 +1,11 @@
 //! `trackerctl user`: what one user seeds and leeches now, and was credited.
 
 pub(crate) mod client_name;
+mod explain;
 mod presence;
+mod stats;
+mod story;
+mod totals;
 
 use clap::Subcommand;
 
@@ -24,6 +28,13 @@ pub(crate) enum Command {
     /// List the torrents that a user downloads now.
     #[command(after_help = "Example:\n  trackerctl user leeching Zk3vQ8rT --members")]
     Leeching(Presence),
+    /// Show a user's totals; exit code 1 for one who never announced.
+    #[command(after_help = "Example:\n  trackerctl user stats Zk3vQ8rT")]
+    Stats(stats::Stats),
+    /// Tell every settled announce of a user: what it was worth, and why.
+    #[command(after_help = "Example:\n  trackerctl user explain Zk3vQ8rT --since 2d\n  \
+                            trackerctl user explain Zk3vQ8rT 0123456789abcdef0123456789abcdef01234567")]
+    Explain(explain::Explain),
 }
 
 /// Carries one command out.
@@ -31,5 +42,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<Answer, F
     match command {
         Command::Seeding(presence) => presence::run(&presence, Side::Seeding, context).await,
         Command::Leeching(presence) => presence::run(&presence, Side::Leeching, context).await,
+        Command::Stats(stats) => stats::run(&stats, context).await,
+        Command::Explain(explain) => explain::run(&explain, context),
     }
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use contract::{AddressFamily, Event, InfoHash, PeerId, TrafficEvent};
 use serde_json::Value;
 
 /// How a run ended.
@@ -66,4 +67,26 @@ pub(crate) fn run_with_input(redis_url: &str, args: &[&str], input: &str) -> Run
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap().into()
+}
+
+/// A regular announce of a seeder by Transmission, without any bytes.
+pub(crate) fn announce(passkey: &str, ts: u64) -> TrafficEvent {
+    TrafficEvent {
+        passkey: passkey.parse().unwrap(),
+        info_hash: InfoHash([0xab; 20]),
+        peer_id: PeerId(*b"-TR4000-abcdefghijkl"),
+        port: 51413,
+        ip: "192.0.2.7".parse().unwrap(),
+        af: AddressFamily::V4,
+        du: 0,
+        dd: 0,
+        left: 0,
+        event: Event::None,
+        ts,
+        dt: 1800,
+        interval: 1800,
+        min_interval: 900,
+        fd: None,
+        pd: None,
+    }
 }
