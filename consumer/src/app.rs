@@ -72,7 +72,7 @@ impl App {
         match finished {
             Ok(pump) => pump.context("the pump")?,
             Err(_) => {
-                warn!("the batch in hand was not finished in time; it stays pending for the next consumer")
+                warn!("the batch in hand was not finished in time; it stays pending for the next consumer");
             }
         }
         info!("stopped");
