@@ -8,22 +8,23 @@ use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use contract::Keys;
+use contract::Passkey;
 use service::admin::{self, Readiness};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::config::{Config, HookConfig, PasskeyApprovalConfig, TrafficPushConfig};
+use crate::config::{Config, HookConfig};
 use crate::frontend::http::query::{Limits, Spoofing};
 use crate::frontend::http::reply::ScrapeForm;
-use crate::frontend::http::{self, Frontend, ProxyRules, Routes};
-use crate::hooks::Hook;
-use crate::hooks::passkey_approval::{self, Verdicts};
+use crate::frontend::http::{self, Frontend, ProxyRules};
+use crate::hooks::passkey_approval::PasskeyApproval;
+use crate::hooks::{Hook, Site};
+use crate::membership::Verdicts;
 use crate::metrics::{Metrics, SwarmMetrics};
 use crate::pipeline::{Intervals, Pipeline};
 use crate::swarm::Swarms;
-use crate::traffic::{self, Recorder, Rules};
+use crate::traffic::{self, Recorder};
 
 const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -120,24 +121,25 @@ struct Parts {
     hooks: Vec<Box<dyn Hook>>,
     recorder: Option<Recorder>,
     recording: Option<JoinHandle<()>>,
-    verdicts: Option<Arc<Verdicts>>,
+    verdicts: Option<Arc<Verdicts<Passkey>>>,
 }
 
 impl Parts {
     fn new(config: &Config, metrics: &Metrics) -> Result<Self> {
         let mut parts = Self::default();
+        let site = Site { redis_broker: config.redis_broker.clone(), key_prefix: config.key_prefix.clone() };
         for hook in config.hook_list()? {
             match hook {
                 HookConfig::PasskeyApproval(options) => {
-                    let hook = passkey_approval::spawn(approval_options(config, &options))
-                        .context("passkey approval: redis_broker")?;
-                    parts.verdicts = Some(hook.verdicts());
+                    let hook =
+                        PasskeyApproval::start(&options, &site).context("passkey approval: redis_broker")?;
+                    parts.verdicts = Some(hook.passkeys().verdicts());
                     parts.hooks.push(Box::new(hook));
                 }
                 HookConfig::TrafficPush(options) => {
-                    let push = push_options(config, &options);
-                    let (recorder, recording) = traffic::spawn(push, metrics.recorder.clone())
-                        .context("traffic push: redis_broker")?;
+                    let (recorder, recording) =
+                        traffic::spawn(options.setup(&site), metrics.recorder.clone())
+                            .context("traffic push: redis_broker")?;
                     parts.recorder = Some(recorder);
                     parts.recording = Some(recording);
                 }
@@ -148,7 +150,7 @@ impl Parts {
 }
 
 /// Ready means that a new user's announce would be accepted and recorded now.
-fn readiness(recording: Option<Arc<AtomicBool>>, verdicts: Option<Arc<Verdicts>>) -> Readiness {
+fn readiness(recording: Option<Arc<AtomicBool>>, verdicts: Option<Arc<Verdicts<Passkey>>>) -> Readiness {
     Arc::new(move || {
         let mut missing = Vec::new();
         if verdicts.as_ref().is_some_and(|verdicts| verdicts.is_frozen()) {
@@ -161,42 +163,13 @@ fn readiness(recording: Option<Arc<AtomicBool>>, verdicts: Option<Arc<Verdicts>>
     })
 }
 
-fn approval_options(config: &Config, options: &PasskeyApprovalConfig) -> passkey_approval::Options {
-    passkey_approval::Options {
-        redis: options.redis_broker.clone().unwrap_or_else(|| config.redis_broker.clone()),
-        set_key: format!("{}{}", config.key_prefix, options.set_key),
-        alias_key: Keys::new(&config.key_prefix).passkey_alias(),
-        timeouts: options.timeouts(),
-        protect_scrape: options.protect_scrape,
-    }
-}
-
-fn push_options(config: &Config, options: &TrafficPushConfig) -> traffic::Options {
-    traffic::Options {
-        redis: options.redis_broker.clone().unwrap_or_else(|| config.redis_broker.clone()),
-        timeouts: options.timeouts(),
-        rules: Rules {
-            stream_key: format!("{}{}", config.key_prefix, options.stream_key),
-            snapshot_prefix: format!("{}{}", config.key_prefix, options.last_key_prefix),
-            snapshot_ttl_secs: options.snapshot_ttl.as_secs(),
-            skip_idle: options.skip_idle,
-            credit_first_started: options.first_started == crate::config::FirstStarted::Credit,
-            ..Rules::new(&Keys::default())
-        },
-        retry_count: options.retry_count,
-        retry_interval: options.retry_interval.0,
-    }
-}
-
 fn frontend(config: &Config, pipeline: &Arc<Pipeline>, metrics: &Metrics) -> Result<Arc<Frontend>> {
     let http = &config.http;
-    let routes = Routes::new(&http.announce_routes, &http.scrape_routes)
-        .map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
     let header = (!http.real_ip_header.is_empty()).then(|| http.real_ip_header.parse()).transpose()?;
     Ok(Arc::new(Frontend {
         pipeline: pipeline.clone(),
-        routes,
-        proxies: ProxyRules { header, trusted: config.trusted_proxies()? },
+        routes: http.routes()?,
+        proxies: ProxyRules { header, trusted: http.proxies()? },
         limits: Limits {
             default_numwant: http.default_numwant,
             max_numwant: http.max_numwant,

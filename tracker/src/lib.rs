@@ -8,6 +8,7 @@ pub mod bencode;
 pub mod config;
 pub mod frontend;
 pub mod hooks;
+pub mod membership;
 pub mod metrics;
 pub mod pipeline;
 pub mod swarm;

@@ -1,7 +1,8 @@
 //! The tracker's half of the line, on one screen: hooks, swarm, record, reply.
 //!
-//! Admission and swarm answer from memory without waiting. Only a passkey that nobody knows yet and the recording itself
-//! leave the fast path.
+//! Admission and swarm answer from memory without waiting. Only something that a hook has to look up and the recording
+//! itself leave the fast path. Frontends that have a runtime use [`Pipeline::announce`]; the UDP workers take the same
+//! steps one by one.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,10 +11,10 @@ use contract::Event;
 use crate::announce::{Admission, Admitted, Announce, Counts, Offers, Refusal, Reply, Report, Role, Scrape};
 use crate::hooks::{Hook, LookUp, Verdict};
 use crate::swarm::{Swarms, Visit};
-use crate::traffic::Recorder;
+use crate::traffic::{RecordError, Recorder};
 
 /// A hook that still has to wait after so many look-ups goes in circles.
-const MAX_LOOK_UPS: usize = 8;
+const MAX_LOOK_UPS: u32 = 16;
 
 /// Everything an announce passes.
 #[derive(Debug)]
@@ -39,16 +40,45 @@ pub struct Intervals {
     pub min_interval: u32,
 }
 
+/// An announce between hooks.
+#[derive(Debug)]
+pub struct Applicant {
+    admitted: Admitted,
+    next_hook: usize,
+    look_ups: u32,
+}
+
+/// How far an applicant got.
+pub enum Step {
+    /// Past the last hook.
+    Admitted(Admitted),
+    /// Turned away.
+    Refused(Refusal),
+    /// Stopped at a hook that has to find something out. Wait for it, then go on.
+    Waiting(Applicant, LookUp),
+}
+
 impl Pipeline {
     /// Takes an announce all the way. The reply may leave once this resolves: what it promises is recorded.
     ///
     /// # Errors
     /// The refusal to show the client.
     pub async fn announce(&self, announce: Announce) -> Result<Reply, Refusal> {
-        let admitted = self.admit(announce).await?;
-        let (counts, offers) = self.enter_swarm(&admitted);
-        let reply = reply(&admitted, counts, offers);
-        self.record(admitted).await?;
+        let mut step = self.admit(self.applicant(announce));
+        let admitted = loop {
+            match step {
+                Step::Admitted(admitted) => break admitted,
+                Step::Refused(refusal) => return Err(refusal),
+                Step::Waiting(applicant, look_up) => {
+                    look_up.await?;
+                    step = self.admit(applicant);
+                }
+            }
+        };
+        let reply = self.enter_swarm(&admitted);
+        if let Some((recorder, report)) = self.report(admitted) {
+            recorder.record(report).await.map_err(not_recorded)?;
+        }
         Ok(reply)
     }
 
@@ -58,26 +88,42 @@ impl Pipeline {
     /// The refusal to show the client.
     pub async fn scrape(&self, scrape: &Scrape) -> Result<Vec<Counts>, Refusal> {
         for hook in &self.hooks {
-            settle(|| hook.scrape(scrape)).await?;
+            let mut look_ups = 0;
+            while let Some(look_up) = judged(hook.scrape(scrape), &mut look_ups)? {
+                look_up.await?;
+            }
         }
         Ok(scrape.info_hashes.iter().map(|info_hash| self.swarms.counts(info_hash)).collect())
     }
 
-    async fn admit(&self, announce: Announce) -> Result<Admitted, Refusal> {
+    /// An announce before its first hook.
+    #[must_use]
+    pub fn applicant(&self, announce: Announce) -> Applicant {
         let Intervals { interval, min_interval } = self.intervals;
-        let mut admission = Admission { interval, min_interval, account: None };
-        for hook in &self.hooks {
-            settle(|| hook.announce(&announce, &mut admission)).await?;
-        }
-        Ok(Admitted { announce, admission })
+        let admission = Admission { interval, min_interval, account: None };
+        Applicant { admitted: Admitted { announce, admission }, next_hook: 0, look_ups: 0 }
     }
 
-    fn enter_swarm(&self, admitted: &Admitted) -> (Counts, Offers) {
-        let announce = &admitted.announce;
+    /// Passes an applicant through the hooks it has not passed yet.
+    pub fn admit(&self, mut applicant: Applicant) -> Step {
+        while let Some(hook) = self.hooks.get(applicant.next_hook) {
+            let Admitted { announce, admission } = &mut applicant.admitted;
+            match judged(hook.announce(announce, admission), &mut applicant.look_ups) {
+                Ok(None) => applicant.next_hook += 1,
+                Ok(Some(look_up)) => return Step::Waiting(applicant, look_up),
+                Err(refusal) => return Step::Refused(refusal),
+            }
+        }
+        Step::Admitted(applicant.admitted)
+    }
+
+    /// Lets an admitted client into its swarm, or out of it.
+    pub fn enter_swarm(&self, admitted: &Admitted) -> Reply {
+        let Admitted { announce, admission } = admitted;
         let visit = Visit {
             info_hash: announce.info_hash,
             peer_id: announce.peer_id,
-            user: admitted.admission.account.as_ref().map(|account| account.tag),
+            user: admission.account.as_ref().map(|account| account.tag),
             ip: announce.ip,
             port: announce.port,
             role: announce.role(),
@@ -88,19 +134,22 @@ impl Pipeline {
         };
         let mut offers = Offers::default();
         let counts = self.swarms.visit(&visit, self.swarm_seconds(), &mut rand::rng(), &mut offers);
-        (counts, offers)
+        Reply {
+            interval: admission.interval,
+            min_interval: admission.min_interval,
+            counts,
+            offers,
+            external_ip: announce.ip,
+        }
     }
 
-    async fn record(&self, admitted: Admitted) -> Result<(), Refusal> {
-        // Without an account there is nobody to book the bytes on.
-        let (Some(recorder), Some(account)) = (&self.recorder, admitted.admission.account.clone()) else {
-            return Ok(());
-        };
-        let report = Report { admitted, account, observed_ms: unix_milliseconds() };
-        recorder
-            .record(report)
-            .await
-            .map_err(|error| Refusal::for_now(format!("{error}; your client will try again")))
+    /// What must be booked before the client is answered; `None` when nothing is: traffic push is off, or there is no
+    /// account to book it on.
+    #[must_use]
+    pub fn report(&self, admitted: Admitted) -> Option<(&Recorder, Report)> {
+        let recorder = self.recorder.as_ref()?;
+        let account = admitted.admission.account.clone()?;
+        Some((recorder, Report { admitted, account, observed_ms: unix_milliseconds() }))
     }
 
     /// Seconds on the swarm's clock.
@@ -111,26 +160,22 @@ impl Pipeline {
     }
 }
 
-/// Asks a hook until it has decided.
-async fn settle(mut ask: impl FnMut() -> Verdict) -> Result<(), Refusal> {
-    for _ in 0..MAX_LOOK_UPS {
-        let look_up: LookUp = match ask() {
-            Verdict::Pass => return Ok(()),
-            Verdict::Refuse(refusal) => return Err(refusal),
-            Verdict::Wait(look_up) => look_up,
-        };
-        look_up.await?;
-    }
-    Err(Refusal::for_now("internal server error"))
+/// What a client is told whose announce could not be booked.
+#[must_use]
+pub fn not_recorded(error: RecordError) -> Refusal {
+    Refusal::for_now(format!("{error}; your client will try again"))
 }
 
-fn reply(admitted: &Admitted, counts: Counts, offers: Offers) -> Reply {
-    Reply {
-        interval: admitted.admission.interval,
-        min_interval: admitted.admission.min_interval,
-        counts,
-        offers,
-        external_ip: admitted.announce.ip,
+/// `None` for a pass, the look-up for a wait, an error for a refusal or for a hook that waits in circles.
+fn judged(verdict: Verdict, look_ups: &mut u32) -> Result<Option<LookUp>, Refusal> {
+    match verdict {
+        Verdict::Pass => Ok(None),
+        Verdict::Refuse(refusal) => Err(refusal),
+        Verdict::Wait(_) if *look_ups == MAX_LOOK_UPS => Err(Refusal::for_now("internal server error")),
+        Verdict::Wait(look_up) => {
+            *look_ups += 1;
+            Ok(Some(look_up))
+        }
     }
 }
 

@@ -3,19 +3,20 @@
 //! Two shapes load: Seedbook's own with its keys at the root, and Chihaya's with everything below `chihaya:`.
 
 mod hooks;
+mod http;
 mod shape;
+mod storage;
 
 use std::net::SocketAddr;
 
 use contract::config::{Period, Problems, ServiceUrl};
-use hyper::header::HeaderName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::logs::LogConfig;
 
-pub use hooks::{FirstStarted, HookConfig, PasskeyApprovalConfig, TrafficPushConfig};
-
-use crate::frontend::http::{Routes, TrustedNetwork};
+pub use hooks::HookConfig;
+pub use http::HttpConfig;
+pub use storage::{MemoryConfig, StorageConfig, StorageName};
 
 /// Environment variables begin with this: `TRACKER_HTTP_ADDR` sets `http.addr`.
 pub const ENV_PREFIX: &str = "TRACKER";
@@ -46,68 +47,6 @@ pub struct Config {
     pub hooks: HookLists,
 }
 
-/// The HTTP frontend.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HttpConfig {
-    /// Where clients announce.
-    pub addr: SocketAddr,
-    /// Threads; 0 means one per core.
-    pub workers: usize,
-    /// How long a connection may take for its next request, waiting included.
-    pub idle_timeout: Period,
-    /// Whether a connection may carry more than one request.
-    pub enable_keepalive: bool,
-    /// Paths of announces; `:passkey` stands for the credential.
-    pub announce_routes: Vec<String>,
-    /// Paths of scrapes.
-    pub scrape_routes: Vec<String>,
-    /// Whether `ip`, `ipv4` and `ipv6` in a query are believed.
-    pub allow_ip_spoofing: bool,
-    /// The header in which a trusted proxy passes the client's address on.
-    pub real_ip_header: String,
-    /// The proxies it is believed from.
-    pub trusted_proxies: Vec<String>,
-    /// Peers for a client that does not say how many.
-    pub default_numwant: usize,
-    /// Peers at most.
-    pub max_numwant: usize,
-    /// Torrents in one scrape at most.
-    pub max_scrape_infohashes: usize,
-    /// Whether a scrape shows `downloaded` too.
-    pub scrape_downloaded: bool,
-}
-
-/// Where swarms are kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
-pub struct StorageConfig {
-    /// The kind of store.
-    pub name: StorageName,
-    /// Its settings.
-    pub config: MemoryConfig,
-}
-
-/// The kinds of store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StorageName {
-    /// In this process's memory.
-    Memory,
-}
-
-/// The in-memory store.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
-pub struct MemoryConfig {
-    /// How often silent peers are looked for.
-    pub gc_interval: Period,
-    /// How long a peer may be silent.
-    pub peer_lifetime: Period,
-    /// Locks: more of them means less waiting between cores.
-    pub shard_count: usize,
-}
-
 /// The hooks as written; [`Config::hooks`] reads them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -135,43 +74,6 @@ impl Default for Config {
     }
 }
 
-impl Default for HttpConfig {
-    fn default() -> Self {
-        let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
-        Self {
-            addr: SocketAddr::from(([0; 16], 6969)),
-            workers: 0,
-            idle_timeout: Period::from_secs(30),
-            enable_keepalive: true,
-            announce_routes: own(&["/announce", "/announce.php", "/announce/:passkey", "/:passkey/announce"]),
-            scrape_routes: own(&["/scrape", "/scrape.php", "/scrape/:passkey", "/:passkey/scrape"]),
-            allow_ip_spoofing: false,
-            real_ip_header: String::new(),
-            trusted_proxies: Vec::new(),
-            default_numwant: 50,
-            max_numwant: 100,
-            max_scrape_infohashes: 50,
-            scrape_downloaded: false,
-        }
-    }
-}
-
-impl Default for StorageConfig {
-    fn default() -> Self {
-        Self { name: StorageName::Memory, config: MemoryConfig::default() }
-    }
-}
-
-impl Default for MemoryConfig {
-    fn default() -> Self {
-        Self {
-            gc_interval: Period::from_secs(3 * 60),
-            peer_lifetime: Period::from_secs(31 * 60),
-            shard_count: 256,
-        }
-    }
-}
-
 impl Config {
     /// Reads a file's text (none: the defaults) and the environment, in either shape.
     ///
@@ -195,22 +97,6 @@ impl Config {
         hooks::read(&self.hooks.prehooks, &self.hooks.posthooks)
     }
 
-    /// The trusted proxies, read.
-    ///
-    /// # Errors
-    /// A sentence for each entry that is no address block.
-    pub fn trusted_proxies(&self) -> Result<Vec<TrustedNetwork>, Problems> {
-        let mut problems = Problems::default();
-        let mut networks = Vec::new();
-        for text in &self.http.trusted_proxies {
-            match text.parse() {
-                Ok(network) => networks.push(network),
-                Err(wanted) => problems.push(format!("`http.trusted_proxies`: `{text}`: {wanted}")),
-            }
-        }
-        problems.or(networks)
-    }
-
     /// What is in force, as a tree: defaults filled in, hooks read, secrets hidden.
     ///
     /// # Errors
@@ -228,16 +114,12 @@ impl Config {
         let mut problems = Problems::default();
         let mut gather = |found: Problems| problems.0.extend(found.0);
         gather(self.hook_list().err().unwrap_or_default());
-        gather(self.trusted_proxies().err().unwrap_or_default());
-        gather(Problems(
-            Routes::new(&self.http.announce_routes, &self.http.scrape_routes).err().unwrap_or_default(),
-        ));
+        gather(self.http.problems());
         let mut require = |holds: bool, otherwise: &str| {
             if !holds {
                 problems.push(otherwise);
             }
         };
-        let http = &self.http;
         require(
             self.min_announce_interval <= self.announce_interval,
             "`min_announce_interval`: must not be longer than `announce_interval`",
@@ -246,19 +128,6 @@ impl Config {
         require(
             self.storage.config.peer_lifetime > self.announce_interval,
             "`storage.config.peer_lifetime`: must be longer than `announce_interval`, or peers vanish between announces",
-        );
-        require(
-            http.default_numwant <= http.max_numwant,
-            "`http.default_numwant`: must not be above `http.max_numwant`",
-        );
-        require(!http.announce_routes.is_empty(), "`http.announce_routes`: needs at least one path");
-        require(
-            http.real_ip_header.is_empty() || http.real_ip_header.parse::<HeaderName>().is_ok(),
-            "`http.real_ip_header`: is not the name of a header",
-        );
-        require(
-            http.real_ip_header.is_empty() || !http.trusted_proxies.is_empty(),
-            "`http.real_ip_header`: needs `http.trusted_proxies`, or anybody could claim any address",
         );
         problems
     }

@@ -1,4 +1,4 @@
-//! The rules an announce must pass, one file each, in the order the operator configured.
+//! The rules an announce must pass, one file each with its options, in the order the operator configured.
 //!
 //! A hook answers from memory at once. When it does not know yet, it says what to wait for, and is asked again afterwards.
 
@@ -6,6 +6,9 @@ pub mod passkey_approval;
 
 use std::fmt::Debug;
 use std::pin::Pin;
+
+use contract::config::{Period, ServiceUrl};
+use service::redis::Timeouts;
 
 use crate::announce::{Admission, Announce, Refusal, Scrape};
 
@@ -31,4 +34,27 @@ pub trait Hook: Send + Sync + Debug {
     fn scrape(&self, _scrape: &Scrape) -> Verdict {
         Verdict::Pass
     }
+}
+
+/// What hooks that talk to Redis share: the tracker's own Redis and the prefix of its keys.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The tracker's Redis.
+    pub redis_broker: ServiceUrl,
+    /// What every key begins with.
+    pub key_prefix: String,
+}
+
+impl Site {
+    /// The Redis a hook uses: its own, if it names one.
+    #[must_use]
+    pub fn redis(&self, own: Option<&ServiceUrl>) -> ServiceUrl {
+        own.unwrap_or(&self.redis_broker).clone()
+    }
+}
+
+/// Three timeouts as other trackers' files write them. A request to Redis is one write and one read: the longer counts.
+#[must_use]
+pub fn redis_timeouts(connect: Period, read: Period, write: Period) -> Timeouts {
+    Timeouts { connect: connect.0, response: Some(read.0.max(write.0)) }
 }

@@ -29,7 +29,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the recorder is set up.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct Setup {
     /// The Redis that holds the stream.
     pub redis: ServiceUrl,
     /// How long to wait for Redis.
@@ -53,9 +53,12 @@ pub enum RecordError {
     Unavailable,
 }
 
+/// Called once, on the recorder's task, when a report's fate is known. Must not block.
+pub type Recorded = Box<dyn FnOnce(Result<(), RecordError>) + Send>;
+
 struct Job {
     report: Report,
-    recorded: oneshot::Sender<Result<(), RecordError>>,
+    recorded: Recorded,
 }
 
 /// The way to the recorder. Dropping the last one lets the recorder finish what it has and end.
@@ -71,9 +74,22 @@ impl Recorder {
     /// # Errors
     /// [`RecordError`] when the client must come back later.
     pub async fn record(&self, report: Report) -> Result<(), RecordError> {
-        let (recorded, outcome) = oneshot::channel();
-        self.jobs.try_send(Job { report, recorded }).map_err(|_| RecordError::Overloaded)?;
+        let (answer, outcome) = oneshot::channel();
+        self.submit(
+            report,
+            Box::new(move |recorded| {
+                // A client that hung up meanwhile needs no answer.
+                answer.send(recorded).ok();
+            }),
+        );
         outcome.await.unwrap_or(Err(RecordError::Unavailable))
+    }
+
+    /// Books a report and calls `recorded` when its fate is known; at once when too many wait already.
+    pub fn submit(&self, report: Report, recorded: Recorded) {
+        if let Err(refused) = self.jobs.try_send(Job { report, recorded }) {
+            (refused.into_inner().recorded)(Err(RecordError::Overloaded));
+        }
     }
 
     /// A flag that says whether Redis took the last batch, or answered the last probe. Holding it does not hold the recorder.
@@ -87,19 +103,19 @@ impl Recorder {
 ///
 /// # Errors
 /// When the Redis URL cannot be read. Redis need not be there yet.
-pub fn spawn(options: Options, metrics: RecorderMetrics) -> RedisResult<(Recorder, JoinHandle<()>)> {
+pub fn spawn(setup: Setup, metrics: RecorderMetrics) -> RedisResult<(Recorder, JoinHandle<()>)> {
     let (jobs, queue) = mpsc::channel(MAX_WAITING);
-    let link = Link::new(&options.redis, options.timeouts)?;
-    let script = RecordScript::new(RecordScript::random_tracker_id(), options.rules.clone());
+    let link = Link::new(&setup.redis, setup.timeouts)?;
+    let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
     let is_up = Arc::new(AtomicBool::new(false));
-    let writer = Writer { link, script, options, metrics, sequence: 0, is_up: is_up.clone() };
+    let writer = Writer { link, script, setup, metrics, sequence: 0, is_up: is_up.clone() };
     Ok((Recorder { jobs, is_up }, tokio::spawn(writer.run(queue))))
 }
 
 struct Writer {
     link: Link,
     script: RecordScript,
-    options: Options,
+    setup: Setup,
     metrics: RecorderMetrics,
     sequence: u64,
     /// While Redis is known to be away a batch is tried once, so that clients hear of it soon.
@@ -141,7 +157,7 @@ impl Writer {
         }
     }
 
-    fn number(&mut self, job: Job) -> (Entry, oneshot::Sender<Result<(), RecordError>>) {
+    fn number(&mut self, job: Job) -> (Entry, Recorded) {
         self.sequence += 1;
         (Entry { report: job.report, sequence: self.sequence }, job.recorded)
     }
@@ -149,7 +165,7 @@ impl Writer {
     /// Sends the batch until it is booked; `None` when it was not within the configured retries.
     async fn commit(&mut self, batch: &[Entry]) -> Option<Vec<Outcome>> {
         let started = Instant::now();
-        let attempts = if self.is_up.load(Ordering::Relaxed) { 1 + self.options.retry_count } else { 1 };
+        let attempts = if self.is_up.load(Ordering::Relaxed) { 1 + self.setup.retry_count } else { 1 };
         for attempt in 1..=attempts {
             match self.attempt(batch).await {
                 Ok(outcomes) => {
@@ -162,7 +178,7 @@ impl Writer {
                 }
             }
             if attempt < attempts {
-                tokio::time::sleep(self.options.retry_interval).await;
+                tokio::time::sleep(self.setup.retry_interval).await;
             }
         }
         None
@@ -173,12 +189,11 @@ impl Writer {
         self.script.run(&mut connection, batch).await
     }
 
-    fn answer(&self, outcomes: Option<Vec<Outcome>>, waiting: Vec<oneshot::Sender<Result<(), RecordError>>>) {
+    fn answer(&self, outcomes: Option<Vec<Outcome>>, waiting: Vec<Recorded>) {
         let Some(outcomes) = outcomes else {
             self.metrics.refused.inc_by(waiting.len() as u64);
             for recorded in waiting {
-                // A client that hung up meanwhile needs no answer; so below.
-                recorded.send(Err(RecordError::Unavailable)).ok();
+                recorded(Err(RecordError::Unavailable));
             }
             return;
         };
@@ -191,7 +206,7 @@ impl Writer {
                 }
                 Outcome::Booked | Outcome::Idle | Outcome::Repeated | Outcome::Late => Ok(()),
             };
-            recorded.send(verdict).ok();
+            recorded(verdict);
         }
     }
 }

@@ -1,13 +1,12 @@
-//! The task that asks Redis about passkeys and hears when the whitelist changes.
+//! The task that asks Redis about members and hears when the list changes.
 //!
 //! One RESP3 connection carries both: questions, many in one `SMISMEMBER`, and the server's invalidation messages
 //! (`CLIENT TRACKING ... BCAST`). A heartbeat finds out within a second when that connection is dead, because a dead
-//! connection would otherwise look like a whitelist that never changes.
+//! connection would otherwise look like a list that never changes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use contract::Passkey;
 use contract::config::ServiceUrl;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult};
@@ -16,24 +15,24 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::{PasskeyApproval, Question, Verdicts, unavailable};
+use super::{Member, Membership, Question, Unavailable, Verdicts};
 
-/// How the hook is set up.
+/// Where a list lives.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The Redis that holds the whitelist.
+    /// The Redis that holds it.
     pub redis: ServiceUrl,
-    /// The set of approved passkeys, prefix included.
+    /// The set of members, prefix included.
     pub set_key: String,
     /// The hash of aliases, prefix included.
     pub alias_key: String,
     /// How long to wait for Redis.
     pub timeouts: Timeouts,
-    /// Whether a scrape needs a passkey too.
-    pub protect_scrape: bool,
+    /// What the log calls the members, for example `passkeys`.
+    pub subject: &'static str,
 }
 
-/// Announces that may wait for an answer at one time; the rest are told to come back.
+/// Requests that may wait for an answer at one time; the rest are told to come back.
 const MAX_WAITING: usize = 65_536;
 /// Questions in one round trip.
 const MAX_BATCH: usize = 1024;
@@ -41,34 +40,33 @@ const MAX_BATCH: usize = 1024;
 const HEARTBEAT: Duration = Duration::from_millis(250);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Starts the task and returns the hook that asks it. The task ends when the hook is dropped.
+/// Starts the task and returns the way to ask it. The task ends when every [`Membership`] is dropped.
 ///
 /// # Errors
 /// When the Redis URL cannot be read. Redis need not be there yet.
-pub fn spawn(options: Options) -> RedisResult<PasskeyApproval> {
+pub fn spawn<M: Member>(options: Options) -> RedisResult<Membership<M>> {
     let verdicts = Arc::new(Verdicts::default());
     let (questions, waiting) = mpsc::channel(MAX_WAITING);
-    let protect_scrape = options.protect_scrape;
     let client = service::redis::client(&options.redis)?;
     let task = Asker { client, options, verdicts: verdicts.clone(), waiting };
     tokio::spawn(task.run());
-    Ok(PasskeyApproval { verdicts, questions, protect_scrape })
+    Ok(Membership { verdicts, questions })
 }
 
-struct Asker {
+struct Asker<M> {
     client: redis::Client,
     options: Options,
-    verdicts: Arc<Verdicts>,
-    waiting: mpsc::Receiver<Question>,
+    verdicts: Arc<Verdicts<M>>,
+    waiting: mpsc::Receiver<Question<M>>,
 }
 
 enum Ended {
-    /// The hook is gone: so is the work.
-    HookDropped,
+    /// Nobody can ask any more.
+    NobodyAsks,
     ConnectionLost,
 }
 
-impl Asker {
+impl<M: Member> Asker<M> {
     async fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut complained = false;
@@ -76,12 +74,12 @@ impl Asker {
             match self.connect().await {
                 Ok((connection, changes)) => {
                     if complained {
-                        info!(url = %self.options.redis, "Redis is back: passkeys are checked again");
+                        info!(url = %self.options.redis, "Redis is back: {} are checked again", self.options.subject);
                     }
                     complained = false;
                     backoff.reset();
                     self.verdicts.thaw();
-                    if let Ended::HookDropped = self.serve(connection, changes).await {
+                    if let Ended::NobodyAsks = self.serve(connection, changes).await {
                         return;
                     }
                     self.verdicts.freeze();
@@ -89,7 +87,8 @@ impl Asker {
                 Err(error) => {
                     self.verdicts.freeze();
                     if !complained {
-                        warn!(url = %self.options.redis, %error, "passkeys cannot be checked; approved users stay approved");
+                        let subject = self.options.subject;
+                        warn!(url = %self.options.redis, %error, "{subject} cannot be checked; known ones stay in force");
                     }
                     complained = true;
                 }
@@ -138,7 +137,7 @@ impl Asker {
                 },
                 count = self.waiting.recv_many(&mut batch, MAX_BATCH) => {
                     if count == 0 {
-                        return Ended::HookDropped;
+                        return Ended::NobodyAsks;
                     }
                     if !self.answer(&mut connection, &mut batch).await {
                         return Ended::ConnectionLost;
@@ -156,38 +155,38 @@ impl Asker {
     }
 
     /// Answers everybody in the batch; `false` when Redis did not.
-    async fn answer(&self, connection: &mut MultiplexedConnection, batch: &mut Vec<Question>) -> bool {
-        let passkeys: Vec<&str> = batch.iter().map(|question| question.passkey.reveal()).collect();
+    async fn answer(&self, connection: &mut MultiplexedConnection, batch: &mut Vec<Question<M>>) -> bool {
+        let names: Vec<_> = batch.iter().map(|question| question.member.name()).collect();
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         let asked = self.verdicts.asking(Instant::now());
         let outcome: RedisResult<(Vec<bool>, Vec<Option<String>>)> = redis::pipe()
             .cmd("SMISMEMBER")
             .arg(&self.options.set_key)
-            .arg(&passkeys)
+            .arg(&names)
             .cmd("HMGET")
             .arg(&self.options.alias_key)
-            .arg(&passkeys)
+            .arg(&names)
             .query_async(connection)
             .await;
         match outcome {
             Ok((members, aliases)) => {
                 for ((question, member), alias) in batch.drain(..).zip(members).zip(aliases) {
-                    let alias = alias.and_then(|text| text.parse::<Passkey>().ok());
-                    // An old passkey is approved through its alias for as long as the overlap lasts.
-                    self.verdicts.learn(&question.passkey, member, alias, asked);
+                    let alias = alias.and_then(|text| text.parse().ok());
+                    self.verdicts.learn(&question.member, member, alias, asked);
                     // Whoever hung up meanwhile needs no answer.
                     question.answered.send(Ok(())).ok();
                 }
                 true
             }
             Err(error) => {
-                warn!(url = %self.options.redis, %error, "passkeys cannot be checked");
+                warn!(url = %self.options.redis, %error, "{} cannot be checked", self.options.subject);
                 refuse_all(batch);
                 false
             }
         }
     }
 
-    /// Tells everybody who asks in the meantime to come back. `None` when the hook is gone.
+    /// Tells everybody who asks in the meantime to come back. `None` when nobody can ask any more.
     async fn turn_away_for(&mut self, delay: Duration) -> Option<()> {
         let wait = tokio::time::sleep(delay);
         tokio::pin!(wait);
@@ -206,8 +205,8 @@ impl Asker {
     }
 }
 
-fn refuse_all(batch: &mut Vec<Question>) {
+fn refuse_all<M>(batch: &mut Vec<Question<M>>) {
     for question in batch.drain(..) {
-        question.answered.send(Err(unavailable())).ok();
+        question.answered.send(Err(Unavailable)).ok();
     }
 }

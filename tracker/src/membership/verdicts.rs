@@ -1,4 +1,4 @@
-//! What is known about passkeys: a cache that one change of the whitelist makes stale as a whole.
+//! What is known about members: a cache that one change of the list makes stale as a whole.
 //!
 //! Redis says *that* the set changed, not which member. So a verdict carries the epoch in which its question was *sent*, and
 //! counts while that epoch lasts. A change that races with an answer is then always seen: either the answer is already
@@ -10,16 +10,16 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use contract::Passkey;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use super::Member;
 use crate::announce::UserTag;
 
 const SHARDS: usize = 64;
 
-/// More strangers than this are forgotten and asked about again: random passkeys must not fill the memory.
-const MAX_UNAPPROVED_PER_SHARD: usize = 1024;
+/// More strangers than this are forgotten and asked about again: random names must not fill the memory.
+const MAX_UNLISTED_PER_SHARD: usize = 1024;
 
 /// How long an answer counts although the whitelist changed after it was asked for. Well below the second within which a
 /// revocation must be obeyed.
@@ -32,13 +32,13 @@ pub struct Asked {
     at: Instant,
 }
 
-/// What the cache says about a passkey.
+/// What the cache says about somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// On the whitelist, with the passkey its traffic is booked on (itself, unless it has an alias).
-    Approved(Passkey),
-    /// Not on the whitelist.
-    Unapproved,
+pub enum Known<M> {
+    /// On the list, with the name that traffic is booked on (its own, unless it has an alias).
+    Listed(M),
+    /// Not on the list, but perhaps an alias of something.
+    Unlisted(M),
     /// Not asked yet, or stale.
     Unknown,
 }
@@ -47,29 +47,35 @@ pub enum Known {
 type Fingerprint = (u64, u64);
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct Entry<M> {
     asked: Asked,
-    /// `None`: booked on itself. Boxed, because few passkeys have an alias.
-    alias: Option<Box<Passkey>>,
+    /// `None`: booked on itself. Boxed, because few members have an alias.
+    alias: Option<Box<M>>,
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    approved: HashMap<Fingerprint, Entry>,
-    unapproved: HashMap<Fingerprint, Asked>,
+#[derive(Debug)]
+struct Shard<M> {
+    listed: HashMap<Fingerprint, Entry<M>>,
+    unlisted: HashMap<Fingerprint, Entry<M>>,
+}
+
+impl<M> Default for Shard<M> {
+    fn default() -> Self {
+        Self { listed: HashMap::new(), unlisted: HashMap::new() }
+    }
 }
 
 /// The cache. Shared between the hook and the task that asks Redis.
 #[derive(Debug)]
-pub struct Verdicts {
-    shards: Box<[Mutex<Shard>]>,
+pub struct Verdicts<M> {
+    shards: Box<[Mutex<Shard<M>>]>,
     keys: (RandomState, RandomState),
     epoch: AtomicU64,
     /// Until the first connection, and while Redis is away: nothing can have been revoked there that we could learn of: verdicts stay in force.
     frozen: AtomicBool,
 }
 
-impl Default for Verdicts {
+impl<M> Default for Verdicts<M> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -80,28 +86,27 @@ impl Default for Verdicts {
     }
 }
 
-impl Verdicts {
+impl<M: Member> Verdicts<M> {
     /// What is known now.
     #[must_use]
-    pub fn look(&self, passkey: &Passkey, now: Instant) -> Known {
-        let fingerprint = self.fingerprint(passkey);
+    pub fn look(&self, member: &M, now: Instant) -> Known<M> {
+        let fingerprint = self.fingerprint(member);
         let shard = self.shard(fingerprint).lock();
-        match shard.approved.get(&fingerprint) {
-            Some(entry) if self.counts(entry.asked, now) => {
-                Known::Approved(entry.alias.as_deref().copied().unwrap_or(*passkey))
-            }
-            Some(_) => Known::Unknown,
-            None => match shard.unapproved.get(&fingerprint) {
-                Some(asked) if self.counts(*asked, now) => Known::Unapproved,
-                _ => Known::Unknown,
-            },
+        let fresh = |entry: &&Entry<M>| self.counts(entry.asked, now);
+        let name = |entry: &Entry<M>| entry.alias.as_deref().copied().unwrap_or(*member);
+        if let Some(entry) = shard.listed.get(&fingerprint).filter(fresh) {
+            return Known::Listed(name(entry));
+        }
+        match shard.unlisted.get(&fingerprint).filter(fresh) {
+            Some(entry) => Known::Unlisted(name(entry)),
+            None => Known::Unknown,
         }
     }
 
-    /// The user's tag in swarms and logs.
+    /// The member's tag in swarms and logs.
     #[must_use]
-    pub fn tag(&self, passkey: &Passkey) -> UserTag {
-        UserTag(NonZeroU64::new(self.fingerprint(passkey).0).unwrap_or(NonZeroU64::MIN))
+    pub fn tag(&self, member: &M) -> UserTag {
+        UserTag(NonZeroU64::new(self.fingerprint(member).0).unwrap_or(NonZeroU64::MIN))
     }
 
     /// The stamp for a question that is about to be sent.
@@ -111,22 +116,23 @@ impl Verdicts {
     }
 
     /// Stores an answer.
-    pub fn learn(&self, passkey: &Passkey, approved: bool, alias: Option<Passkey>, asked: Asked) {
-        let fingerprint = self.fingerprint(passkey);
+    pub fn learn(&self, member: &M, listed: bool, alias: Option<M>, asked: Asked) {
+        let fingerprint = self.fingerprint(member);
+        let entry = Entry { asked, alias: alias.map(Box::new) };
         let mut shard = self.shard(fingerprint).lock();
-        if approved {
-            shard.unapproved.remove(&fingerprint);
-            shard.approved.insert(fingerprint, Entry { asked, alias: alias.map(Box::new) });
+        if listed {
+            shard.unlisted.remove(&fingerprint);
+            shard.listed.insert(fingerprint, entry);
         } else {
-            shard.approved.remove(&fingerprint);
-            if shard.unapproved.len() >= MAX_UNAPPROVED_PER_SHARD {
-                shard.unapproved.clear();
+            shard.listed.remove(&fingerprint);
+            if shard.unlisted.len() >= MAX_UNLISTED_PER_SHARD {
+                shard.unlisted.clear();
             }
-            shard.unapproved.insert(fingerprint, asked);
+            shard.unlisted.insert(fingerprint, entry);
         }
     }
 
-    /// The whitelist changed: every verdict is stale.
+    /// The list changed: every verdict is stale.
     pub fn invalidate(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -154,11 +160,11 @@ impl Verdicts {
             || now.saturating_duration_since(asked.at) < GRACE
     }
 
-    fn fingerprint(&self, passkey: &Passkey) -> Fingerprint {
-        (self.keys.0.hash_one(passkey), self.keys.1.hash_one(passkey))
+    fn fingerprint(&self, member: &M) -> Fingerprint {
+        (self.keys.0.hash_one(member), self.keys.1.hash_one(member))
     }
 
-    fn shard(&self, fingerprint: Fingerprint) -> &Mutex<Shard> {
+    fn shard(&self, fingerprint: Fingerprint) -> &Mutex<Shard<M>> {
         &self.shards[usize::try_from(fingerprint.1 % SHARDS as u64).unwrap_or(0)]
     }
 }
@@ -166,13 +172,14 @@ impl Verdicts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::Passkey;
 
     fn passkey(text: &str) -> Passkey {
         text.parse().unwrap()
     }
 
     struct Scene {
-        verdicts: Verdicts,
+        verdicts: Verdicts<Passkey>,
         start: Instant,
     }
 
@@ -187,19 +194,19 @@ mod tests {
             self.verdicts.learn(&passkey(text), approved, None, self.verdicts.asking(self.start));
         }
 
-        fn later(&self, text: &str) -> Known {
+        fn later(&self, text: &str) -> Known<Passkey> {
             self.verdicts.look(&passkey(text), self.start + GRACE)
         }
     }
 
     #[test]
-    fn an_answer_counts_until_the_whitelist_changes() {
+    fn an_answer_counts_until_the_list_changes() {
         let scene = Scene::new();
         assert_eq!(scene.later("a"), Known::Unknown);
         scene.learn("a", true);
         scene.learn("b", false);
-        assert_eq!(scene.later("a"), Known::Approved(passkey("a")));
-        assert_eq!(scene.later("b"), Known::Unapproved);
+        assert_eq!(scene.later("a"), Known::Listed(passkey("a")));
+        assert_eq!(scene.later("b"), Known::Unlisted(passkey("b")));
         scene.verdicts.invalidate();
         assert_eq!(scene.later("a"), Known::Unknown);
         assert_eq!(scene.later("b"), Known::Unknown);
@@ -211,7 +218,7 @@ mod tests {
         let asked = scene.verdicts.asking(scene.start);
         scene.verdicts.invalidate();
         scene.verdicts.learn(&passkey("a"), true, None, asked);
-        assert_eq!(scene.verdicts.look(&passkey("a"), scene.start), Known::Approved(passkey("a")));
+        assert_eq!(scene.verdicts.look(&passkey("a"), scene.start), Known::Listed(passkey("a")));
         assert_eq!(scene.later("a"), Known::Unknown);
     }
 
@@ -221,7 +228,7 @@ mod tests {
         scene.learn("a", true);
         scene.verdicts.freeze();
         scene.verdicts.invalidate();
-        assert_eq!(scene.later("a"), Known::Approved(passkey("a")));
+        assert_eq!(scene.later("a"), Known::Listed(passkey("a")));
         scene.verdicts.thaw();
         assert_eq!(scene.later("a"), Known::Unknown);
     }
@@ -231,7 +238,7 @@ mod tests {
         let scene = Scene::new();
         let asked = scene.verdicts.asking(scene.start);
         scene.verdicts.learn(&passkey("old"), true, Some(passkey("new")), asked);
-        assert_eq!(scene.later("old"), Known::Approved(passkey("new")));
+        assert_eq!(scene.later("old"), Known::Listed(passkey("new")));
     }
 
     #[test]
@@ -240,7 +247,7 @@ mod tests {
         for n in 0..100_000 {
             scene.learn(&format!("stranger-{n}"), false);
         }
-        let held: usize = scene.verdicts.shards.iter().map(|shard| shard.lock().unapproved.len()).sum();
-        assert!(held <= SHARDS * MAX_UNAPPROVED_PER_SHARD);
+        let held: usize = scene.verdicts.shards.iter().map(|shard| shard.lock().unlisted.len()).sum();
+        assert!(held <= SHARDS * MAX_UNLISTED_PER_SHARD);
     }
 }

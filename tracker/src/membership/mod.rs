@@ -1,0 +1,97 @@
+//! Lists that the site keeps in Redis: which passkeys, which torrents, and which name stands for which.
+//!
+//! The answer comes from memory in the steady state. A member that is not known, or whose verdict is older than the last change of
+//! the list, is looked up once for all requests that wait for it.
+
+mod link;
+mod verdicts;
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrayvec::ArrayString;
+use contract::{InfoHash, Passkey};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+pub use link::{Options, spawn};
+pub use verdicts::{Asked, Known, Verdicts};
+
+use crate::announce::UserTag;
+
+/// Something that can be on a list.
+pub trait Member: Copy + Eq + Hash + Debug + FromStr + Send + Sync + 'static {
+    /// Its name in Redis.
+    fn name(&self) -> ArrayString<64>;
+}
+
+impl Member for Passkey {
+    fn name(&self) -> ArrayString<64> {
+        // A passkey has at most 64 characters, which its type guarantees.
+        ArrayString::from(self.reveal()).unwrap_or_default()
+    }
+}
+
+impl Member for InfoHash {
+    fn name(&self) -> ArrayString<64> {
+        ArrayString::from(&self.hex()).unwrap_or_default()
+    }
+}
+
+/// Nobody can say now: Redis is away, or too many wait already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the list cannot be read right now")]
+pub struct Unavailable;
+
+/// A member that somebody waits for.
+#[derive(Debug)]
+struct Question<M> {
+    member: M,
+    answered: oneshot::Sender<Result<(), Unavailable>>,
+}
+
+/// A list, as hooks see it. Make one with [`spawn`]; clones share it.
+#[derive(Debug)]
+pub struct Membership<M> {
+    verdicts: Arc<Verdicts<M>>,
+    questions: mpsc::Sender<Question<M>>,
+}
+
+impl<M> Clone for Membership<M> {
+    fn clone(&self) -> Self {
+        Self { verdicts: self.verdicts.clone(), questions: self.questions.clone() }
+    }
+}
+
+impl<M: Member> Membership<M> {
+    /// What is known now.
+    #[must_use]
+    pub fn look(&self, member: &M) -> Known<M> {
+        self.verdicts.look(member, Instant::now())
+    }
+
+    /// Finds out about a member that is [`Known::Unknown`]. The question is sent at once; the future waits for the answer.
+    pub fn ask(&self, member: M) -> impl Future<Output = Result<(), Unavailable>> + Send + 'static {
+        let (answered, answer) = oneshot::channel();
+        let sent = self.questions.try_send(Question { member, answered });
+        async move {
+            sent.map_err(|_| Unavailable)?;
+            answer.await.unwrap_or(Err(Unavailable))
+        }
+    }
+
+    /// The member's tag in swarms and logs.
+    #[must_use]
+    pub fn tag(&self, member: &M) -> UserTag {
+        self.verdicts.tag(member)
+    }
+
+    /// The cache, for whoever wants to know whether Redis is there.
+    #[must_use]
+    pub fn verdicts(&self) -> Arc<Verdicts<M>> {
+        self.verdicts.clone()
+    }
+}

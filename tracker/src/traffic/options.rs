@@ -1,0 +1,89 @@
+//! Options of `traffic push`.
+
+use contract::config::{Period, ServiceUrl};
+use serde::{Deserialize, Serialize};
+
+use super::recorder::Setup;
+use super::script::Rules;
+use crate::hooks::{Site, redis_timeouts};
+
+/// Options of `traffic push`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Redis, when it is not the tracker's own.
+    pub redis_broker: Option<ServiceUrl>,
+    /// The stream, without the key prefix.
+    pub stream_key: String,
+    /// What snapshot keys begin with, without the key prefix.
+    pub last_key_prefix: String,
+    /// How often a batch is sent again before its clients are told to come back.
+    pub retry_count: u32,
+    /// How long to wait before it is sent again.
+    pub retry_interval: Period,
+    /// How long to wait for an answer.
+    pub redis_read_timeout: Period,
+    /// Taken together with the read timeout: the longer of both counts.
+    pub redis_write_timeout: Period,
+    /// How long to wait for a connection.
+    pub redis_connect_timeout: Period,
+    /// Leave out announces that change nothing, at the expense of presence and seed time.
+    pub skip_idle: bool,
+    /// How long a session's counters are remembered.
+    pub snapshot_ttl: Period,
+    /// What a session's first `started` is worth.
+    pub first_started: FirstStarted,
+}
+
+/// What a session's first `started` is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FirstStarted {
+    /// Nothing: its counters are where counting begins.
+    Baseline,
+    /// Its counters are believed.
+    Credit,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            redis_broker: None,
+            stream_key: contract::keys::TRAFFIC_STREAM.into(),
+            last_key_prefix: contract::keys::SNAPSHOT_PREFIX.into(),
+            retry_count: 3,
+            retry_interval: Period::from_millis(200),
+            redis_read_timeout: Period::from_secs(5),
+            redis_write_timeout: Period::from_secs(5),
+            redis_connect_timeout: Period::from_secs(5),
+            skip_idle: false,
+            snapshot_ttl: Period::from_secs(21 * 86_400),
+            first_started: FirstStarted::Baseline,
+        }
+    }
+}
+
+impl Options {
+    /// The recorder's setup on one site.
+    #[must_use]
+    pub fn setup(&self, site: &Site) -> Setup {
+        Setup {
+            redis: site.redis(self.redis_broker.as_ref()),
+            timeouts: redis_timeouts(
+                self.redis_connect_timeout,
+                self.redis_read_timeout,
+                self.redis_write_timeout,
+            ),
+            rules: Rules {
+                stream_key: format!("{}{}", site.key_prefix, self.stream_key),
+                snapshot_prefix: format!("{}{}", site.key_prefix, self.last_key_prefix),
+                snapshot_ttl_secs: self.snapshot_ttl.as_secs(),
+                skip_idle: self.skip_idle,
+                credit_first_started: self.first_started == FirstStarted::Credit,
+                ..Rules::new(&contract::Keys::default())
+            },
+            retry_count: self.retry_count,
+            retry_interval: self.retry_interval.0,
+        }
+    }
+}
