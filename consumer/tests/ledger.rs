@@ -1,5 +1,7 @@
 //! The SQLite ledger: totals, time earned once, flags, reads, the audit, and errors an operator can act on.
 
+#![allow(clippy::unwrap_used)] // In functions that tests share, too.
+
 mod scene;
 
 use consumer::Entry;

@@ -1,6 +1,8 @@
 //! Order does not matter: one set of events, in any order, any batching, with any duplicates, from two consumers, gives
 //! the same ledger and the same presence sets.
 
+#![allow(clippy::unwrap_used)] // In functions that tests share, too.
+
 mod scene;
 
 use std::collections::HashSet;

@@ -1,5 +1,7 @@
 //! Presence, stage by stage, against a real Redis.
 
+#![allow(clippy::unwrap_used)] // In functions that tests share, too.
+
 mod scene;
 
 use consumer::Entry;

@@ -1,5 +1,7 @@
 //! Trimming never takes what a group has not read and acknowledged, unless it is told to, and then it says how much.
 
+#![allow(clippy::unwrap_used)] // In functions that tests share, too.
+
 mod scene;
 
 use consumer::entry::EntryId;
