@@ -3,7 +3,9 @@
 
 -- One row per announce that was settled. The key is unique for ever, which is what makes a replay harmless. It begins
 -- with the time so that inserts land at the end of the tree: keys in random order cost three to five times as much
--- once the table holds ten million rows.
+-- once the table holds ten million rows. For the same reason there is no index by user: at two million rows one costs
+-- 39 us an event where everything else costs 6. Questions about one user walk the time range that user_traffic or
+-- torrent_traffic gives, from the newest end, at about 0.1 s a million rows.
 CREATE TABLE settled_events (
     ts                INTEGER NOT NULL,
     passkey           TEXT    NOT NULL CHECK (length(passkey) BETWEEN 1 AND 64),

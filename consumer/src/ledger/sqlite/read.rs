@@ -42,19 +42,33 @@ pub(super) fn torrents_of(
     rows.collect()
 }
 
+/// Walks the time range of the user's (or the torrent's) totals from its newest end and stops when it has enough: there is
+/// no index by user, because keeping one costs more than everything else a settled event does.
 pub(super) fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<SettledRow>> {
     let sql = format!(
-        "SELECT {} FROM {} WHERE e.passkey = ?1 AND (?2 IS NULL OR e.infohash = ?2) AND e.ts >= ?3
-         ORDER BY e.ts DESC, e.entry_id DESC LIMIT ?4",
+        "SELECT {} FROM {} WHERE e.ts BETWEEN ?1 AND ?2 AND e.passkey = ?3 AND (?4 IS NULL OR e.infohash = ?4)
+         ORDER BY e.ts DESC, e.entry_id DESC LIMIT ?5",
         rows::EVENT_COLUMNS,
         rows::EVENTS_WITH_FLAGS
     );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let since = query.since.unwrap_or(i64::MIN);
+    let (first, last) = time_range(connection, query)?;
+    let from = query.since.map_or(first, |since| since.max(first));
     let info_hash = query.info_hash.map(|info_hash| info_hash.0);
+    let mut statement = connection.prepare_cached(&sql)?;
     let newest_first = statement
-        .query_map(params![query.passkey.reveal(), info_hash, since, query.newest], rows::event_of)?;
+        .query_map(params![from, last, query.passkey.reveal(), info_hash, query.newest], rows::event_of)?;
     let mut events = newest_first.collect::<rusqlite::Result<Vec<_>>>()?;
     events.reverse();
     Ok(events)
+}
+
+/// When the first and the last of the wanted events happened, as far as the totals know.
+fn time_range(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(i64, i64)> {
+    let sums = match query.info_hash {
+        Some(info_hash) => {
+            rows::load_torrent(connection, &query.passkey, &info_hash)?.map(|torrent| torrent.sums)
+        }
+        None => rows::load_user(connection, &query.passkey)?.map(|user| user.sums),
+    };
+    Ok(sums.map_or((i64::MIN, i64::MAX), |sums| (sums.first_seen, sums.last_seen)))
 }
