@@ -147,6 +147,15 @@ async fn an_entry_whose_lease_is_over_adds_nobody_but_older_ones_stay_out_too() 
 }
 
 #[tokio::test]
+async fn a_swept_peer_stays_out_though_an_older_entry_had_a_longer_lease() {
+    let mut scene = Scene::new().await;
+    scene.apply(&[entry(TrafficEvent { interval: 60, ..event(T0 + 100) })], T0 + 100).await;
+    assert_eq!(scene.sweep(T0 + 1000).await.expired, 1);
+    scene.apply(&[seeding(T0, Event::None)], T0 + 1000).await;
+    assert_eq!(scene.seeds(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_replay_of_last_weeks_stream_leaves_nothing_behind() {
     let mut scene = Scene::new().await;
     scene.apply(&[seeding(T0, Event::None), leeching(T0 + 5, Event::None)], T0 + 7 * 86_400).await;
