@@ -19,7 +19,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{}.{:02} {}", hundredths / 100, hundredths % 100, UNITS[power as usize - 1])
 }
 
-/// As [`bytes`] for a ledger's signed figure.
+/// As [`bytes()`] for a ledger's signed figure.
 pub(crate) fn signed_bytes(figure: i64) -> String {
     format!("{}{}", if figure < 0 { "-" } else { "" }, bytes(figure.unsigned_abs()))
 }

@@ -1,6 +1,14 @@
-//! The signals by which an operator stops a service.
+//! The signals by which an operator stops or reloads a service.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGHUP: an operator wants the configuration read again.
+///
+/// # Errors
+/// When the process may not listen for signals.
+pub fn hangups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
 
 /// Resolves at the first SIGTERM or SIGINT, with the signal's name.
 ///

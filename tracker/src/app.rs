@@ -2,29 +2,25 @@
 //! nothing that was promised is lost.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use contract::Passkey;
+use arc_swap::ArcSwap;
 use service::admin::{self, Readiness};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::config::{Config, HookConfig};
+use crate::config::{Config, HttpConfig, MemoryConfig};
 use crate::frontend::http::query::{Limits, Spoofing};
 use crate::frontend::http::reply::ScrapeForm;
-use crate::frontend::http::{self, Frontend, ProxyRules};
-use crate::hooks::passkey_approval::PasskeyApproval;
-use crate::hooks::{Hook, Site};
-use crate::membership::Verdicts;
+use crate::frontend::http::{self, Frontend, Policy, ProxyRules};
 use crate::metrics::{Metrics, SwarmMetrics};
-use crate::pipeline::{Intervals, Pipeline};
+use crate::pipeline::Pipeline;
+use crate::rulebook::{Recording, Rulebook};
 use crate::swarm::Swarms;
-use crate::traffic::{self, Recorder};
 
 const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -35,11 +31,14 @@ pub struct App {
     pub http_address: SocketAddr,
     /// Where metrics are served, likewise.
     pub admin_address: SocketAddr,
+    config: Config,
+    metrics: Metrics,
+    pipeline: Arc<Pipeline>,
+    frontend: Arc<Frontend>,
     stop: watch::Sender<bool>,
     workers: Vec<thread::JoinHandle<()>>,
-    recording: Option<JoinHandle<()>>,
+    recordings: Vec<Recording>,
     helpers: Vec<JoinHandle<()>>,
-    grace: Duration,
 }
 
 impl App {
@@ -49,42 +48,61 @@ impl App {
     /// What the operator must change: an address that is taken, a URL that cannot be read.
     pub async fn start(config: &Config) -> Result<Self> {
         let metrics = Metrics::new().context("metrics")?;
-        let Parts { hooks, recorder, recording, verdicts } = Parts::new(config, &metrics)?;
-        let ready = readiness(recorder.as_ref().map(Recorder::up_flag), verdicts);
+        let (rules, recording) = Rulebook::build(config, &metrics, None)?;
         let pipeline = Arc::new(Pipeline {
-            hooks,
+            rules: ArcSwap::from_pointee(rules),
             swarms: Swarms::new(config.storage.config.shard_count),
-            recorder,
-            intervals: Intervals {
-                interval: whole_seconds(config.announce_interval.as_secs()),
-                min_interval: whole_seconds(config.min_announce_interval.as_secs()),
-            },
             started: Instant::now(),
+        });
+        let frontend = Arc::new(Frontend {
+            pipeline: pipeline.clone(),
+            policy: ArcSwap::from_pointee(policy(&config.http)?),
+            metrics: metrics.http.clone(),
         });
         let admin = admin::bind(config.metrics_addr).await?;
         let admin_address = admin.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let (http_address, workers) = http::serve(
-            &frontend(config, &pipeline, &metrics)?,
-            config.http.addr,
-            settings(config),
-            &stopped,
-        )
-        .with_context(|| format!("http.addr: cannot listen on {}", config.http.addr))?;
+        let (http_address, workers) = http::serve(&frontend, config.http.addr, settings(config), &stopped)
+            .with_context(|| format!("http.addr: cannot listen on {}", config.http.addr))?;
+        let ready = readiness(Arc::downgrade(&pipeline));
         let helpers = vec![
             tokio::spawn(admin::serve(admin, metrics.registry.clone(), ready)),
             tokio::spawn(count(pipeline.clone(), metrics.swarm.clone())),
-            tokio::spawn(sweep(pipeline, config.storage.config.clone(), metrics.swarm)),
+            tokio::spawn(sweep(pipeline.clone(), config.storage.config.clone(), metrics.swarm.clone())),
         ];
+        let (config, recordings) = (config.clone(), recording.into_iter().collect());
         Ok(Self {
             http_address,
             admin_address,
+            config,
+            metrics,
+            pipeline,
+            frontend,
             stop,
             workers,
-            recording,
+            recordings,
             helpers,
-            grace: config.grace_period.0,
         })
+    }
+
+    /// Puts a new configuration in force: hooks, intervals, routes, limits, lists. No peer is dropped, and announces under way
+    /// finish by the old rules. What only a restart can change stays, and the log names it.
+    ///
+    /// # Errors
+    /// What the operator must change. Everything stays as it was then.
+    pub fn reload(&mut self, config: &Config) -> Result<()> {
+        let policy = policy(&config.http)?;
+        let (rules, recording) = Rulebook::build(config, &self.metrics, Some(&self.pipeline.rules.load()))?;
+        self.pipeline.rules.store(Arc::new(rules));
+        self.frontend.policy.store(Arc::new(policy));
+        self.recordings.extend(recording);
+        let restart = self.config.needs_restart(config);
+        if !restart.is_empty() {
+            warn!(keys = restart.join(", "), "these keys changed and take effect only after a restart");
+        }
+        self.config.hooks = config.hooks.clone();
+        info!("the new configuration is in force");
+        Ok(())
     }
 
     /// Stops: no new connections, requests in hand answered, what was accepted recorded.
@@ -98,13 +116,17 @@ impl App {
             tokio::task::spawn_blocking(move || workers.into_iter().all(|worker| worker.join().is_ok()));
         let all_well = joined.await.context("waiting for the HTTP workers")?;
         for helper in self.helpers {
-            // The sweeper holds the pipeline, and with it the last way to the recorder.
             helper.abort();
             helper.await.ok();
         }
-        if let Some(recording) = self.recording
-            && tokio::time::timeout(self.grace, recording).await.is_err()
-        {
+        // The frontend and the pipeline hold the last ways to the recorder: it finishes once they are gone.
+        drop((self.frontend, self.pipeline));
+        let finish = async {
+            for recording in self.recordings {
+                recording.await.ok();
+            }
+        };
+        if tokio::time::timeout(self.config.grace_period.0, finish).await.is_err() {
             warn!(
                 "the recorder had not finished when the grace period ended; those clients were not answered"
             );
@@ -115,59 +137,19 @@ impl App {
     }
 }
 
-/// What the configured hooks became.
-#[derive(Default)]
-struct Parts {
-    hooks: Vec<Box<dyn Hook>>,
-    recorder: Option<Recorder>,
-    recording: Option<JoinHandle<()>>,
-    verdicts: Option<Arc<Verdicts<Passkey>>>,
-}
-
-impl Parts {
-    fn new(config: &Config, metrics: &Metrics) -> Result<Self> {
-        let mut parts = Self::default();
-        let site = Site { redis_broker: config.redis_broker.clone(), key_prefix: config.key_prefix.clone() };
-        for hook in config.hook_list()? {
-            match hook {
-                HookConfig::PasskeyApproval(options) => {
-                    let hook =
-                        PasskeyApproval::start(&options, &site).context("passkey approval: redis_broker")?;
-                    parts.verdicts = Some(hook.passkeys().verdicts());
-                    parts.hooks.push(Box::new(hook));
-                }
-                HookConfig::TrafficPush(options) => {
-                    let (recorder, recording) =
-                        traffic::spawn(options.setup(&site), metrics.recorder.clone())
-                            .context("traffic push: redis_broker")?;
-                    parts.recorder = Some(recorder);
-                    parts.recording = Some(recording);
-                }
-            }
-        }
-        Ok(parts)
-    }
-}
-
-/// Ready means that a new user's announce would be accepted and recorded now.
-fn readiness(recording: Option<Arc<AtomicBool>>, verdicts: Option<Arc<Verdicts<Passkey>>>) -> Readiness {
+/// Ready means that a new user's announce would be accepted and recorded now. Holds the pipeline weakly: an operator's open
+/// connection to the admin listener must not keep the recorder from finishing.
+fn readiness(pipeline: Weak<Pipeline>) -> Readiness {
     Arc::new(move || {
-        let mut missing = Vec::new();
-        if verdicts.as_ref().is_some_and(|verdicts| verdicts.is_frozen()) {
-            missing.push("passkey approval: Redis does not answer");
-        }
-        if recording.as_ref().is_some_and(|up| !up.load(Ordering::Relaxed)) {
-            missing.push("traffic push: Redis does not answer");
-        }
+        let pipeline = pipeline.upgrade().ok_or("stopping")?;
+        let missing = pipeline.rules.load().waits_for();
         if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
     })
 }
 
-fn frontend(config: &Config, pipeline: &Arc<Pipeline>, metrics: &Metrics) -> Result<Arc<Frontend>> {
-    let http = &config.http;
+fn policy(http: &HttpConfig) -> Result<Policy> {
     let header = (!http.real_ip_header.is_empty()).then(|| http.real_ip_header.parse()).transpose()?;
-    Ok(Arc::new(Frontend {
-        pipeline: pipeline.clone(),
+    Ok(Policy {
         routes: http.routes()?,
         proxies: ProxyRules { header, trusted: http.proxies()? },
         limits: Limits {
@@ -177,8 +159,7 @@ fn frontend(config: &Config, pipeline: &Arc<Pipeline>, metrics: &Metrics) -> Res
             spoofing: if http.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
         },
         scrape_form: if http.scrape_downloaded { ScrapeForm::WithDownloaded } else { ScrapeForm::Counts },
-        metrics: metrics.http.clone(),
-    }))
+    })
 }
 
 fn settings(config: &Config) -> http::Settings {
@@ -192,8 +173,8 @@ fn settings(config: &Config) -> http::Settings {
 }
 
 /// Forgets silent peers, one shard at a time, spread over the interval.
-async fn sweep(pipeline: Arc<Pipeline>, config: crate::config::MemoryConfig, metrics: SwarmMetrics) {
-    let lifetime = whole_seconds(config.peer_lifetime.as_secs());
+async fn sweep(pipeline: Arc<Pipeline>, config: MemoryConfig, metrics: SwarmMetrics) {
+    let lifetime = u32::try_from(config.peer_lifetime.as_secs()).unwrap_or(u32::MAX);
     loop {
         tokio::time::sleep(config.gc_interval.0).await;
         let started = Instant::now();
@@ -212,8 +193,4 @@ async fn count(pipeline: Arc<Pipeline>, metrics: SwarmMetrics) {
         metrics.publish(&pipeline.swarms);
         tokio::time::sleep(CENSUS_INTERVAL).await;
     }
-}
-
-fn whole_seconds(seconds: u64) -> u32 {
-    u32::try_from(seconds).unwrap_or(u32::MAX)
 }

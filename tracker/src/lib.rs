@@ -11,5 +11,6 @@ pub mod hooks;
 pub mod membership;
 pub mod metrics;
 pub mod pipeline;
+pub mod rulebook;
 pub mod swarm;
 pub mod traffic;

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let outcome = if args.check { show(&config) } else { run(&config) };
+    let outcome = if args.check { show(&config) } else { run(&config, &args) };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -95,14 +95,30 @@ fn show(config: &Config) -> Result<()> {
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn run(config: &Config) -> Result<()> {
+async fn run(config: &Config, args: &Args) -> Result<()> {
     service::logs::init(&config.log)?;
-    let app = App::start(config).await?;
-    let signal = service::signals::stop_requested().await.context("signals")?;
+    let mut hangups = service::signals::hangups().context("signals")?;
+    let mut app = App::start(config).await?;
+    let signal = loop {
+        tokio::select! {
+            signal = service::signals::stop_requested() => break signal.context("signals")?,
+            _ = hangups.recv() => reload(&mut app, args),
+        }
+    };
     info!(signal, "stopping: requests in hand are answered first");
     let outcome = app.stop().await;
     if let Err(error) = &outcome {
         error!(%error, "did not stop cleanly");
     }
     outcome
+}
+
+/// A bad new file leaves the old one in force and says why.
+fn reload(app: &mut App, args: &Args) {
+    if let Err(error) = configuration(args).and_then(|config| app.reload(&config)) {
+        error!(
+            error = format!("{error:#}"),
+            "the configuration was not reloaded; the old one stays in force"
+        );
+    }
 }

@@ -4,14 +4,17 @@
 //! itself leave the fast path. Frontends that have a runtime use [`Pipeline::announce`]; the UDP workers take the same
 //! steps one by one.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use contract::Event;
 
-use crate::announce::{Admission, Admitted, Announce, Counts, Offers, Refusal, Reply, Report, Role, Scrape};
-use crate::hooks::{Hook, LookUp, Verdict};
+use crate::announce::{Admission, Admitted, Announce, Counts, Offers, Refusal, Reply, Role, Scrape};
+use crate::hooks::{LookUp, Verdict};
+use crate::rulebook::{Intervals, Rulebook};
 use crate::swarm::{Swarms, Visit};
-use crate::traffic::{RecordError, Recorder};
+use crate::traffic::RecordError;
 
 /// A hook that still has to wait after so many look-ups goes in circles.
 const MAX_LOOK_UPS: u32 = 16;
@@ -19,30 +22,18 @@ const MAX_LOOK_UPS: u32 = 16;
 /// Everything an announce passes.
 #[derive(Debug)]
 pub struct Pipeline {
-    /// The rules, in the operator's order.
-    pub hooks: Vec<Box<dyn Hook>>,
-    /// Who shares what.
+    /// The operator's rules. An announce keeps those it began with; a reload swaps them for the next one.
+    pub rules: ArcSwap<Rulebook>,
+    /// Who shares what. Outlives every reload.
     pub swarms: Swarms,
-    /// Where accepted announces are booked; `None` when traffic push is off.
-    pub recorder: Option<Recorder>,
-    /// What clients are told unless a hook changes it.
-    pub intervals: Intervals,
     /// The zero of the swarm's clock, which never runs backwards.
     pub started: Instant,
-}
-
-/// Announce intervals in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Intervals {
-    /// How often to announce.
-    pub interval: u32,
-    /// How often at most.
-    pub min_interval: u32,
 }
 
 /// An announce between hooks.
 #[derive(Debug)]
 pub struct Applicant {
+    rules: Arc<Rulebook>,
     admitted: Admitted,
     next_hook: usize,
     look_ups: u32,
@@ -51,7 +42,7 @@ pub struct Applicant {
 /// How far an applicant got.
 pub enum Step {
     /// Past the last hook.
-    Admitted(Admitted),
+    Admitted(Admitted, Arc<Rulebook>),
     /// Turned away.
     Refused(Refusal),
     /// Stopped at a hook that has to find something out. Wait for it, then go on.
@@ -65,9 +56,9 @@ impl Pipeline {
     /// The refusal to show the client.
     pub async fn announce(&self, announce: Announce) -> Result<Reply, Refusal> {
         let mut step = self.admit(self.applicant(announce));
-        let admitted = loop {
+        let (admitted, rules) = loop {
             match step {
-                Step::Admitted(admitted) => break admitted,
+                Step::Admitted(admitted, rules) => break (admitted, rules),
                 Step::Refused(refusal) => return Err(refusal),
                 Step::Waiting(applicant, look_up) => {
                     look_up.await?;
@@ -76,7 +67,7 @@ impl Pipeline {
             }
         };
         let reply = self.enter_swarm(&admitted);
-        if let Some((recorder, report)) = self.report(admitted) {
+        if let Some((recorder, report)) = rules.report(admitted) {
             recorder.record(report).await.map_err(not_recorded)?;
         }
         Ok(reply)
@@ -87,7 +78,8 @@ impl Pipeline {
     /// # Errors
     /// The refusal to show the client.
     pub async fn scrape(&self, scrape: &Scrape) -> Result<Vec<Counts>, Refusal> {
-        for hook in &self.hooks {
+        let rules = self.rules.load_full();
+        for hook in &rules.hooks {
             let mut look_ups = 0;
             while let Some(look_up) = judged(hook.scrape(scrape), &mut look_ups)? {
                 look_up.await?;
@@ -99,14 +91,15 @@ impl Pipeline {
     /// An announce before its first hook.
     #[must_use]
     pub fn applicant(&self, announce: Announce) -> Applicant {
-        let Intervals { interval, min_interval } = self.intervals;
+        let rules = self.rules.load_full();
+        let Intervals { interval, min_interval } = rules.intervals;
         let admission = Admission { interval, min_interval, account: None };
-        Applicant { admitted: Admitted { announce, admission }, next_hook: 0, look_ups: 0 }
+        Applicant { rules, admitted: Admitted { announce, admission }, next_hook: 0, look_ups: 0 }
     }
 
     /// Passes an applicant through the hooks it has not passed yet.
     pub fn admit(&self, mut applicant: Applicant) -> Step {
-        while let Some(hook) = self.hooks.get(applicant.next_hook) {
+        while let Some(hook) = applicant.rules.hooks.get(applicant.next_hook) {
             let Admitted { announce, admission } = &mut applicant.admitted;
             match judged(hook.announce(announce, admission), &mut applicant.look_ups) {
                 Ok(None) => applicant.next_hook += 1,
@@ -114,7 +107,7 @@ impl Pipeline {
                 Err(refusal) => return Step::Refused(refusal),
             }
         }
-        Step::Admitted(applicant.admitted)
+        Step::Admitted(applicant.admitted, applicant.rules)
     }
 
     /// Lets an admitted client into its swarm, or out of it.
@@ -143,15 +136,6 @@ impl Pipeline {
         }
     }
 
-    /// What must be booked before the client is answered; `None` when nothing is: traffic push is off, or there is no
-    /// account to book it on.
-    #[must_use]
-    pub fn report(&self, admitted: Admitted) -> Option<(&Recorder, Report)> {
-        let recorder = self.recorder.as_ref()?;
-        let account = admitted.admission.account.clone()?;
-        Some((recorder, Report { admitted, account, observed_ms: unix_milliseconds() }))
-    }
-
     /// Seconds on the swarm's clock.
     #[must_use]
     pub fn swarm_seconds(&self) -> u32 {
@@ -177,9 +161,4 @@ fn judged(verdict: Verdict, look_ups: &mut u32) -> Result<Option<LookUp>, Refusa
             Ok(Some(look_up))
         }
     }
-}
-
-fn unix_milliseconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -286,3 +286,33 @@ async fn metrics_name_no_user_and_count_what_happened() {
     assert_eq!(get(app.admin_address, "/healthz").await, b"ok\n");
     app.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_changes_the_rules_and_drops_no_peer() {
+    let redis = RedisServer::start();
+    approve(&redis, "alice");
+    let text = |interval: &str, routes: &str| {
+        let base = format!("redis_broker: {}\nmetrics_addr: 127.0.0.1:0\n{PRIVATE}", redis.url());
+        format!(
+            "announce_interval: {interval}\n{base}http: {{addr: '127.0.0.1:0', announce_routes: [{routes}]}}\n"
+        )
+    };
+    let config = |text: &str| Config::load(Some(text), []).unwrap();
+    let mut app = App::start(&config(&text("20m", "/announce"))).await.unwrap();
+    let query = format!("passkey=alice&{}", query(0, 0, 0));
+    let first = announce(&app, &format!("/announce?{query}")).await;
+    assert_eq!(number(&first, "interval"), Some(1200));
+
+    app.reload(&config(&text("25m", "/new"))).unwrap();
+    let second = announce(&app, &format!("/new?{query}")).await;
+    assert_eq!((number(&second, "interval"), number(&second, "complete")), (Some(1500), Some(1)));
+    assert!(get(app.http_address, &format!("/announce?{query}")).await.starts_with(b"this is"));
+    assert_eq!(recorded(&redis), 2);
+
+    app.reload(&config("metrics_addr: 127.0.0.1:0\nhttp: {addr: '127.0.0.1:0'}\n")).unwrap();
+    let leecher = self::query(1, 0, 5);
+    let third = announce(&app, &format!("/announce?{leecher}")).await;
+    assert_eq!((failure(&third), number(&third, "complete")), (None, Some(1)), "nobody needs a passkey now");
+    assert_eq!(recorded(&redis), 2);
+    app.stop().await.unwrap();
+}

@@ -1,7 +1,7 @@
 //! What one traffic event is worth: pure arithmetic over the event, the promotions and the rules.
 //!
 //! Nothing here depends on other events, so rows may be settled in any order and on any consumer. What does depend on
-//! several events (time earned once, the first completion) is folded commutatively in [`accounts`].
+//! several events (time earned once, the first completion) is folded commutatively in [`TorrentAccount`].
 
 mod accounts;
 mod promotions;

@@ -97,6 +97,26 @@ impl Config {
         hooks::read(&self.hooks.prehooks, &self.hooks.posthooks)
     }
 
+    /// The keys outside the reloadable part that differ in `other`.
+    #[must_use]
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        let keep = |changed: bool, key: &'static str| changed.then_some(key);
+        let (ours, theirs) = (&self.http, &other.http);
+        [
+            keep(self.metrics_addr != other.metrics_addr, "metrics_addr"),
+            keep(self.grace_period != other.grace_period, "grace_period"),
+            keep(self.log != other.log, "log"),
+            keep(ours.addr != theirs.addr, "http.addr"),
+            keep(ours.workers != theirs.workers, "http.workers"),
+            keep(ours.idle_timeout != theirs.idle_timeout, "http.idle_timeout"),
+            keep(ours.enable_keepalive != theirs.enable_keepalive, "http.enable_keepalive"),
+            keep(self.storage != other.storage, "storage"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     /// What is in force, as a tree: defaults filled in, hooks read, secrets hidden.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use contract::config::Period;
 use serde::{Deserialize, Serialize};
 
 /// Where swarms are kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StorageConfig {
     /// The kind of store.
@@ -22,7 +22,7 @@ pub enum StorageName {
 }
 
 /// The in-memory store.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemoryConfig {
     /// How often silent peers are looked for.

@@ -34,6 +34,11 @@ pub trait Hook: Send + Sync + Debug {
     fn scrape(&self, _scrape: &Scrape) -> Verdict {
         Verdict::Pass
     }
+
+    /// What this hook cannot do without and does not have now, for the readiness page.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What hooks that talk to Redis share: the tracker's own Redis and the prefix of its keys.

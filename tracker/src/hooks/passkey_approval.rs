@@ -67,12 +67,6 @@ impl PasskeyApproval {
         Ok(Self { passkeys, protect_scrape: options.protect_scrape })
     }
 
-    /// The whitelist, for whoever wants to know whether Redis is there.
-    #[must_use]
-    pub fn passkeys(&self) -> &Membership<Passkey> {
-        &self.passkeys
-    }
-
     fn approve(&self, credential: Option<&Credential>) -> Result<Account, Verdict> {
         let passkey = passkey_of(credential).map_err(Verdict::Refuse)?;
         match self.passkeys.look(&passkey) {
@@ -111,6 +105,10 @@ impl Hook for PasskeyApproval {
             return Verdict::Pass;
         }
         self.approve(scrape.credential.as_ref()).map_or_else(|verdict| verdict, |_| Verdict::Pass)
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.passkeys.is_away().then(|| "passkey approval: Redis does not answer".into())
     }
 }
 

@@ -89,9 +89,9 @@ impl<M: Member> Membership<M> {
         self.verdicts.tag(member)
     }
 
-    /// The cache, for whoever wants to know whether Redis is there.
+    /// Whether Redis is away: what is known stays in force, and nothing new can be learnt.
     #[must_use]
-    pub fn verdicts(&self) -> Arc<Verdicts<M>> {
-        self.verdicts.clone()
+    pub fn is_away(&self) -> bool {
+        self.verdicts.is_frozen()
     }
 }

@@ -7,6 +7,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU64;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,9 @@ pub enum Known<M> {
 /// 128 bits of two keyed hashes: nobody can aim at a collision, and by chance one among 10^6 users comes once in 10^26 sites.
 type Fingerprint = (u64, u64);
 
+/// Drawn once per process, so that a user keeps its tag, and its peers their place in the swarms, across a reload.
+static KEYS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
+
 #[derive(Debug, Clone)]
 struct Entry<M> {
     asked: Asked,
@@ -69,7 +73,6 @@ impl<M> Default for Shard<M> {
 #[derive(Debug)]
 pub struct Verdicts<M> {
     shards: Box<[Mutex<Shard<M>>]>,
-    keys: (RandomState, RandomState),
     epoch: AtomicU64,
     /// Until the first connection, and while Redis is away: nothing can have been revoked there that we could learn of: verdicts stay in force.
     frozen: AtomicBool,
@@ -79,7 +82,6 @@ impl<M> Default for Verdicts<M> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            keys: (RandomState::new(), RandomState::new()),
             epoch: AtomicU64::new(0),
             frozen: AtomicBool::new(true),
         }
@@ -90,7 +92,7 @@ impl<M: Member> Verdicts<M> {
     /// What is known now.
     #[must_use]
     pub fn look(&self, member: &M, now: Instant) -> Known<M> {
-        let fingerprint = self.fingerprint(member);
+        let fingerprint = fingerprint_of(member);
         let shard = self.shard(fingerprint).lock();
         let fresh = |entry: &&Entry<M>| self.counts(entry.asked, now);
         let name = |entry: &Entry<M>| entry.alias.as_deref().copied().unwrap_or(*member);
@@ -106,7 +108,7 @@ impl<M: Member> Verdicts<M> {
     /// The member's tag in swarms and logs.
     #[must_use]
     pub fn tag(&self, member: &M) -> UserTag {
-        UserTag(NonZeroU64::new(self.fingerprint(member).0).unwrap_or(NonZeroU64::MIN))
+        UserTag(NonZeroU64::new(fingerprint_of(member).0).unwrap_or(NonZeroU64::MIN))
     }
 
     /// The stamp for a question that is about to be sent.
@@ -117,7 +119,7 @@ impl<M: Member> Verdicts<M> {
 
     /// Stores an answer.
     pub fn learn(&self, member: &M, listed: bool, alias: Option<M>, asked: Asked) {
-        let fingerprint = self.fingerprint(member);
+        let fingerprint = fingerprint_of(member);
         let entry = Entry { asked, alias: alias.map(Box::new) };
         let mut shard = self.shard(fingerprint).lock();
         if listed {
@@ -160,13 +162,13 @@ impl<M: Member> Verdicts<M> {
             || now.saturating_duration_since(asked.at) < GRACE
     }
 
-    fn fingerprint(&self, member: &M) -> Fingerprint {
-        (self.keys.0.hash_one(member), self.keys.1.hash_one(member))
-    }
-
     fn shard(&self, fingerprint: Fingerprint) -> &Mutex<Shard<M>> {
         &self.shards[usize::try_from(fingerprint.1 % SHARDS as u64).unwrap_or(0)]
     }
+}
+
+fn fingerprint_of<M: Member>(member: &M) -> Fingerprint {
+    (KEYS.0.hash_one(member), KEYS.1.hash_one(member))
 }
 
 #[cfg(test)]

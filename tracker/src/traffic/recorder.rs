@@ -28,7 +28,7 @@ const MAX_BATCH: usize = 256;
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the recorder is set up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
     /// The Redis that holds the stream.
     pub redis: ServiceUrl,
@@ -64,6 +64,7 @@ struct Job {
 /// The way to the recorder. Dropping the last one lets the recorder finish what it has and end.
 #[derive(Debug, Clone)]
 pub struct Recorder {
+    setup: Arc<Setup>,
     jobs: mpsc::Sender<Job>,
     is_up: Arc<AtomicBool>,
 }
@@ -92,10 +93,16 @@ impl Recorder {
         }
     }
 
-    /// A flag that says whether Redis took the last batch, or answered the last probe. Holding it does not hold the recorder.
+    /// Whether Redis took the last batch, or answered the last probe.
     #[must_use]
-    pub fn up_flag(&self) -> Arc<AtomicBool> {
-        self.is_up.clone()
+    pub fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    /// How it was set up.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
     }
 }
 
@@ -108,14 +115,15 @@ pub fn spawn(setup: Setup, metrics: RecorderMetrics) -> RedisResult<(Recorder, J
     let link = Link::new(&setup.redis, setup.timeouts)?;
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
     let is_up = Arc::new(AtomicBool::new(false));
-    let writer = Writer { link, script, setup, metrics, sequence: 0, is_up: is_up.clone() };
-    Ok((Recorder { jobs, is_up }, tokio::spawn(writer.run(queue))))
+    let setup = Arc::new(setup);
+    let writer = Writer { link, script, setup: setup.clone(), metrics, sequence: 0, is_up: is_up.clone() };
+    Ok((Recorder { setup, jobs, is_up }, tokio::spawn(writer.run(queue))))
 }
 
 struct Writer {
     link: Link,
     script: RecordScript,
-    setup: Setup,
+    setup: Arc<Setup>,
     metrics: RecorderMetrics,
     sequence: u64,
     /// While Redis is known to be away a batch is tried once, so that clients hear of it soon.

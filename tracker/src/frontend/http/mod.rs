@@ -8,4 +8,4 @@ mod server;
 
 pub use origin::{ProxyRules, TrustedNetwork};
 pub use route::{Route, Routes};
-pub use server::{Frontend, Keepalive, Settings, serve};
+pub use server::{Frontend, Keepalive, Policy, Settings, serve};

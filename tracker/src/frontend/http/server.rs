@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use contract::AddressFamily;
 use http_body_util::Full;
@@ -43,6 +44,15 @@ const LISTEN_BACKLOG: i32 = 4096;
 pub struct Frontend {
     /// The line that every announce travels.
     pub pipeline: Arc<Pipeline>,
+    /// How requests are read. A reload swaps it.
+    pub policy: ArcSwap<Policy>,
+    /// Counters.
+    pub metrics: FrontendMetrics,
+}
+
+/// How requests are read and answered: what a reload of the configuration replaces.
+#[derive(Debug)]
+pub struct Policy {
     /// Paths.
     pub routes: Routes,
     /// Whose address counts.
@@ -51,8 +61,6 @@ pub struct Frontend {
     pub limits: Limits,
     /// What a scrape shows.
     pub scrape_form: ScrapeForm,
-    /// Counters.
-    pub metrics: FrontendMetrics,
 }
 
 /// How connections are kept.
@@ -179,21 +187,26 @@ async fn worker(
 impl Frontend {
     async fn respond(&self, request: Request<Incoming>, connection: IpAddr) -> Response<Full<Bytes>> {
         let received = Instant::now();
-        let Some(route) = self.routes.find(request.uri().path()) else {
+        let policy = self.policy.load_full();
+        let Some(route) = policy.routes.find(request.uri().path()) else {
             return response(
                 StatusCode::NOT_FOUND,
                 b"this is a BitTorrent tracker; there is nothing here\n".to_vec(),
             );
         };
-        let ip = self.proxies.client_ip(connection, request.headers());
+        let ip = policy.proxies.client_ip(connection, request.headers());
         let query = request.uri().query().unwrap_or_default();
         let (action, outcome) = match route {
-            Route::Announce(credential) => (Action::Announce, self.announce(query, ip, credential).await),
-            Route::Scrape(credential) => (Action::Scrape, self.scrape(query, ip, credential).await),
+            Route::Announce(credential) => {
+                (Action::Announce, self.announce(&policy, query, ip, credential).await)
+            }
+            Route::Scrape(credential) => (Action::Scrape, self.scrape(&policy, query, ip, credential).await),
         };
         let (verdict, body) = match outcome {
             Ok(body) => (Verdict::Accepted, body),
-            Err(refusal) => (Verdict::Refused, reply::refusal(&refusal, self.pipeline.intervals.interval)),
+            Err(refusal) => {
+                (Verdict::Refused, reply::refusal(&refusal, self.pipeline.rules.load().intervals.interval))
+            }
         };
         self.metrics.observe(action, AddressFamily::of(ip), verdict, received.elapsed());
         response(StatusCode::OK, body)
@@ -201,11 +214,12 @@ impl Frontend {
 
     async fn announce(
         &self,
+        policy: &Policy,
         query: &str,
         ip: IpAddr,
         credential: Option<Credential>,
     ) -> Result<Vec<u8>, Refusal> {
-        let read = query::announce(query, ip, credential, &self.limits)?;
+        let read = query::announce(query, ip, credential, &policy.limits)?;
         if read.unknown_event {
             self.metrics.unknown_events.inc();
         }
@@ -215,13 +229,14 @@ impl Frontend {
 
     async fn scrape(
         &self,
+        policy: &Policy,
         query: &str,
         ip: IpAddr,
         credential: Option<Credential>,
     ) -> Result<Vec<u8>, Refusal> {
-        let scrape = query::scrape(query, ip, credential, &self.limits)?;
+        let scrape = query::scrape(query, ip, credential, &policy.limits)?;
         let counts = self.pipeline.scrape(&scrape).await?;
-        Ok(reply::scrape(scrape.info_hashes.into_iter().zip(counts).collect(), self.scrape_form))
+        Ok(reply::scrape(scrape.info_hashes.into_iter().zip(counts).collect(), policy.scrape_form))
     }
 }
 
