@@ -52,7 +52,7 @@ impl Pump {
 
     async fn pump(&mut self) -> Result<std::convert::Infallible, Stopped> {
         // Nothing is taken from the stream before there is a ledger to put it in.
-        self.settle(&[]).await?;
+        self.settle(Arc::new([])).await?;
         loop {
             self.stop.check()?;
             let batch = self.read().await?;
@@ -65,7 +65,7 @@ impl Pump {
     async fn process(&mut self, batch: Batch) -> Result<(), Stopped> {
         let entries: Arc<[Entry]> = batch.entries.into();
         self.show_presence(&entries).await?;
-        let refused = self.settle(&entries).await?;
+        let refused = self.settle(entries.clone()).await?;
         for broken in batch.broken.iter().chain(&refused) {
             self.bury(broken).await?;
         }
@@ -106,16 +106,16 @@ impl Pump {
 
     /// Settles everything but what the ledger refuses, which is returned: halves of a refused part are tried until the
     /// guilty entries stand alone.
-    async fn settle(&mut self, entries: &[Entry]) -> Result<Vec<Broken>, Stopped> {
+    async fn settle(&mut self, entries: Arc<[Entry]>) -> Result<Vec<Broken>, Stopped> {
         let (mut parts, mut refused) = (vec![entries], Vec::new());
         while let Some(part) = parts.pop() {
-            match (self.settle_part(part).await?, part) {
-                (Ok(outcome), _) => self.count(part, outcome),
+            match (self.settle_part(&part).await?, &*part) {
+                (Ok(outcome), _) => self.count(&part, outcome),
                 (Err(reason), [guilty]) => refused.push(refusal(guilty, reason)),
                 (Err(_), []) => {}
                 (Err(_), _) => {
                     let (older, newer) = part.split_at(part.len() / 2);
-                    parts.extend([newer, older]);
+                    parts.extend([newer.into(), older.into()]);
                 }
             }
         }
@@ -123,8 +123,7 @@ impl Pump {
     }
 
     /// The inner error is the data's fault; for a ledger that is away this waits.
-    async fn settle_part(&mut self, entries: &[Entry]) -> Result<Result<Outcome, String>, Stopped> {
-        let entries: Arc<[Entry]> = entries.into();
+    async fn settle_part(&mut self, entries: &Arc<[Entry]>) -> Result<Result<Outcome, String>, Stopped> {
         let mut backoff = Backoff::default();
         loop {
             let timer = self.metrics.commit_seconds.start_timer();

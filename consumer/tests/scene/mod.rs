@@ -2,14 +2,18 @@
 
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)] // Each test file uses a part of it.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 
+use consumer::app::App;
 use consumer::config::Config;
 use consumer::entry::{Entry, EntryId};
+use consumer::groups::backlog;
 use consumer::ledger::{self, Access, Ledger};
 use contract::config::Period;
 use contract::{AddressFamily, Event, InfoHash, Passkey, PeerId, TrafficEvent};
-use harness::RedisServer;
+use harness::{RedisServer, eventually_async};
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
@@ -159,4 +163,41 @@ pub fn dump_sets(redis: &mut redis::Connection) -> Vec<String> {
         lines.push(format!("{key} {}", members.join(" ")));
     }
     lines
+}
+
+/// Waits until the ledger holds so many settled events and alice this much upload.
+pub async fn settled(file: &LedgerFile, events: i64, raw_up: i64) {
+    let looked = || {
+        let sql = file.path().exists().then(|| file.sql())?;
+        let figure = |query: &str| sql.query_row(query, [], |row| row.get::<_, i64>(0)).ok();
+        let found = figure("SELECT count(*) FROM settled_events")?;
+        let up = figure("SELECT raw_up FROM user_traffic WHERE passkey = 'alice'")?;
+        ((found, up) == (events, raw_up)).then_some(())
+    };
+    eventually_async(&format!("{events} events are settled"), || async { looked() }).await;
+}
+
+/// Waits until nothing in the stream is unread or unacknowledged.
+pub async fn all_acknowledged(redis: &RedisServer) {
+    let connection = connect(redis).await;
+    eventually_async("everything is acknowledged", || {
+        let mut connection = connection.clone();
+        async move {
+            let backlog = backlog(&mut connection, "tracker:traffic", "site").await.unwrap();
+            backlog.oldest.is_none().then_some(())
+        }
+    })
+    .await;
+}
+
+pub async fn start(config: &Config) -> App {
+    App::start(config).await.unwrap()
+}
+
+pub fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
 }

@@ -3,16 +3,17 @@
 //!
 //! Both streams are unbounded on purpose: what is in them is somebody's traffic, and their length is a metric.
 
-use std::sync::{Arc, LazyLock};
+mod retry;
+
+use std::sync::LazyLock;
 
 use contract::{Keys, TrafficEvent};
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult, Script, Value, cmd};
-use thiserror::Error;
+use redis::{RedisResult, Script, Value, cmd};
 
-use crate::entry::{Entry, EntryId, Fields};
-use crate::ledger::{LedgerError, LedgerHandle};
-use crate::presence::{self, Leases};
+pub use retry::{Desk, Retried, RetryError, retry};
+
+use crate::entry::{EntryId, Fields};
 use crate::reply;
 
 /// Appends to the dead letters and acknowledges, but only what is still pending: whoever else handles the same entry
@@ -22,16 +23,6 @@ static BURY: LazyLock<Script> = LazyLock::new(|| {
         "if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
          redis.call('XADD', KEYS[2], '*', unpack(ARGV, 3))
          redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-         return 1",
-    )
-});
-
-/// Moves a letter to the end of a stream with new fields, unless somebody else took it.
-static MOVE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return 0 end
-         redis.call('XADD', KEYS[2], '*', unpack(ARGV, 2))
-         redis.call('XDEL', KEYS[1], ARGV[1])
          return 1",
     )
 });
@@ -95,12 +86,6 @@ impl DeadLetter {
             at: note("_at").parse().unwrap_or(0),
             fields,
         }
-    }
-
-    fn decode(&self) -> Result<Entry, String> {
-        let id = self.entry_id.ok_or("the letter does not say which entry it was")?;
-        let event = decode(&self.fields)?;
-        Ok(Entry { id, event })
     }
 }
 
@@ -197,100 +182,4 @@ pub async fn discard(
     }
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     cmd("XDEL").arg(shelf.key(keys)).arg(ids).query_async(connection).await
-}
-
-/// Where and how letters are tried again.
-#[derive(Debug)]
-pub struct Desk<'a> {
-    /// The site's keys.
-    pub keys: &'a Keys,
-    /// Where they are settled.
-    pub ledger: &'a LedgerHandle,
-    /// How long a peer that they bring back stays.
-    pub leases: Leases,
-    /// Retries before a letter is given up.
-    pub retry_max: u32,
-}
-
-/// What became of a letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retried {
-    /// Settled (or it had been already), and gone from its shelf.
-    Settled,
-    /// Still wrong; it waits for its next retry.
-    StillDead,
-    /// Still wrong after the last retry; now on [`Shelf::Failed`].
-    GivenUp,
-}
-
-/// Why a letter could not be tried at all. It stays as it was.
-#[derive(Debug, Error)]
-pub enum RetryError {
-    /// Redis failed.
-    #[error(transparent)]
-    Redis(#[from] RedisError),
-    /// The ledger is not available.
-    #[error(transparent)]
-    Ledger(LedgerError),
-}
-
-/// Tries one letter again under its original entry id. `now` is in unix seconds.
-///
-/// # Errors
-/// [`RetryError`]: nothing was decided, and the letter's count did not rise.
-pub async fn retry(
-    connection: &mut MultiplexedConnection,
-    desk: &Desk<'_>,
-    shelf: Shelf,
-    letter: &DeadLetter,
-    now: u64,
-) -> Result<Retried, RetryError> {
-    match settle(connection, desk, letter, now).await? {
-        Ok(()) => {
-            discard(connection, desk.keys, shelf, &[letter.id]).await?;
-            Ok(Retried::Settled)
-        }
-        Err(error) => put_back(connection, desk, shelf, letter, &error, now).await,
-    }
-}
-
-/// The inner error is the letter's fault.
-async fn settle(
-    connection: &mut MultiplexedConnection,
-    desk: &Desk<'_>,
-    letter: &DeadLetter,
-    now: u64,
-) -> Result<Result<(), String>, RetryError> {
-    let entry = match letter.decode() {
-        Ok(entry) => entry,
-        Err(error) => return Ok(Err(error)),
-    };
-    let entries: Arc<[Entry]> = Arc::new([entry]);
-    match desk.ledger.settle(entries.clone()).await {
-        Ok(_) => {}
-        Err(error @ LedgerError::Rejected(_)) => return Ok(Err(error.to_string())),
-        Err(error) => return Err(RetryError::Ledger(error)),
-    }
-    presence::apply(connection, desk.keys, desk.leases, &entries, now).await?;
-    Ok(Ok(()))
-}
-
-async fn put_back(
-    connection: &mut MultiplexedConnection,
-    desk: &Desk<'_>,
-    shelf: Shelf,
-    letter: &DeadLetter,
-    error: &str,
-    now: u64,
-) -> Result<Retried, RetryError> {
-    let count = letter.count.saturating_add(1);
-    let (to, outcome) = match shelf {
-        Shelf::Waiting if count < desk.retry_max => (Shelf::Waiting, Retried::StillDead),
-        _ => (Shelf::Failed, Retried::GivenUp),
-    };
-    let mut call = MOVE.prepare_invoke();
-    call.key(shelf.key(desk.keys)).key(to.key(desk.keys)).arg(letter.id.to_string());
-    add_fields(&mut call, &letter.fields, letter.entry_id, error, (count, now));
-    call.invoke_async::<bool>(connection).await?;
-    Ok(outcome)
 }
