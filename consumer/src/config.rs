@@ -19,8 +19,8 @@ pub struct Config {
     pub redis_broker: ServiceUrl,
     /// What every key begins with, so that several sites can share one Redis.
     pub key_prefix: String,
-    /// The stream of traffic events; default: `tracker:traffic` under the prefix.
-    pub stream_key: Option<String>,
+    /// The stream of traffic events, without the key prefix, as in the tracker's configuration.
+    pub stream_key: String,
     /// The consumer group; consumers of one group share the work.
     pub group: String,
     /// This consumer's name in the group; default: host name and process id.
@@ -80,7 +80,7 @@ impl Default for Config {
         Self {
             redis_broker: "redis://127.0.0.1:6379/0".into(),
             key_prefix: String::new(),
-            stream_key: None,
+            stream_key: contract::keys::TRAFFIC_STREAM.into(),
             group: "site".into(),
             consumer: None,
             batch_size: 1000,
@@ -148,7 +148,7 @@ impl Config {
             "`consumer`: must not be empty; leave it out for the default",
         );
         demand(
-            self.stream_key.as_deref() != Some(""),
+            !self.stream_key.is_empty(),
             "`stream_key`: must not be empty; leave it out for the default",
         );
         demand(self.claim_idle.as_secs() >= 1, "`claim_idle`: must be at least 1s");
@@ -176,7 +176,7 @@ impl Config {
     /// The stream's key.
     #[must_use]
     pub fn stream(&self) -> String {
-        self.stream_key.clone().unwrap_or_else(|| self.keys().traffic())
+        format!("{}{}", self.key_prefix, self.stream_key)
     }
 
     /// This consumer's name.
