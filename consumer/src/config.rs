@@ -147,10 +147,7 @@ impl Config {
             self.consumer.as_deref() != Some(""),
             "`consumer`: must not be empty; leave it out for the default",
         );
-        demand(
-            !self.stream_key.is_empty(),
-            "`stream_key`: must not be empty; leave it out for the default",
-        );
+        demand(!self.stream_key.is_empty(), "`stream_key`: must not be empty; leave it out for the default");
         demand(self.claim_idle.as_secs() >= 1, "`claim_idle`: must be at least 1s");
         demand(self.retry_interval.as_secs() >= 1, "`retry_interval`: must be at least 1s");
         demand(self.retention.days >= 1, "`retention.days`: must be at least 1");
@@ -212,6 +209,14 @@ mod tests {
     fn read(yaml: &str, env: &[(&str, &str)]) -> Result<Config, String> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Config::read(yaml, env).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn the_sample_file_is_complete_and_tells_the_defaults() {
+        let sample = include_str!("../../deploy/consumer.yaml");
+        assert_eq!(read(sample, &[]).unwrap(), Config::default());
+        let missing = contract::config::unmentioned::<Config>(&parse_yaml(sample).unwrap()).unwrap();
+        assert!(missing.is_empty(), "deploy/consumer.yaml does not mention {missing:?}");
     }
 
     #[test]

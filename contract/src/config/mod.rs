@@ -94,6 +94,14 @@ pub fn section<T: Serialize + DeserializeOwned + Default>(
     finish(&merged, problems)
 }
 
+/// The keys of `T` that a parsed file does not mention: empty for a sample file that is a complete manual.
+///
+/// # Errors
+/// When the defaults of `T` cannot be written as a tree: a mistake in `T`.
+pub fn unmentioned<T: Serialize + Default>(file: &Value) -> Result<Vec<String>, Problems> {
+    Ok(tree::unmentioned(&tree::defaults_of::<T>()?, file))
+}
+
 fn finish<T: DeserializeOwned>(merged: &Value, mut problems: Problems) -> Result<T, Problems> {
     match T::deserialize(merged) {
         Ok(config) => problems.or(config),

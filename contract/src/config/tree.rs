@@ -139,6 +139,21 @@ fn scalar_names(defaults: &Value, prefix: &str) -> Vec<(String, Vec<String>)> {
     names
 }
 
+/// Every leaf of `defaults` that is not in `file`.
+pub(super) fn unmentioned(defaults: &Value, file: &Value) -> Vec<String> {
+    let Some(section) = defaults.as_object() else { return Vec::new() };
+    let mut missing = Vec::new();
+    for (key, known) in section {
+        match file.get(key) {
+            None => missing.push(key.clone()),
+            Some(value) => {
+                missing.extend(unmentioned(known, value).into_iter().map(|below| format!("{key}.{below}")));
+            }
+        }
+    }
+    missing
+}
+
 /// An environment variable's text as the scalar it looks like; `fitting` turns it back into text where text is wanted.
 fn scalar(text: String) -> Value {
     match text.as_str() {
