@@ -134,6 +134,84 @@ pub struct Admission {
     pub min_interval: u32,
     /// Whose traffic this is; `None` on a tracker without accounts.
     pub account: Option<Account>,
+    /// The torrent that traffic is booked on when it is not the announced one: a hybrid's v1 info hash (BEP 52).
+    pub book_as: Option<InfoHash>,
+    /// Which peers the client gets.
+    pub peers: Peers,
+    /// What the client shows its user, although the announce is accepted. UDP has no room for it.
+    pub warning: Option<Cow<'static, str>>,
+}
+
+impl Admission {
+    /// What is decided before the first hook: nothing but the intervals, in seconds.
+    #[must_use]
+    pub fn new(interval: u32, min_interval: u32) -> Self {
+        Self { interval, min_interval, account: None, book_as: None, peers: Peers::default(), warning: None }
+    }
+
+    /// Adds a sentence to the warning.
+    pub fn warn(&mut self, text: impl Into<Cow<'static, str>>) {
+        let text = text.into();
+        self.warning = Some(match self.warning.take() {
+            Some(earlier) => format!("{earlier}; {text}").into(),
+            None => text,
+        });
+    }
+}
+
+/// Which peers a client gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    /// As many as it wants, chosen like this.
+    Offered(Choice),
+    /// None: it broke a limit.
+    Withheld,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self::Offered(Choice::default())
+    }
+}
+
+/// How peers are chosen. The default, any peer of the right side, is the fast one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Peers in the client's own network come first.
+    pub near: Option<Subnets>,
+    /// Peers at addresses that the internet cannot reach.
+    pub private: PrivatePeers,
+    /// A client for whom there is nobody.
+    pub alone: Alone,
+}
+
+/// How many leading bits make a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnets {
+    /// Of an IPv4 address, at most 32.
+    pub ipv4_prefix: u8,
+    /// Of an IPv6 address, at most 128.
+    pub ipv6_prefix: u8,
+}
+
+/// What happens to peers at private, loopback, link-local and other addresses that the internet cannot reach.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PrivatePeers {
+    /// They are offered like others.
+    #[default]
+    Offered,
+    /// They are not offered.
+    Hidden,
+}
+
+/// What a client gets for whom there is nobody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Alone {
+    /// An empty list.
+    #[default]
+    Empty,
+    /// Itself, for clients that take an empty list for an error.
+    Itself,
 }
 
 /// An announce that every hook let pass.
@@ -143,6 +221,15 @@ pub struct Admitted {
     pub announce: Announce,
     /// What the hooks decided.
     pub admission: Admission,
+}
+
+impl Admitted {
+    /// The torrent that traffic is booked on. The swarm is always the announced one's: a hybrid's v1 and v2 peers cannot
+    /// always talk to each other.
+    #[must_use]
+    pub fn booked_on(&self) -> InfoHash {
+        self.admission.book_as.unwrap_or(self.announce.info_hash)
+    }
 }
 
 /// What the recorder books: absolute counters, so that repeating a report changes nothing.
@@ -200,6 +287,8 @@ pub struct Reply {
     pub offers: Offers,
     /// The address we saw (BEP 24).
     pub external_ip: IpAddr,
+    /// What the client shows its user.
+    pub warning: Option<Cow<'static, str>>,
 }
 
 /// Why a client is turned away, in words it can show, with what it should do next.
@@ -218,6 +307,8 @@ pub enum Retry {
     Unspecified,
     /// After so many whole minutes: the cause is on our side.
     AfterMinutes(u32),
+    /// After so many seconds: the cause may be gone by then.
+    AfterSeconds(u32),
 }
 
 impl Refusal {
@@ -231,5 +322,11 @@ impl Refusal {
     #[must_use]
     pub fn for_now(reason: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: reason.into(), retry: Retry::AfterMinutes(1) }
+    }
+
+    /// Somebody is about to change it: the client shall ask again after so many seconds.
+    #[must_use]
+    pub fn for_seconds(reason: impl Into<Cow<'static, str>>, seconds: u32) -> Self {
+        Self { reason: reason.into(), retry: Retry::AfterSeconds(seconds) }
     }
 }

@@ -10,7 +10,9 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use contract::Event;
 
-use crate::announce::{Admission, Admitted, Announce, Counts, Offers, Refusal, Reply, Role, Scrape};
+use crate::announce::{
+    Admission, Admitted, Announce, Choice, Counts, Offers, Peers, Refusal, Reply, Role, Scrape,
+};
 use crate::hooks::{LookUp, Verdict};
 use crate::rulebook::{Intervals, Rulebook};
 use crate::swarm::{Swarms, Visit};
@@ -93,7 +95,7 @@ impl Pipeline {
     pub fn applicant(&self, announce: Announce) -> Applicant {
         let rules = self.rules.load_full();
         let Intervals { interval, min_interval } = rules.intervals;
-        let admission = Admission { interval, min_interval, account: None };
+        let admission = Admission::new(interval, min_interval);
         Applicant { rules, admitted: Admitted { announce, admission }, next_hook: 0, look_ups: 0 }
     }
 
@@ -113,6 +115,10 @@ impl Pipeline {
     /// Lets an admitted client into its swarm, or out of it.
     pub fn enter_swarm(&self, admitted: &Admitted) -> Reply {
         let Admitted { announce, admission } = admitted;
+        let (num_want, choice) = match admission.peers {
+            Peers::Offered(choice) => (announce.num_want, choice),
+            Peers::Withheld => (0, Choice::default()),
+        };
         let visit = Visit {
             info_hash: announce.info_hash,
             peer_id: announce.peer_id,
@@ -122,8 +128,9 @@ impl Pipeline {
             role: announce.role(),
             leaving: announce.event == Event::Stopped,
             completed: announce.event == Event::Completed && announce.role() == Role::Seeder,
-            num_want: announce.num_want,
+            num_want,
             families: announce.families,
+            choice,
         };
         let mut offers = Offers::default();
         let counts = self.swarms.visit(&visit, self.swarm_seconds(), &mut rand::rng(), &mut offers);
@@ -133,6 +140,7 @@ impl Pipeline {
             counts,
             offers,
             external_ip: announce.ip,
+            warning: admission.warning.clone(),
         }
     }
 

@@ -76,7 +76,7 @@ impl Say {
             fd: None,
             pd: None,
         };
-        let admission = Admission { interval: 1800, min_interval: 900, account: Some(account.clone()) };
+        let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
         let admitted = Admitted { announce, admission };
         Entry { report: Report { admitted, account, observed_ms: self.at_ms }, sequence: self.seq }
     }

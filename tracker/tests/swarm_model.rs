@@ -10,7 +10,7 @@ use contract::{InfoHash, PeerId};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tracker::announce::{Families, Offers, Role, UserTag};
+use tracker::announce::{Choice, Families, Offers, Role, UserTag};
 use tracker::swarm::{Swarms, Visit};
 
 const TORRENT: InfoHash = InfoHash([1; 20]);
@@ -38,6 +38,7 @@ fn visit(n: u16) -> Visit {
         completed: false,
         num_want: 50,
         families: Families::Both,
+        choice: Choice::default(),
     }
 }
 

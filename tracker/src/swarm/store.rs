@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 
 use super::torrent::Torrent;
-use crate::announce::{Counts, Families, Offers, Role, UserTag};
+use crate::announce::{Choice, Counts, Families, Offers, Role, UserTag};
 
 /// One client's call at one torrent.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Visit {
     pub num_want: usize,
     /// Which families the reply can carry.
     pub families: Families,
+    /// Which peers it gets, as far as there is a choice.
+    pub choice: Choice,
 }
 
 /// What the store holds, for metrics.

@@ -109,13 +109,13 @@ impl RecordScript {
         let mut call = redis::cmd("EVALSHA");
         call.arg(self.script.get_hash()).arg(batch.len() + 1).arg(&rules.stream_key);
         for entry in batch {
-            let announce = &entry.report.admitted.announce;
+            let Report { admitted, account, .. } = &entry.report;
             call.arg(format!(
                 "{}{}:{}:{}",
                 rules.snapshot_prefix,
-                entry.report.account.passkey.reveal(),
-                announce.info_hash.hex(),
-                announce.peer_id.hex()
+                account.passkey.reveal(),
+                admitted.booked_on().hex(),
+                admitted.announce.peer_id.hex()
             ));
         }
         call.arg(&self.tracker_id).arg(rules.snapshot_ttl_secs).arg(rules.stopped_ttl_secs);
@@ -132,7 +132,7 @@ fn add_entry(call: &mut Cmd, entry: &Entry) {
     let Report { admitted, account, observed_ms } = &entry.report;
     let (announce, admission) = (&admitted.announce, &admitted.admission);
     call.arg(account.passkey.reveal())
-        .arg(announce.info_hash.hex().as_str())
+        .arg(admitted.booked_on().hex().as_str())
         .arg(announce.peer_id.hex().as_str())
         .arg(announce.port)
         .arg(announce.ip.to_string())

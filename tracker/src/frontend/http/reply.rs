@@ -27,6 +27,9 @@ pub fn announce(reply: &Reply, form: PeerForm) -> Vec<u8> {
         PeerForm::Compact => compact(&mut writer, offers),
         PeerForm::List | PeerForm::ListWithoutIds => list(&mut writer, offers, form),
     }
+    if let Some(warning) = &reply.warning {
+        writer.bytes(b"warning message").bytes(warning.as_bytes());
+    }
     writer.end();
     writer.finish()
 }
@@ -80,8 +83,12 @@ pub fn refusal(refusal: &Refusal, interval: u32) -> Vec<u8> {
     match refusal.retry {
         Retry::Unspecified => writer.bytes(b"interval").integer(interval),
         Retry::AfterMinutes(minutes) => {
-            writer.bytes(b"interval").integer(minutes * 60);
+            writer.bytes(b"interval").integer(minutes.saturating_mul(60));
             writer.bytes(b"retry in").integer(minutes)
+        }
+        Retry::AfterSeconds(seconds) => {
+            writer.bytes(b"interval").integer(seconds);
+            writer.bytes(b"retry in").integer(seconds.div_ceil(60))
         }
     };
     writer.end();
@@ -134,6 +141,7 @@ mod tests {
                 v6: vec![Offer { peer_id: id, ip: Ipv6Addr::LOCALHOST.octets(), port: 6882 }],
             },
             external_ip: "198.51.100.7".parse().unwrap(),
+            warning: None,
         }
     }
 
@@ -201,6 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_comes_with_the_peers() {
+        let warned = Reply { warning: Some("too many clients".into()), ..reply() };
+        for form in [PeerForm::Compact, PeerForm::List] {
+            let value = ordered(&announce(&warned, form));
+            assert_eq!(
+                value.get("warning message").and_then(Value::as_bytes),
+                Some(&b"too many clients"[..])
+            );
+            assert!(value.get("peers").is_some());
+        }
+    }
+
+    #[test]
     fn a_refusal_says_when_to_come_back() {
         let value = ordered(&refusal(&Refusal::because("unapproved passkey"), 1800));
         assert_eq!(value.get("interval").and_then(Value::as_integer), Some(1800));
@@ -208,6 +229,9 @@ mod tests {
         let value = ordered(&refusal(&Refusal::for_now("busy"), 1800));
         assert_eq!(value.get("retry in").and_then(Value::as_integer), Some(1));
         assert_eq!(value.get("interval").and_then(Value::as_integer), Some(60));
+        let value = ordered(&refusal(&Refusal::for_seconds("not yet", 90), 1800));
+        assert_eq!(value.get("interval").and_then(Value::as_integer), Some(90));
+        assert_eq!(value.get("retry in").and_then(Value::as_integer), Some(2), "whole minutes");
     }
 
     #[test]
