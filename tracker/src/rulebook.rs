@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 
 use crate::announce::{Admitted, Report};
 use crate::config::{Config, HookConfig};
+use crate::hooks::client_approval::ClientApproval;
+use crate::hooks::interval_variation::IntervalVariation;
 use crate::hooks::passkey_approval::PasskeyApproval;
 use crate::hooks::{Hook, Site};
 use crate::metrics::Metrics;
@@ -90,6 +92,8 @@ impl Rulebook {
 /// Starts the hook that the operator configured.
 fn start(rule: HookConfig, site: &Site) -> Result<Box<dyn Hook>> {
     Ok(match rule {
+        HookConfig::ClientApproval(options) => Box::new(ClientApproval::new(&options)),
+        HookConfig::IntervalVariation(options) => Box::new(IntervalVariation::new(options)),
         HookConfig::PasskeyApproval(options) => {
             Box::new(PasskeyApproval::start(&options, site).context("passkey approval: redis_broker")?)
         }

@@ -1,9 +1,11 @@
-//! The hook lists: names to options. A new hook is one line in the macro call and one in `Parts::new` in `app.rs`.
+//! The hook lists: names to options. A new hook is one line in the macro call and one in `start` in `rulebook.rs`.
 
 use contract::config::{Problems, section, suggestion};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::hooks::Check;
 use crate::{hooks, traffic};
 
 macro_rules! hooks {
@@ -19,7 +21,7 @@ macro_rules! hooks {
 
         fn read_one(name: &str, options: &Value, path: &str) -> Result<HookConfig, Problems> {
             match name {
-                $($name => section(options, path).map(HookConfig::$variant),)*
+                $($name => read_options::<$options>(options, path).map(HookConfig::$variant),)*
                 unknown => {
                     let near = suggestion(unknown, NAMES.iter().copied());
                     Err(Problems(vec![format!("`{path}`: there is no hook `{unknown}`{near}")]))
@@ -30,6 +32,10 @@ macro_rules! hooks {
 }
 
 hooks! {
+    /// Which clients may announce.
+    ClientApproval = "client approval", hooks::client_approval::Options;
+    /// Longer intervals for some, so that announces spread.
+    IntervalVariation = "interval variation", hooks::interval_variation::Options;
     /// Who may announce.
     PasskeyApproval = "passkey approval", hooks::passkey_approval::Options;
     /// Every accepted announce into the stream.
@@ -68,6 +74,15 @@ fn read_entry(entry: &Value, path: &str) -> Result<HookConfig, Problems> {
     let nothing = Value::Object(Map::new());
     let options = fields.get("options").or_else(|| fields.get("config")).unwrap_or(&nothing);
     read_one(name, options, &format!("{path}.options"))
+}
+
+/// Types first, then what must hold beyond them.
+fn read_options<O: Check + Serialize + DeserializeOwned + Default>(
+    options: &Value,
+    path: &str,
+) -> Result<O, Problems> {
+    let options: O = section(options, path)?;
+    options.problems(path).or(options)
 }
 
 fn check_order(hooks: &[HookConfig], problems: &mut Problems) {

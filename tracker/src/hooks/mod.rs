@@ -2,12 +2,17 @@
 //!
 //! A hook answers from memory at once. When it does not know yet, it says what to wait for, and is asked again afterwards.
 
+pub mod client_approval;
+pub mod interval_variation;
 pub mod passkey_approval;
+#[cfg(test)]
+mod scene;
 
 use std::fmt::Debug;
 use std::pin::Pin;
 
-use contract::config::{Period, ServiceUrl};
+use contract::config::{Period, Problems, ServiceUrl};
+use serde::{Deserialize, Deserializer};
 use service::redis::Timeouts;
 
 use crate::announce::{Admission, Announce, Refusal, Scrape};
@@ -41,6 +46,15 @@ pub trait Hook: Send + Sync + Debug {
     }
 }
 
+/// What must hold in a hook's options beyond their types. Asked when the configuration is loaded, so that `--check` and a reload
+/// report it with everything else.
+pub trait Check {
+    /// A sentence for each wrong value. `path` is where the options stand, for example `hooks.prehooks[1].options`.
+    fn problems(&self, _path: &str) -> Problems {
+        Problems::default()
+    }
+}
+
 /// What hooks that talk to Redis share: the tracker's own Redis and the prefix of its keys.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -56,6 +70,11 @@ impl Site {
     pub fn redis(&self, own: Option<&ServiceUrl>) -> ServiceUrl {
         own.unwrap_or(&self.redis_broker).clone()
     }
+}
+
+/// Reads a list that may be written as nothing at all (`whitelist:`).
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Option::<Vec<String>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Three timeouts as other trackers' files write them. A request to Redis is one write and one read: the longer counts.

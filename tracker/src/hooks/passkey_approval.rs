@@ -5,7 +5,7 @@ use contract::{Keys, Passkey};
 use redis::RedisResult;
 use serde::{Deserialize, Serialize};
 
-use super::{Hook, LookUp, Site, Verdict, redis_timeouts};
+use super::{Check, Hook, LookUp, Site, Verdict, redis_timeouts};
 use crate::announce::{Account, Admission, Announce, Credential, Refusal, Scrape};
 use crate::membership::{self, Known, Membership};
 
@@ -39,6 +39,8 @@ impl Default for Options {
         }
     }
 }
+
+impl Check for Options {}
 
 /// The hook.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::recorder::Setup;
 use super::script::Rules;
-use crate::hooks::{Site, redis_timeouts};
+use crate::hooks::{Check, Site, redis_timeouts};
 
 /// Options of `traffic push`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,8 @@ impl Default for Options {
         }
     }
 }
+
+impl Check for Options {}
 
 impl Options {
     /// The recorder's setup on one site.

@@ -1,0 +1,41 @@
+//! What the hooks' tests share: an announce, an account, and the configuration's way to options.
+
+use contract::{Event, InfoHash, PeerId};
+
+use super::{Admission, Hook, Verdict};
+use crate::announce::{Announce, Families, Refusal};
+use crate::config::Config;
+
+/// A leecher's plain announce.
+pub(super) fn announce() -> Announce {
+    Announce {
+        info_hash: InfoHash([1; 20]),
+        peer_id: PeerId(*b"-TR4060-abcdefghijkl"),
+        ip: [192, 0, 2, 1].into(),
+        port: 6881,
+        uploaded: 0,
+        downloaded: 0,
+        left: 1,
+        event: Event::None,
+        num_want: 50,
+        families: Families::Both,
+        credential: None,
+    }
+}
+
+/// The refusal of an announce that a test changed, if there is one.
+pub(super) fn refusal_of(hook: &dyn Hook, change: impl Fn(&mut Announce)) -> Option<Refusal> {
+    let mut announce = announce();
+    change(&mut announce);
+    match hook.announce(&announce, &mut Admission::new(1800, 900)) {
+        Verdict::Pass => None,
+        Verdict::Refuse(refusal) => Some(refusal),
+        Verdict::Wait(_) => panic!("this hook knows already"),
+    }
+}
+
+/// What the configuration says about one hook's options, written as YAML; empty when they are good.
+pub(super) fn problems_of(hook: &str, options: &str) -> String {
+    let text = format!("hooks:\n  prehooks:\n  - name: {hook}\n    options: {options}\n");
+    Config::load(Some(&text), []).map_or_else(|problems| problems.to_string(), |_| String::new())
+}
