@@ -73,8 +73,8 @@ impl Metrics {
             end_to_end: histogram(
                 r,
                 "end_to_end_seconds",
-                "From the announce to its commit in the ledger",
-                (0.05, 2.0, 16),
+                "From the announce's entry in the stream to its commit in the ledger",
+                (0.002, 2.0, 20),
             )?,
             batch_size: histogram(r, "batch_entries", "Entries settled at once", (1.0, 2.0, 16))?,
             presence_seconds: histogram(

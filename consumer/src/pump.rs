@@ -5,6 +5,7 @@
 //! then the batch is still pending for the next consumer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contract::Keys;
 use redis::{RedisResult, Script, cmd};
@@ -162,10 +163,11 @@ impl Pump {
         self.metrics.settled.inc_by(outcome.settled);
         self.metrics.duplicates.inc_by(outcome.duplicates);
         self.metrics.flagged.inc_by(outcome.flagged);
-        let now = clock::now();
+        let now_ms = clock::now_ms();
         for entry in entries {
-            let seconds = now.saturating_sub(entry.event.ts);
-            self.metrics.end_to_end.observe(f64::from(u32::try_from(seconds).unwrap_or(u32::MAX)));
+            // The id's milliseconds rather than the event's whole seconds: what is measured is mostly below one.
+            let waited = Duration::from_millis(now_ms.saturating_sub(entry.id.ms));
+            self.metrics.end_to_end.observe(waited.as_secs_f64());
         }
     }
 
