@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::config::{Config, HttpConfig, MemoryConfig};
-use crate::frontend::http::query::{Limits, Spoofing};
 use crate::frontend::http::reply::ScrapeForm;
 use crate::frontend::http::{self, Frontend, Policy, ProxyRules};
+use crate::frontend::limits::{Limits, Spoofing};
 use crate::metrics::{Metrics, SwarmMetrics};
 use crate::pipeline::Pipeline;
 use crate::rulebook::{Recording, Rulebook};

@@ -36,8 +36,19 @@ pub enum Verdict {
 
 /// One latency histogram per combination, looked up once: a label look-up per request would cost more than the request.
 #[derive(Debug, Clone)]
+pub struct Latency([[[Histogram; 2]; 2]; 2]);
+
+impl Latency {
+    /// Notes one request.
+    pub fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
+        self.0[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
+    }
+}
+
+/// What the HTTP frontend counts.
+#[derive(Debug, Clone)]
 pub struct FrontendMetrics {
-    latency: [[[Histogram; 2]; 2]; 2],
+    latency: Latency,
     /// Announces with an event nobody knows.
     pub unknown_events: IntCounter,
     /// Connections that ended in an error (slow, broken, not HTTP).
@@ -47,7 +58,41 @@ pub struct FrontendMetrics {
 impl FrontendMetrics {
     /// Notes one request.
     pub fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
-        self.latency[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
+        self.latency.observe(action, family, verdict, took);
+    }
+}
+
+/// What the UDP frontend counts.
+#[derive(Debug, Clone)]
+pub struct UdpMetrics {
+    /// Announces and scrapes.
+    pub latency: Latency,
+    /// Announces with an event nobody knows.
+    pub unknown_events: IntCounter,
+    /// Connection ids handed out.
+    pub connects: IntCounter,
+    dropped: [IntCounter; 5],
+}
+
+/// Why a UDP packet went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// Not a packet of the protocol.
+    Malformed,
+    /// Longer than any packet of the protocol.
+    Oversized,
+    /// Without a connection id that we gave to this address lately.
+    BadConnectionId,
+    /// A reply that the system did not take.
+    Unsent,
+    /// A reply for which there was no room in the queue.
+    Overloaded,
+}
+
+impl UdpMetrics {
+    /// Notes packets that went no further.
+    pub fn drop_packets(&self, why: Dropped, count: usize) {
+        self.dropped[why as usize].inc_by(count as u64);
     }
 }
 
@@ -112,6 +157,8 @@ pub struct Metrics {
     pub registry: Registry,
     /// The HTTP frontend.
     pub http: FrontendMetrics,
+    /// The UDP frontend.
+    pub udp: UdpMetrics,
     /// Traffic push.
     pub recorder: RecorderMetrics,
     /// The swarms.
@@ -135,6 +182,7 @@ impl Metrics {
         registry.register(Box::new(latency.clone()))?;
         Ok(Self {
             http: frontend(&registry, &latency, "http")?,
+            udp: udp(&registry, &latency)?,
             recorder: recorder(&registry)?,
             swarm: swarm(&registry)?,
             registry,
@@ -142,7 +190,7 @@ impl Metrics {
     }
 }
 
-fn frontend(registry: &Registry, latency: &HistogramVec, name: &str) -> Result<FrontendMetrics> {
+fn latency_of(latency: &HistogramVec, name: &str) -> Result<Latency> {
     let histogram = |action: &str, family: &str, result: &str| {
         latency.get_metric_with_label_values(&[name, action, family, result])
     };
@@ -152,18 +200,47 @@ fn frontend(registry: &Registry, latency: &HistogramVec, name: &str) -> Result<F
     let by_family = |action: &str| -> Result<[[Histogram; 2]; 2]> {
         Ok([by_result(action, "4")?, by_result(action, "6")?])
     };
+    Ok(Latency([by_family("announce")?, by_family("scrape")?]))
+}
+
+fn unknown_events(registry: &Registry, name: &str) -> Result<IntCounter> {
+    counter(
+        registry,
+        &format!("seedbook_tracker_{name}_unknown_events_total"),
+        "Announces with an event that nobody knows, treated as none",
+    )
+}
+
+fn frontend(registry: &Registry, latency: &HistogramVec, name: &str) -> Result<FrontendMetrics> {
     Ok(FrontendMetrics {
-        latency: [by_family("announce")?, by_family("scrape")?],
-        unknown_events: counter(
-            registry,
-            &format!("seedbook_tracker_{name}_unknown_events_total"),
-            "Announces with an event that nobody knows, treated as none",
-        )?,
+        latency: latency_of(latency, name)?,
+        unknown_events: unknown_events(registry, name)?,
         broken_connections: counter(
             registry,
             &format!("seedbook_tracker_{name}_broken_connections_total"),
             "Connections that ended in an error",
         )?,
+    })
+}
+
+fn udp(registry: &Registry, latency: &HistogramVec) -> Result<UdpMetrics> {
+    let dropped = IntCounterVec::new(
+        Opts::new("seedbook_tracker_udp_dropped_packets_total", "UDP packets that went no further"),
+        &["reason"],
+    )?;
+    registry.register(Box::new(dropped.clone()))?;
+    let reason = |word: &str| dropped.get_metric_with_label_values(&[word]);
+    Ok(UdpMetrics {
+        latency: latency_of(latency, "udp")?,
+        unknown_events: unknown_events(registry, "udp")?,
+        connects: counter(registry, "seedbook_tracker_udp_connects_total", "Connection ids handed out")?,
+        dropped: [
+            reason("malformed")?,
+            reason("oversized")?,
+            reason("bad_connection_id")?,
+            reason("unsent")?,
+            reason("overloaded")?,
+        ],
     })
 }
 

@@ -57,22 +57,29 @@ impl Pipeline {
     /// # Errors
     /// The refusal to show the client.
     pub async fn announce(&self, announce: Announce) -> Result<Reply, Refusal> {
-        let mut step = self.admit(self.applicant(announce));
-        let (admitted, rules) = loop {
+        let (admitted, rules) = self.passed(self.admit(self.applicant(announce))).await?;
+        let reply = self.enter_swarm(&admitted);
+        if let Some((recorder, report)) = rules.report(admitted) {
+            recorder.record(report).await.map_err(not_recorded)?;
+        }
+        Ok(reply)
+    }
+
+    /// Waits for what the hooks have to find out, until the applicant is past the last one.
+    ///
+    /// # Errors
+    /// The refusal to show the client.
+    pub async fn passed(&self, mut step: Step) -> Result<(Admitted, Arc<Rulebook>), Refusal> {
+        loop {
             match step {
-                Step::Admitted(admitted, rules) => break (admitted, rules),
+                Step::Admitted(admitted, rules) => return Ok((admitted, rules)),
                 Step::Refused(refusal) => return Err(refusal),
                 Step::Waiting(applicant, look_up) => {
                     look_up.await?;
                     step = self.admit(applicant);
                 }
             }
-        };
-        let reply = self.enter_swarm(&admitted);
-        if let Some((recorder, report)) = rules.report(admitted) {
-            recorder.record(report).await.map_err(not_recorded)?;
         }
-        Ok(reply)
     }
 
     /// Counts the swarms of a scrape, in its order.

@@ -6,7 +6,8 @@ use contract::config::{Period, Problems};
 use hyper::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
-use crate::frontend::http::{Routes, TrustedNetwork};
+use crate::frontend::http::TrustedNetwork;
+use crate::frontend::route::Routes;
 
 /// The HTTP frontend.
 #[derive(Debug, Clone, Serialize, Deserialize)]

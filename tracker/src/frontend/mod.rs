@@ -1,3 +1,6 @@
 //! Where clients come in. Each frontend parses its protocol into an [`crate::announce::Announce`] and writes the reply back.
 
 pub mod http;
+pub mod limits;
+pub mod route;
+pub mod url;

@@ -3,9 +3,7 @@
 mod origin;
 pub mod query;
 pub mod reply;
-mod route;
 mod server;
 
 pub use origin::{ProxyRules, TrustedNetwork};
-pub use route::{Route, Routes};
 pub use server::{Frontend, Keepalive, Policy, Settings, serve};

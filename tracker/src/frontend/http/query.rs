@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use contract::{Event, InfoHash, PeerId};
-use percent_encoding::percent_decode;
 
-use crate::announce::{Announce, Credential, Families, MAX_COUNTER, Refusal, Scrape};
+use crate::announce::{Announce, Credential, Families, Refusal, Scrape};
+use crate::frontend::limits::{self, Limits, Spoofing, unreadable};
+use crate::frontend::url::{Proof, decoded, pairs};
 
 /// How the client wants its peers written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,28 +17,6 @@ pub enum PeerForm {
     List,
     /// The same without `peer id`.
     ListWithoutIds,
-}
-
-/// What the frontend allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Peers for a client that does not say how many.
-    pub default_numwant: usize,
-    /// Peers at most.
-    pub max_numwant: usize,
-    /// Torrents in one scrape at most; more are ignored.
-    pub max_scrape_infohashes: usize,
-    /// Whether `ip`, `ipv4` and `ipv6` in the query are believed.
-    pub spoofing: Spoofing,
-}
-
-/// Whether a client may name another address than the one it comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spoofing {
-    /// The address in the query counts.
-    Allowed,
-    /// It is ignored.
-    Ignored,
 }
 
 /// An announce with what only HTTP knows about it.
@@ -70,11 +49,11 @@ pub fn announce(
         port: raw.port()?,
         uploaded: counter("uploaded", raw.uploaded.as_deref())?,
         downloaded: counter("downloaded", raw.downloaded.as_deref())?,
-        left: number::<u64>("left", raw.left.as_deref())?.min(i64::MAX.unsigned_abs()),
+        left: limits::left(number("left", raw.left.as_deref())?),
         event,
         num_want: raw.num_want(limits)?,
         families: Families::Both,
-        credential: credential.or_else(|| raw.credential()),
+        credential: credential.or_else(|| raw.proof.credential()),
     };
     Ok(HttpAnnounce { announce, form: raw.form(), unknown_event })
 }
@@ -90,7 +69,7 @@ pub fn scrape(
     limits: &Limits,
 ) -> Result<Scrape, Refusal> {
     let mut info_hashes = Vec::new();
-    let mut given = None;
+    let mut proof = Proof::default();
     for (name, value) in pairs(query) {
         match name {
             "info_hash" if info_hashes.len() < limits.max_scrape_infohashes => {
@@ -98,14 +77,13 @@ pub fn scrape(
                     .map_err(|_| Refusal::because("provided invalid infohash"))?;
                 info_hashes.push(hash);
             }
-            "credential" | "passkey" | "auth_key" => given = Some(Credential::new(&decoded(value)?)),
-            _ => {}
+            _ => proof.take(name, value)?,
         }
     }
     if info_hashes.is_empty() {
         return Err(Refusal::because("no info_hash parameter supplied"));
     }
-    Ok(Scrape { info_hashes, ip, credential: credential.or(given) })
+    Ok(Scrape { info_hashes, ip, credential: credential.or_else(|| proof.credential()) })
 }
 
 type Text = Vec<u8>;
@@ -126,9 +104,7 @@ struct RawAnnounce {
     ip: Option<Text>,
     ipv4: Option<Text>,
     ipv6: Option<Text>,
-    credential: Option<Text>,
-    passkey: Option<Text>,
-    auth_key: Option<Text>,
+    proof: Proof,
 }
 
 impl RawAnnounce {
@@ -152,10 +128,10 @@ impl RawAnnounce {
                 "ip" => &mut raw.ip,
                 "ipv4" => &mut raw.ipv4,
                 "ipv6" => &mut raw.ipv6,
-                "credential" => &mut raw.credential,
-                "passkey" => &mut raw.passkey,
-                "auth_key" => &mut raw.auth_key,
-                _ => continue,
+                _ => {
+                    raw.proof.take(name, value)?;
+                    continue;
+                }
             };
             *slot = Some(decoded(value)?);
         }
@@ -190,7 +166,7 @@ impl RawAnnounce {
     fn num_want(&self, limits: &Limits) -> Result<usize, Refusal> {
         let Some(text) = self.numwant.as_deref() else { return Ok(limits.default_numwant) };
         let wanted: i64 = parsed(text).ok_or_else(|| unreadable("numwant"))?;
-        Ok(usize::try_from(wanted).map_or(limits.default_numwant, |wanted| wanted.min(limits.max_numwant)))
+        Ok(limits.num_want(wanted))
     }
 
     fn form(&self) -> PeerForm {
@@ -210,35 +186,10 @@ impl RawAnnounce {
             Some(address.to_canonical())
         })
     }
-
-    fn credential(&self) -> Option<Credential> {
-        let text = self.credential.as_ref().or(self.passkey.as_ref()).or(self.auth_key.as_ref());
-        text.map(|text| Credential::new(text))
-    }
-}
-
-fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-}
-
-fn decoded(value: &str) -> Result<Text, Refusal> {
-    let bytes = value.as_bytes();
-    // The library leaves a broken escape as it is; for a binary value that would be other bytes than the client meant.
-    let broken = bytes.iter().enumerate().any(|(at, byte)| {
-        *byte == b'%' && !bytes.get(at + 1..at + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
-    });
-    if broken {
-        return Err(Refusal::because("invalid query escape"));
-    }
-    if bytes.contains(&b'+') {
-        return Ok(percent_decode(value.replace('+', "%20").as_bytes()).collect());
-    }
-    Ok(percent_decode(bytes).collect())
 }
 
 fn counter(name: &'static str, text: Option<&[u8]>) -> Result<u64, Refusal> {
-    let bytes = number(name, text)?;
-    if bytes > MAX_COUNTER { Err(unreadable(name)) } else { Ok(bytes) }
+    limits::counter(name, number(name, text)?)
 }
 
 fn number<T: std::str::FromStr>(name: &'static str, text: Option<&[u8]>) -> Result<T, Refusal> {
@@ -247,10 +198,6 @@ fn number<T: std::str::FromStr>(name: &'static str, text: Option<&[u8]>) -> Resu
 
 fn parsed<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-fn unreadable(name: &str) -> Refusal {
-    Refusal::because(format!("failed to parse parameter: {name}"))
 }
 
 #[cfg(test)]

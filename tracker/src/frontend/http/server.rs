@@ -25,10 +25,11 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 use super::origin::ProxyRules;
-use super::query::{self, Limits};
+use super::query;
 use super::reply::{self, ScrapeForm};
-use super::route::{Route, Routes};
 use crate::announce::{Credential, Refusal};
+use crate::frontend::limits::Limits;
+use crate::frontend::route::{Route, Routes};
 use crate::metrics::{Action, FrontendMetrics, Verdict};
 use crate::pipeline::Pipeline;
 
