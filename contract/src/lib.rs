@@ -6,7 +6,9 @@ pub mod config;
 pub mod event;
 pub mod ids;
 pub mod keys;
+pub mod sealed;
 
 pub use event::{AddressFamily, Event, EventError, TrafficEvent};
 pub use ids::{IdError, InfoHash, Passkey, PeerId};
 pub use keys::Keys;
+pub use sealed::EncryptionKey;

@@ -5,7 +5,9 @@
 pub mod announce;
 pub mod app;
 pub mod bencode;
+pub mod callback;
 pub mod config;
+pub mod fetch;
 pub mod frontend;
 pub mod hooks;
 pub mod membership;

@@ -95,7 +95,7 @@ fn start(rule: HookConfig, site: &Site) -> Result<Box<dyn Hook>> {
         HookConfig::ClientApproval(options) => Box::new(ClientApproval::new(&options)),
         HookConfig::IntervalVariation(options) => Box::new(IntervalVariation::new(options)),
         HookConfig::PasskeyApproval(options) => {
-            Box::new(PasskeyApproval::start(&options, site).context("passkey approval: redis_broker")?)
+            Box::new(PasskeyApproval::start(&options, site).context("passkey approval")?)
         }
         HookConfig::TrafficPush(_) => {
             unreachable!("traffic push is the recorder, which the book itself starts")
