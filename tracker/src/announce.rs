@@ -39,6 +39,8 @@ pub struct Announce {
     pub families: Families,
     /// What the client showed to prove who it is.
     pub credential: Option<Credential>,
+    /// The token that lets it into this torrent.
+    pub jwt: Option<Credential>,
 }
 
 impl Announce {
@@ -69,7 +71,7 @@ pub struct Scrape {
     pub credential: Option<Credential>,
 }
 
-/// The raw text of a passkey or sealed credential. Never printed.
+/// The raw text of a passkey, sealed credential or token. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential(Box<[u8]>);
 

@@ -10,6 +10,7 @@ use crate::announce::{Admitted, Report};
 use crate::config::{Config, HookConfig};
 use crate::hooks::client_approval::ClientApproval;
 use crate::hooks::interval_variation::IntervalVariation;
+use crate::hooks::jwt::Jwt;
 use crate::hooks::passkey_approval::PasskeyApproval;
 use crate::hooks::{Hook, Site};
 use crate::metrics::Metrics;
@@ -97,6 +98,7 @@ fn start(rule: HookConfig, site: &Site) -> Result<Box<dyn Hook>> {
         HookConfig::PasskeyApproval(options) => {
             Box::new(PasskeyApproval::start(&options, site).context("passkey approval")?)
         }
+        HookConfig::Jwt(options) => Box::new(Jwt::start(&options).context("jwt")?),
         HookConfig::TrafficPush(_) => {
             unreachable!("traffic push is the recorder, which the book itself starts")
         }

@@ -69,6 +69,7 @@ impl Say {
             num_want: 50,
             families: Families::Both,
             credential: None,
+            jwt: None,
         };
         let account = Account {
             passkey: "alice".parse().unwrap(),

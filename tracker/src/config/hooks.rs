@@ -38,6 +38,8 @@ hooks! {
     IntervalVariation = "interval variation", hooks::interval_variation::Options;
     /// Who may announce.
     PasskeyApproval = "passkey approval", hooks::passkey_approval::Options;
+    /// A signed token for one torrent.
+    Jwt = "jwt", hooks::jwt::Options;
     /// Every accepted announce into the stream.
     TrafficPush = "traffic push", traffic::Options;
 }

@@ -11,6 +11,7 @@ pub struct Proof {
     credential: Option<Vec<u8>>,
     passkey: Option<Vec<u8>>,
     auth_key: Option<Vec<u8>>,
+    jwt: Option<Vec<u8>>,
 }
 
 impl Proof {
@@ -23,6 +24,7 @@ impl Proof {
             "credential" => &mut self.credential,
             "passkey" => &mut self.passkey,
             "auth_key" => &mut self.auth_key,
+            "jwt" => &mut self.jwt,
             _ => return Ok(()),
         };
         *slot = Some(decoded(value)?);
@@ -34,6 +36,12 @@ impl Proof {
     pub fn credential(&self) -> Option<Credential> {
         let text = self.credential.as_ref().or(self.passkey.as_ref()).or(self.auth_key.as_ref());
         text.map(|text| Credential::new(text))
+    }
+
+    /// The token for this torrent.
+    #[must_use]
+    pub fn jwt(&self) -> Option<Credential> {
+        self.jwt.as_deref().map(Credential::new)
     }
 }
 

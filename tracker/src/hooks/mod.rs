@@ -4,6 +4,7 @@
 
 pub mod client_approval;
 pub mod interval_variation;
+pub mod jwt;
 pub mod passkey_approval;
 #[cfg(test)]
 mod scene;

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
-use contract::config::{Period, Secret, ServiceUrl};
+use contract::config::{Period, Problems, Secret, ServiceUrl};
 use contract::{EncryptionKey, Keys, Passkey};
 use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -89,7 +89,21 @@ impl Default for Options {
     }
 }
 
-impl Check for Options {}
+impl Check for Options {
+    fn problems(&self, path: &str) -> Problems {
+        let mut problems = Problems::default();
+        let mut needs = |is_set: bool, key: &str, other: &str, is_there: bool| {
+            if is_set && !is_there {
+                problems.push(format!("`{path}.{key}`: has no effect without `{other}`"));
+            }
+        };
+        let (sealed, asks) = (!self.encryption_key.is_empty(), self.http_url.is_some());
+        needs(self.max_age.is_some(), "max_age", "encryption_key", sealed);
+        needs(self.accept_plain, "accept_plain", "encryption_key", sealed);
+        needs(self.compat_set_expiry, "compat_set_expiry", "http_url", asks);
+        problems
+    }
+}
 
 /// The hook.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ pub(super) fn announce() -> Announce {
         num_want: 50,
         families: Families::Both,
         credential: None,
+        jwt: None,
     }
 }
 

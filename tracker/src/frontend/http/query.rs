@@ -54,6 +54,7 @@ pub fn announce(
         num_want: raw.num_want(limits)?,
         families: Families::Both,
         credential: credential.or_else(|| raw.proof.credential()),
+        jwt: raw.proof.jwt(),
     };
     Ok(HttpAnnounce { announce, form: raw.form(), unknown_event })
 }
@@ -230,12 +231,13 @@ mod tests {
 
     #[test]
     fn a_usual_announce_is_read() {
-        let read = read("&event=started&numwant=20&compact=1&passkey=k1&key=abc").unwrap();
+        let read = read("&event=started&numwant=20&compact=1&passkey=k1&key=abc&jwt=a.b.c").unwrap();
         let announce = read.announce;
         assert_eq!(announce.info_hash.0[19], 0x14);
         assert_eq!((announce.uploaded, announce.downloaded, announce.left), (1, 2, 3));
         assert_eq!((announce.event, announce.num_want, read.form), (Event::Started, 20, PeerForm::Compact));
         assert_eq!(announce.credential, Some(Credential::new(b"k1")));
+        assert_eq!(announce.jwt, Some(Credential::new(b"a.b.c")));
     }
 
     #[test]
