@@ -31,3 +31,9 @@ pub(crate) fn post(
     let (parts, mut body) = request.send(body.to_string()).ok()?.into_parts();
     Some(ureq::http::Response::from_parts(parts, body.read_to_string().ok()?))
 }
+
+/// Posts a body of any kind; the text of the answer, or `None` when nothing answers there.
+pub(crate) fn post_bytes(url: &str, content_type: &str, body: &[u8]) -> Option<String> {
+    let mut response = agent().post(url).header("content-type", content_type).send(body).ok()?;
+    response.body_mut().read_to_string().ok()
+}

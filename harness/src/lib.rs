@@ -3,23 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)] // Test support: a panic with its message is the report.
 
-mod aria2;
+mod clients;
 mod http;
 mod network;
 mod process;
 mod redis_server;
 mod seedbook;
 mod torrent;
-mod transmission;
 mod wait;
 
-pub use aria2::{Aria2, Download, Gid};
+pub use clients::{Aria2, Client, Deluge, Download, Gid, QBittorrent, RTorrent, Transfer, Transmission};
 pub use network::{Host, Network};
 pub use process::{Process, processes_in};
 pub use redis_server::RedisServer;
 pub use seedbook::{Answer, Service, Trackerctl, binary, binary_folder, repository};
 pub use torrent::Torrent;
-pub use transmission::{Transfer, Transmission};
 pub use wait::{DEADLINE, eventually, eventually_async};
 
 /// A TCP port on loopback that was free a moment ago.

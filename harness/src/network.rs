@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -54,8 +55,12 @@ impl Network {
     pub fn host(&mut self, name: &str) -> Host {
         self.hosts += 1;
         let last = self.hosts + 1;
-        let host =
-            Host { namespace: self.namespace(name), ipv4: self.ipv4_of(last), ipv6: self.ipv6_of(last) };
+        let host = Host {
+            namespace: self.namespace(name),
+            ipv4: self.ipv4_of(last),
+            ipv6: self.ipv6_of(last),
+            authority: None,
+        };
         let (hub, port, namespace) = (self.namespace("hub"), format!("port{last}"), host.namespace.as_str());
         ip(&["netns", "add", namespace]);
         ip(&["-n", namespace, "link", "set", "lo", "up"]);
@@ -128,9 +133,22 @@ pub struct Host {
     pub ipv4: Ipv4Addr,
     /// Its IPv6 address.
     pub ipv6: Ipv6Addr,
+    authority: Option<PathBuf>,
 }
 
 impl Host {
+    /// Makes clients that start on this host later believe certificates of one authority, whose own is in `file` (PEM).
+    #[must_use]
+    pub fn trusting(self, file: &Path) -> Self {
+        Self { authority: Some(file.to_owned()), ..self }
+    }
+
+    /// The file of [`Host::trusting`]. Each client has its own way to be told.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Path> {
+        self.authority.as_deref()
+    }
+
     /// A command that will run on this host.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::Client;
 use crate::{Host, Process, Torrent, http};
 
 const RPC_PORT: u16 = 9091;
@@ -46,6 +47,10 @@ impl Transmission {
         fs::write(folder.path().join("settings.json"), settings(folder.path()).to_string()).unwrap();
         let mut command = host.command("transmission-daemon");
         command.arg("--foreground").arg("--config-dir").arg(folder.path());
+        if let Some(file) = host.authority() {
+            // Without the first one, transmission 3 believes every certificate.
+            command.env("TR_CURL_SSL_VERIFY", "1").env("CURL_CA_BUNDLE", file);
+        }
         let process = RefCell::new(Process::start("transmission", command, folder.path()));
         let url = format!("http://{}:{RPC_PORT}/transmission/rpc", host.ipv4);
         let client = Self { process, url, folder };
@@ -101,6 +106,28 @@ impl Transmission {
         let answer: Value = serde_json::from_str(response.body()).expect("transmission speaks JSON");
         assert_eq!(answer["result"], "success", "{method}");
         answer["arguments"].clone()
+    }
+}
+
+impl Client for Transmission {
+    fn name(&self) -> &'static str {
+        "transmission"
+    }
+
+    fn peer_id_prefix(&self) -> &'static str {
+        "-TR"
+    }
+
+    fn files(&self) -> PathBuf {
+        Transmission::files(self)
+    }
+
+    fn share(&self, torrent: &Torrent, announce_url: &str) {
+        self.add(torrent, announce_url);
+    }
+
+    fn process(&self) -> &RefCell<Process> {
+        &self.process
     }
 }
 

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::Client;
 use crate::{Host, Process, Torrent, http};
 
 const RPC_PORT: u16 = 6800;
@@ -53,6 +54,7 @@ impl Aria2 {
             .args(["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"])
             .args(["--enable-peer-exchange=false", "--seed-ratio=0", "--file-allocation=none"])
             .args(["--check-integrity=true", "--allow-overwrite=true"])
+            .args(host.authority().map(|file| format!("--ca-certificate={}", file.display())))
             .arg(format!("--rpc-listen-port={RPC_PORT}"))
             .arg(format!("--max-overall-download-limit={bytes_per_s}"))
             .arg(format!("--stop-with-process={}", std::process::id()))
@@ -111,5 +113,27 @@ impl Aria2 {
         let answer: Value = serde_json::from_str(response.body()).expect("aria2 speaks JSON");
         assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
         answer["result"].clone()
+    }
+}
+
+impl Client for Aria2 {
+    fn name(&self) -> &'static str {
+        "aria2"
+    }
+
+    fn peer_id_prefix(&self) -> &'static str {
+        "A2-"
+    }
+
+    fn files(&self) -> PathBuf {
+        Aria2::files(self)
+    }
+
+    fn share(&self, torrent: &Torrent, announce_url: &str) {
+        self.add(torrent, announce_url);
+    }
+
+    fn process(&self) -> &RefCell<Process> {
+        &self.process
     }
 }
