@@ -157,4 +157,65 @@ mod tests {
         }
         assert!(uri("https://me:secret@site.example/").unwrap_err().contains("not sent"));
     }
+
+    /// A server that answers one page over TLS, and the authority that signed its certificate.
+    async fn https(body: &'static str) -> (Uri, RootCertStore) {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(serve(listener, tokio_rustls::TlsAcceptor::from(Arc::new(config)), body));
+        (uri(&format!("https://localhost:{port}/page")).unwrap(), roots)
+    }
+
+    async fn serve(
+        listener: tokio::net::TcpListener,
+        acceptor: tokio_rustls::TlsAcceptor,
+        body: &'static str,
+    ) {
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that does not trust us hangs up here.
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let answer =
+                |_| async { Ok::<_, std::convert::Infallible>(hyper::Response::new(body.to_owned())) };
+            let service = hyper::service::service_fn(answer);
+            let connection = hyper::server::conn::http1::Builder::new()
+                .keep_alive(false)
+                .serve_connection(hyper_util::rt::TokioIo::new(stream), service);
+            connection.await.ok();
+        }
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn https_works_with_a_trusted_server_and_only_with_one() {
+        let (uri, roots) = https("hello").await;
+        let trusting = Fetcher::trusting(roots, TIMEOUT).unwrap();
+        let answer = trusting.get(uri.clone(), &[]).await.unwrap();
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"hello"[..]));
+        let error = Fetcher::new(TIMEOUT).unwrap().get(uri, &[]).await.unwrap_err().to_string();
+        assert!(error.contains("certificate"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_is_said_without_the_address() {
+        let fetcher = Fetcher::trusting(RootCertStore::empty(), Duration::from_millis(100)).unwrap();
+        let closed = uri("http://127.0.0.1:1/?passkey=secret").unwrap();
+        let error = fetcher.get(closed, &[]).await.unwrap_err().to_string();
+        assert!(error.contains("refused") && !error.contains("secret"), "{error}");
+        let silent = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let page = uri(&format!("http://{}/?passkey=secret", silent.local_addr().unwrap())).unwrap();
+        assert_eq!(fetcher.get(page, &[]).await.unwrap_err().to_string(), "no answer within 100ms");
+    }
 }

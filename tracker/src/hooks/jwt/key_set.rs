@@ -225,4 +225,47 @@ mod tests {
         assert!(matches!(read(b"{}"), Err(Unusable::NotASet)));
         assert!(matches!(read(br#"{"keys":[]}"#), Err(Unusable::NoKey)));
     }
+
+    /// A server of one key, which counts how often it was asked.
+    async fn issuer() -> (Uri, Arc<Mutex<u32>>) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let asked = Arc::new(Mutex::new(0));
+        let counter = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                *counter.lock() += 1;
+                let kid = *counter.lock();
+                let body = format!(r#"{{"keys":[{{"kid":"{kid}",{RSA}}}]}}"#);
+                let answer = |_| {
+                    std::future::ready(Ok::<_, std::convert::Infallible>(hyper::Response::new(body.clone())))
+                };
+                let service = hyper::service::service_fn(answer);
+                let mut server = hyper::server::conn::http1::Builder::new();
+                server
+                    .keep_alive(false)
+                    .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+                    .await
+                    .ok();
+            }
+        });
+        (uri, asked)
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_is_fetched_at_once_but_not_again_before_the_pause_is_over() {
+        let (uri, asked) = issuer().await;
+        let hour = Duration::from_secs(3600);
+        let fetcher = Fetcher::trusting(rustls::RootCertStore::empty(), Duration::from_secs(10)).unwrap();
+        let keys = KeySet::spawn(Source { fetcher, uri, interval: hour });
+        keys.refresh(Instant::now()).expect("the first fetch is under way").await.unwrap();
+        assert!(keys.find("1").is_some() && keys.find("2").is_none());
+        assert!(keys.refresh(Instant::now()).is_none());
+        let later = Instant::now() + REFRESH_PAUSE;
+        let (one, other) = (keys.refresh(later).unwrap(), keys.refresh(later).unwrap());
+        one.await.unwrap();
+        other.await.unwrap();
+        assert!(keys.find("2").is_some() && keys.find("1").is_none());
+        assert_eq!(*asked.lock(), 2, "both waited for one fetch");
+    }
 }
