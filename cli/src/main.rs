@@ -9,11 +9,13 @@ mod connect;
 mod failure;
 mod human;
 mod ledger;
+mod listed;
 mod output;
 mod passkey;
 mod progress;
 mod promotion;
 mod stream;
+mod torrent;
 mod user;
 mod when;
 
@@ -72,6 +74,9 @@ enum Command {
     /// Who may announce.
     #[command(subcommand)]
     Passkey(passkey::Command),
+    /// Which torrents may be announced, and which two info hashes are one torrent.
+    #[command(subcommand)]
+    Torrent(torrent::Command),
     /// The traffic stream between tracker and consumer.
     #[command(subcommand)]
     Stream(stream::Command),
@@ -131,6 +136,7 @@ fn context(globals: Globals) -> Context {
 async fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     match command {
         Command::Passkey(command) => passkey::run(command, context).await,
+        Command::Torrent(command) => torrent::run(command, context).await,
         Command::Stream(command) => stream::run(command, context).await,
         Command::User(command) => user::run(command, context).await,
         Command::Promotion(command) => promotion::run(&command, context),

@@ -8,6 +8,7 @@ use rand::rngs::SysRng;
 use crate::Answer;
 use crate::connect::Context;
 use crate::failure::Failure;
+use crate::listed;
 
 const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// 32 of 36 letters are 165 bits: nobody guesses one, and no two are ever the same.
@@ -34,8 +35,8 @@ pub(crate) async fn run(command: &Generate, context: &Context) -> Result<Answer,
     }
     if command.add {
         let mut redis = context.redis().await?;
-        for chunk in passkeys.chunks(super::CHUNK) {
-            super::add_chunk(&mut redis, &context.keys.passkeys(), chunk).await?;
+        for chunk in passkeys.chunks(listed::CHUNK) {
+            listed::add_chunk(&mut redis, &context.keys.passkeys(), chunk).await?;
         }
     }
     let mut list = context.output.list();

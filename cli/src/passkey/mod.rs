@@ -1,20 +1,18 @@
 //! `trackerctl passkey`: the whitelist that the tracker asks before it admits an announce.
 
-mod file;
 mod generate;
+mod replace;
+mod sealed;
 
 use clap::Subcommand;
 use contract::Passkey;
 use serde::Serialize;
 
 use crate::Answer;
-use crate::connect::{Context, Redis};
+use crate::connect::Context;
 use crate::failure::Failure;
-use crate::human::count;
-use crate::output::{Report, note};
-
-/// Members per command: large enough to save round trips, small enough not to hold Redis up.
-const CHUNK: usize = 1000;
+use crate::listed::{self, Import};
+use crate::output::Report;
 
 /// Who may announce.
 #[derive(Debug, Subcommand)]
@@ -55,115 +53,45 @@ pub(crate) enum Command {
     /// Add the passkeys of a file. Nothing is written unless every line is valid.
     #[command(after_help = "Example:\n  trackerctl passkey import users.txt\n  \
                             sqlite3 site.db 'select passkey from users' | trackerctl passkey import -")]
-    Import(file::Import),
+    Import(Import),
     /// Make a file's passkeys the whole whitelist, in one step.
     #[command(after_help = "Example:\n  trackerctl passkey replace users.txt")]
-    Replace(file::Replace),
+    Replace(replace::Replace),
     /// Draw new passkeys of 32 characters from the system's random source.
     #[command(after_help = "Example:\n  trackerctl passkey generate --count 5 --add")]
     Generate(generate::Generate),
+    /// Seal a passkey into a credential, as the site does for its announce URLs.
+    #[command(
+        after_help = "Example:\n  export SEEDBOOK_ENCRYPTION_KEY=...   # or --key-file /etc/seedbook/key\n  \
+                            trackerctl passkey seal Zk3vQ8rT --fd 17"
+    )]
+    Seal(sealed::Seal),
+    /// Open a credential and show what it says; exit code 1 when the key does not open it.
+    #[command(
+        after_help = "Example:\n  trackerctl passkey open AAECAwQF... --key-file /etc/seedbook/key --max-age 30d"
+    )]
+    Open(sealed::Open),
 }
 
 /// Carries one command out.
 pub(crate) async fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     match command {
-        Command::Add { passkeys } => add(&passkeys, context).await,
-        Command::Remove { passkeys } => remove(&passkeys, context).await,
-        Command::Check { passkey } => check(&passkey, context).await,
-        Command::List { limit } => list(limit.unwrap_or(u64::MAX), context).await,
+        Command::Add { passkeys } => listed::add::<Passkey>(&passkeys, context).await,
+        Command::Remove { passkeys } => listed::remove::<Passkey>(&passkeys, context).await,
+        Command::Check { passkey } => listed::check::<Passkey>(&passkey, "announce", context).await,
+        Command::List { limit } => listed::list::<Passkey>(limit.unwrap_or(u64::MAX), context).await,
         Command::Count => show_count(context).await,
-        Command::Import(import) => file::import(&import, context).await,
-        Command::Replace(replace) => file::replace(&replace, context).await,
+        Command::Import(import) => listed::import::<Passkey>(&import, context).await,
+        Command::Replace(replace) => replace::run(&replace, context).await,
         Command::Generate(generate) => generate::run(&generate, context).await,
+        Command::Seal(seal) => sealed::seal(&seal, context),
+        Command::Open(open) => sealed::open(&open, context),
     }
 }
 
-/// Reads a passkey that the operator gave. The error does not repeat it: a typing mistake away from it is a real one.
+/// Reads a passkey that the operator gave.
 pub(crate) fn parse(text: &str) -> Result<Passkey, Failure> {
-    text.parse().map_err(|error| Failure::usage(format!("this is no passkey: {error}")))
-}
-
-fn parse_all(texts: &[String]) -> Result<Vec<Passkey>, Failure> {
-    let numbered = texts.iter().enumerate();
-    numbered
-        .map(|(index, text)| {
-            let place = index + 1;
-            text.parse().map_err(|error| Failure::usage(format!("argument {place} is no passkey: {error}")))
-        })
-        .collect()
-}
-
-#[derive(Serialize)]
-struct Added {
-    added: u64,
-    already_there: u64,
-}
-
-impl Report for Added {
-    fn text(&self) -> String {
-        format!("{} added, {} there already", count(self.added, "passkey", "passkeys"), self.already_there)
-    }
-}
-
-async fn add(texts: &[String], context: &Context) -> Result<Answer, Failure> {
-    let passkeys = parse_all(texts)?;
-    let mut redis = context.redis().await?;
-    let added = add_chunk(&mut redis, &context.keys.passkeys(), &passkeys).await?;
-    context.output.show(&Added { added, already_there: passkeys.len() as u64 - added })?;
-    Ok(Answer::Done)
-}
-
-/// Adds members to a set; how many were new.
-async fn add_chunk(redis: &mut Redis, set: &str, passkeys: &[Passkey]) -> Result<u64, Failure> {
-    let mut command = redis::cmd("SADD");
-    command.arg(set);
-    for passkey in passkeys {
-        command.arg(passkey.reveal());
-    }
-    redis.query(&command).await
-}
-
-#[derive(Serialize)]
-struct Removed {
-    removed: u64,
-    not_there: u64,
-}
-
-impl Report for Removed {
-    fn text(&self) -> String {
-        format!("{} removed, {} not there", count(self.removed, "passkey", "passkeys"), self.not_there)
-    }
-}
-
-async fn remove(texts: &[String], context: &Context) -> Result<Answer, Failure> {
-    let passkeys = parse_all(texts)?;
-    let mut command = redis::cmd("SREM");
-    command.arg(context.keys.passkeys());
-    for passkey in &passkeys {
-        command.arg(passkey.reveal());
-    }
-    let removed: u64 = context.redis().await?.query(&command).await?;
-    context.output.show(&Removed { removed, not_there: passkeys.len() as u64 - removed })?;
-    Ok(Answer::Done)
-}
-
-#[derive(Serialize)]
-struct Checked {
-    known: bool,
-}
-
-impl Report for Checked {
-    fn text(&self) -> String {
-        if self.known { "known: may announce".into() } else { "unknown: may not announce".into() }
-    }
-}
-
-async fn check(text: &str, context: &Context) -> Result<Answer, Failure> {
-    let passkey = parse(text)?;
-    let command = redis::Cmd::sismember(context.keys.passkeys(), passkey.reveal());
-    let known: bool = context.redis().await?.query(&command).await?;
-    context.output.show(&Checked { known })?;
-    Ok(if known { Answer::Done } else { Answer::No })
+    listed::parse(text)
 }
 
 #[derive(Serialize)]
@@ -180,35 +108,5 @@ impl Report for Count {
 async fn show_count(context: &Context) -> Result<Answer, Failure> {
     let passkeys: u64 = context.redis().await?.query(&redis::Cmd::scard(context.keys.passkeys())).await?;
     context.output.show(&Count { passkeys })?;
-    Ok(Answer::Done)
-}
-
-async fn list(limit: u64, context: &Context) -> Result<Answer, Failure> {
-    let mut redis = context.redis().await?;
-    let mut list = context.output.list();
-    let (mut cursor, mut foreign) = (0u64, 0u64);
-    loop {
-        let mut scan = redis::cmd("SSCAN");
-        scan.arg(context.keys.passkeys()).arg(cursor).arg("COUNT").arg(CHUNK);
-        let (next, members): (u64, Vec<Vec<u8>>) = redis.query(&scan).await?;
-        for member in members {
-            match Passkey::from_bytes(&member) {
-                _ if list.len() >= limit => break,
-                Ok(passkey) => list.push(passkey.reveal())?,
-                Err(_) => foreign += 1,
-            }
-        }
-        cursor = next;
-        if cursor == 0 || list.len() >= limit {
-            break;
-        }
-    }
-    list.finish()?;
-    if foreign > 0 {
-        note(&format!(
-            "{} of the set are no passkeys and are not shown",
-            count(foreign, "member", "members")
-        ));
-    }
     Ok(Answer::Done)
 }
