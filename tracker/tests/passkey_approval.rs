@@ -5,12 +5,14 @@
 mod scene;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contract::EncryptionKey;
 use contract::sealed::Contents;
 use futures_util::future::join_all;
-use harness::{RedisServer, eventually_async};
+use harness::{Process, RedisServer, eventually_async, free_port};
 use redis::Commands;
 use scene::{Web, announce, config, get, tracker};
 use tracker::app::App;
@@ -228,6 +230,55 @@ async fn a_reload_brings_another_key_into_force() {
     assert_eq!(announce_as(&app, &sealed(&next, "alice", 0)).await, None);
     assert_eq!(announce_as(&app, &sealed(KEY, "alice", 0)).await.unwrap(), "invalid passkey");
     app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chattiest_log_shows_no_passkey_credential_token_or_key() {
+    let redis = RedisServer::start();
+    let web = Web::start(200, r#"{"valid": true}"#).await;
+    let folder = tempfile::tempdir().unwrap();
+    let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let url = format!("http://{}/check?token=tokeninurl", web.address);
+    let options =
+        format!("encryption_key: {KEY}, accept_plain: true, http_url: '{url}', http_api_key: apikeyvalue");
+    let text = format!(
+        "log: {{level: trace}}\nhttp: {{addr: '{address}'}}\nmetrics_addr: 127.0.0.1:0\nredis_broker: {}\nhooks:\n{}\n",
+        redis.url(),
+        hooks(&options)
+    );
+    let file = folder.path().join("tracker.yaml");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracker"));
+    command.arg("--config").arg(&file);
+    let mut process = Process::start("tracker", command, folder.path());
+    process.wait_until("the tracker listens", || std::net::TcpStream::connect(address).ok());
+    let query =
+        "info_hash=iiiiiiiiiiiiiiiiiiii&peer_id=-TR4060-abcdefghijkl&port=1&uploaded=0&downloaded=0&left=0";
+    let credential = sealed(KEY, "sealeduser", 60);
+    for shown in ["plainuser", credential.as_str()] {
+        let path = format!("/announce/{shown}?{query}&jwt=tokeninquery");
+        assert_eq!(get(address, &path).await, None);
+    }
+    web.answer(500, "");
+    assert!(get(address, &format!("/announce?passkey=otheruser&{query}")).await.is_some());
+    assert_eq!(web.seen().len(), 3);
+    process.terminate();
+    let log = process.log();
+    assert!(log.contains("TRACE") && log.contains("approval page cannot be asked"), "{log}");
+    let secrets = [
+        "plainuser",
+        "sealeduser",
+        "otheruser",
+        &credential[..20],
+        KEY,
+        "apikeyvalue",
+        "tokeninurl",
+        "tokeninquery",
+    ];
+    for secret in secrets {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
 }
 
 #[test]
