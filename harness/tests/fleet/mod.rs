@@ -97,7 +97,9 @@ impl Fleet {
             assert!(downloaded >= torrent.size(), "{kind:?} has the whole file: {story:?}");
             assert_eq!(story[0].event, Event::Started, "{kind:?}: {story:?}");
         }
+        let log = self.tracker.log();
         for (kind, client) in &self.clients {
+            assert!(!log.contains(&kind.passkey()), "a passkey is in the log");
             for event in self.story(torrent, *kind) {
                 assert_eq!(event.af, family, "{kind:?}: {event:?}");
                 let prefix = client.peer_id_prefix().as_bytes();
