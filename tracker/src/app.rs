@@ -17,6 +17,7 @@ use crate::config::{Config, HttpConfig, MemoryConfig};
 use crate::frontend::http::reply::ScrapeForm;
 use crate::frontend::http::{self, Frontend, Policy, ProxyRules};
 use crate::frontend::limits::{Limits, Spoofing};
+use crate::frontend::udp;
 use crate::metrics::{Metrics, SwarmMetrics};
 use crate::pipeline::Pipeline;
 use crate::rulebook::{Recording, Rulebook};
@@ -29,12 +30,15 @@ const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
 pub struct App {
     /// Where clients announce over HTTP: the port that was chosen, when port 0 was asked for.
     pub http_address: SocketAddr,
+    /// Where they announce over UDP, likewise; `None` when UDP is off.
+    pub udp_address: Option<SocketAddr>,
     /// Where metrics are served, likewise.
     pub admin_address: SocketAddr,
     config: Config,
     metrics: Metrics,
     pipeline: Arc<Pipeline>,
     frontend: Arc<Frontend>,
+    udp: Option<udp::Running>,
     stop: watch::Sender<bool>,
     workers: Vec<thread::JoinHandle<()>>,
     recordings: Vec<Recording>,
@@ -64,6 +68,7 @@ impl App {
         let (stop, stopped) = watch::channel(false);
         let (http_address, workers) = http::serve(&frontend, config.http.addr, settings(config), &stopped)
             .with_context(|| format!("http.addr: cannot listen on {}", config.http.addr))?;
+        let udp = start_udp(config, &pipeline, &metrics, &stopped)?;
         let ready = readiness(Arc::downgrade(&pipeline));
         let helpers = vec![
             tokio::spawn(admin::serve(admin, metrics.registry.clone(), ready)),
@@ -73,11 +78,13 @@ impl App {
         let (config, recordings) = (config.clone(), recording.into_iter().collect());
         Ok(Self {
             http_address,
+            udp_address: udp.as_ref().map(|udp| udp.address),
             admin_address,
             config,
             metrics,
             pipeline,
             frontend,
+            udp,
             stop,
             workers,
             recordings,
@@ -91,10 +98,13 @@ impl App {
     /// # Errors
     /// What the operator must change. Everything stays as it was then.
     pub fn reload(&mut self, config: &Config) -> Result<()> {
-        let policy = policy(&config.http)?;
+        let (policy, udp_policy) = (policy(&config.http)?, udp_policy(config)?);
         let (rules, recording) = Rulebook::build(config, &self.metrics, Some(&self.pipeline.rules.load()))?;
         self.pipeline.rules.store(Arc::new(rules));
         self.frontend.policy.store(Arc::new(policy));
+        if let Some(udp) = &self.udp {
+            udp.frontend.policy.store(Arc::new(udp_policy));
+        }
         self.recordings.extend(recording);
         let restart = self.config.needs_restart(config);
         if !restart.is_empty() {
@@ -109,30 +119,39 @@ impl App {
     ///
     /// # Errors
     /// When a worker panicked, which a test should hear of.
-    pub async fn stop(self) -> Result<()> {
+    pub async fn stop(mut self) -> Result<()> {
         self.stop.send_replace(true);
-        let workers = self.workers;
+        let mut workers = self.workers;
+        workers.extend(self.udp.iter_mut().flat_map(|udp| udp.workers.drain(..)));
         let joined =
             tokio::task::spawn_blocking(move || workers.into_iter().all(|worker| worker.join().is_ok()));
-        let all_well = joined.await.context("waiting for the HTTP workers")?;
+        let all_well = joined.await.context("waiting for the workers")?;
         for helper in self.helpers {
             helper.abort();
             helper.await.ok();
         }
-        // The frontend and the pipeline hold the last ways to the recorder: it finishes once they are gone.
+        // The frontends and the pipeline hold the last ways to the recorder: it finishes once they are gone.
+        let last_udp_reply = self.udp.map(|udp| udp.last_reply);
         drop((self.frontend, self.pipeline));
         let finish = async {
             for recording in self.recordings {
                 recording.await.ok();
             }
         };
-        if tokio::time::timeout(self.config.grace_period.0, finish).await.is_err() {
+        let end = tokio::time::Instant::now() + self.config.grace_period.0;
+        if tokio::time::timeout_at(end, finish).await.is_err() {
             warn!(
                 "the recorder had not finished when the grace period ended; those clients were not answered"
             );
         }
+        // The sender of late replies says nothing: it lets go of its end when it is through.
+        if let Some(last_reply) = last_udp_reply
+            && tokio::time::timeout_at(end, last_reply).await.is_err()
+        {
+            warn!("UDP replies still waited when the grace period ended");
+        }
         info!("stopped");
-        anyhow::ensure!(all_well, "an HTTP worker panicked");
+        anyhow::ensure!(all_well, "a worker panicked");
         Ok(())
     }
 }
@@ -162,12 +181,35 @@ fn policy(http: &HttpConfig) -> Result<Policy> {
     })
 }
 
+/// Starts UDP, if it has an address.
+fn start_udp(
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    metrics: &Metrics,
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<udp::Running>> {
+    let Some(address) = config.udp.addr else { return Ok(None) };
+    let workers = threads(config.udp.workers);
+    let settings = udp::Settings { address, workers, ids: config.udp.connection_ids() };
+    udp::serve(pipeline.clone(), udp_policy(config)?, settings, metrics.udp.clone(), stop)
+        .with_context(|| format!("udp.addr: cannot listen on {address}"))
+        .map(Some)
+}
+
+fn udp_policy(config: &Config) -> Result<udp::Policy> {
+    Ok(udp::Policy { routes: config.http.routes()?, limits: config.udp.limits() })
+}
+
+/// As many as were asked for; 0 means one per core.
+fn threads(asked: usize) -> usize {
+    if asked == 0 { available_parallelism().map_or(1, std::num::NonZero::get) } else { asked }
+}
+
 fn settings(config: &Config) -> http::Settings {
-    let cores = available_parallelism().map_or(1, std::num::NonZero::get);
     http::Settings {
         idle_timeout: config.http.idle_timeout.0,
         keepalive: if config.http.enable_keepalive { http::Keepalive::On } else { http::Keepalive::Off },
-        workers: if config.http.workers == 0 { cores } else { config.http.workers },
+        workers: threads(config.http.workers),
         grace: config.grace_period.0,
     }
 }

@@ -24,6 +24,9 @@ struct Args {
     /// Where clients announce over HTTP, in place of `http.addr`
     #[arg(short, long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Where clients announce over UDP, in place of `udp.addr`
+    #[arg(short, long, value_name = "ADDR")]
+    udp: Option<String>,
     /// Log more
     #[arg(short, long)]
     debug: bool,
@@ -35,6 +38,7 @@ struct Args {
 const EXAMPLES: &str = "\
 Examples:
   tracker                               an open tracker on port 6969, everything in memory
+  tracker --udp :6969                   the same over UDP too
   tracker --config tracker.yaml         as the file says
   tracker --config tracker.yaml --check print the configuration in force, or all that is wrong with it
   TRACKER_HTTP_ADDR=0.0.0.0:8080 tracker  any key by environment";
@@ -72,6 +76,9 @@ fn configuration(args: &Args) -> Result<Config> {
     })?;
     if let Some(listen) = &args.listen {
         config.http.addr = address(listen).with_context(|| format!("--listen {listen}"))?;
+    }
+    if let Some(udp) = &args.udp {
+        config.udp.addr = Some(address(udp).with_context(|| format!("--udp {udp}"))?);
     }
     if args.debug {
         config.log.level = "debug".into();

@@ -6,6 +6,7 @@ mod hooks;
 mod http;
 mod shape;
 mod storage;
+mod udp;
 
 use std::net::SocketAddr;
 
@@ -17,6 +18,7 @@ use service::logs::LogConfig;
 pub use hooks::HookConfig;
 pub use http::HttpConfig;
 pub use storage::{MemoryConfig, StorageConfig, StorageName};
+pub use udp::UdpConfig;
 
 /// Environment variables begin with this: `TRACKER_HTTP_ADDR` sets `http.addr`.
 pub const ENV_PREFIX: &str = "TRACKER";
@@ -41,6 +43,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The HTTP frontend.
     pub http: HttpConfig,
+    /// The UDP frontend.
+    pub udp: UdpConfig,
     /// The swarms.
     pub storage: StorageConfig,
     /// The rules, in order.
@@ -68,6 +72,7 @@ impl Default for Config {
             grace_period: Period::from_secs(10),
             log: LogConfig::default(),
             http: HttpConfig::default(),
+            udp: UdpConfig::default(),
             storage: StorageConfig::default(),
             hooks: HookLists::default(),
         }
@@ -110,6 +115,7 @@ impl Config {
             keep(ours.workers != theirs.workers, "http.workers"),
             keep(ours.idle_timeout != theirs.idle_timeout, "http.idle_timeout"),
             keep(ours.enable_keepalive != theirs.enable_keepalive, "http.enable_keepalive"),
+            keep(self.udp.needs_restart(&other.udp), "udp"),
             keep(self.storage != other.storage, "storage"),
         ]
         .into_iter()
@@ -135,6 +141,7 @@ impl Config {
         let mut gather = |found: Problems| problems.0.extend(found.0);
         gather(self.hook_list().err().unwrap_or_default());
         gather(self.http.problems());
+        gather(self.udp.problems());
         let mut require = |holds: bool, otherwise: &str| {
             if !holds {
                 problems.push(otherwise);

@@ -3,4 +3,5 @@
 pub mod http;
 pub mod limits;
 pub mod route;
+pub mod udp;
 pub mod url;

@@ -1,0 +1,162 @@
+//! The UDP frontend's section.
+
+use std::net::SocketAddr;
+
+use contract::config::{Period, Problems, Secret};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::frontend::limits::{Limits, Spoofing};
+use crate::frontend::udp::{ConnectionIds, LONGEST_LIFETIME};
+
+/// The UDP frontend. Off unless it has an address. Paths in URL data (BEP 41) are those of the HTTP frontend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UdpConfig {
+    /// Where clients announce; none when UDP is off.
+    #[serde(with = "optional_address")]
+    pub addr: Option<SocketAddr>,
+    /// Threads; 0 means one per core.
+    pub workers: usize,
+    /// What connection ids are made with. Trackers that share it accept each other's; none: random at each start.
+    pub private_key: Secret,
+    /// How far other trackers' clocks may be ahead.
+    pub max_clock_skew: Period,
+    /// How long a connection id is accepted. BEP 15 has two minutes; uTorrent uses its ids for five.
+    pub connection_lifetime: Period,
+    /// Whether an address in an announce is believed.
+    pub allow_ip_spoofing: bool,
+    /// Accepted for Chihaya's sake, without effect: every request is timed, and the metrics cost next to nothing.
+    pub enable_request_timing: bool,
+    /// Peers for a client that does not say how many.
+    pub default_numwant: usize,
+    /// Peers at most; over IPv6 no more than 76, over IPv4 230 fit one packet.
+    pub max_numwant: usize,
+    /// Torrents in one scrape at most; no more than 74 fit one packet.
+    pub max_scrape_infohashes: usize,
+}
+
+impl Default for UdpConfig {
+    fn default() -> Self {
+        Self {
+            addr: None,
+            workers: 0,
+            private_key: Secret::default(),
+            max_clock_skew: Period::from_secs(10),
+            connection_lifetime: Period::from_secs(120),
+            allow_ip_spoofing: false,
+            enable_request_timing: false,
+            default_numwant: 50,
+            max_numwant: 100,
+            max_scrape_infohashes: 50,
+        }
+    }
+}
+
+impl UdpConfig {
+    /// What clients are allowed.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            default_numwant: self.default_numwant,
+            max_numwant: self.max_numwant,
+            max_scrape_infohashes: self.max_scrape_infohashes,
+            spoofing: if self.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
+        }
+    }
+
+    /// What makes and judges connection ids.
+    #[must_use]
+    pub fn connection_ids(&self) -> ConnectionIds {
+        ConnectionIds::new(self.private_key.reveal(), self.connection_lifetime.0, self.max_clock_skew.0)
+    }
+
+    /// Whether `other` differs in what a reload cannot change.
+    pub(super) fn needs_restart(&self, other: &Self) -> bool {
+        let fixed = |config: &Self| {
+            let Self { addr, workers, private_key, max_clock_skew, connection_lifetime, .. } = config.clone();
+            (addr, workers, private_key, max_clock_skew, connection_lifetime)
+        };
+        fixed(self) != fixed(other)
+    }
+
+    /// What spans several keys or needs more than a type.
+    pub(super) fn problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let mut require = |holds: bool, otherwise: &str| {
+            if !holds {
+                problems.push(otherwise);
+            }
+        };
+        require(
+            self.default_numwant <= self.max_numwant,
+            "`udp.default_numwant`: must not be above `udp.max_numwant`",
+        );
+        require(self.connection_lifetime.as_secs() > 0, "`udp.connection_lifetime`: must be at least 1s");
+        let longest = self.connection_lifetime.0.saturating_add(self.max_clock_skew.0);
+        require(
+            longest <= LONGEST_LIFETIME,
+            "`udp.connection_lifetime`: must not be longer than 12h, `udp.max_clock_skew` included",
+        );
+        problems
+    }
+}
+
+/// An address such as `0.0.0.0:6969`, `:6969` for every address, nothing for none.
+mod optional_address {
+    use super::{Deserialize, Deserializer, Serializer, SocketAddr, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        address: &Option<SocketAddr>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&address.map(|address| address.to_string()).unwrap_or_default())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SocketAddr>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+        let full = if text.starts_with(':') { format!("[::]{text}") } else { text };
+        if full.is_empty() {
+            return Ok(None);
+        }
+        let wanted = "expected an address such as 0.0.0.0:6969 or :6969";
+        full.parse().map(Some).map_err(|_| de::Error::custom(wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    fn load(text: &str) -> Result<Config, String> {
+        Config::load(Some(text), []).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn udp_is_off_until_it_has_an_address() {
+        let address = |text: &str| load(text).unwrap().udp.addr.map(|address| address.to_string());
+        assert_eq!(address(""), None);
+        assert_eq!(address("udp: {addr: ''}"), None);
+        assert_eq!(address("udp: {addr: ':6969'}").unwrap(), "[::]:6969");
+        assert_eq!(address("udp: {addr: '0.0.0.0:6969'}").unwrap(), "0.0.0.0:6969");
+        let env = [("TRACKER_UDP_ADDR".to_owned(), "[::1]:7000".to_owned())];
+        assert_eq!(Config::load(None, env).unwrap().udp.addr.unwrap().port(), 7000);
+    }
+
+    #[test]
+    fn a_chihaya_section_loads_unchanged() {
+        let text = "chihaya:\n  udp:\n    addr: 0.0.0.0:6969\n    max_clock_skew: 10s\n    private_key: paste a random string\n    enable_request_timing: false\n    allow_ip_spoofing: false\n    max_numwant: 100\n    default_numwant: 50\n    max_scrape_infohashes: 50\n";
+        let config = load(text).unwrap();
+        assert_eq!(config.udp.private_key.reveal(), "paste a random string");
+        assert!(!config.effective().unwrap().to_string().contains("random string"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let problems = load("udp: {connection_lifetime: 1d, default_numwant: 200}").unwrap_err();
+        assert!(problems.contains("`udp.connection_lifetime`") && problems.contains("`udp.default_numwant`"));
+        assert!(load("udp: {addr: nowhere}").unwrap_err().contains("`udp.addr`: expected an address"));
+        assert!(load("udp: {connection_lifetime: 10ms}").unwrap_err().contains("at least 1s"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Announce and scrape over UDP (BEP 15) with passkeys in URL data (BEP 41), IPv4 and IPv6.
+//!
+//! Nobody gets more than a connection id who did not prove that it receives what is sent to its address, so the tracker cannot be
+//! made to flood others.
+
+mod answering;
+mod connection_id;
+pub mod packet;
+pub mod reading;
+mod socket;
+pub mod url_data;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tracing::info;
+
+use crate::metrics::UdpMetrics;
+use crate::pipeline::Pipeline;
+use answering::Desk;
+
+pub use answering::Frontend;
+pub use connection_id::{ConnectionIds, LONGEST_LIFETIME};
+pub use reading::Policy;
+
+/// Replies that wait to be sent late. Each is at most one frame: 24 MB when all wait.
+const MAX_LATE: usize = 16_384;
+/// Look-ups under way. A change of the whitelist makes each user's next announce ask once.
+const MAX_LOOK_UPS: usize = 4096;
+
+/// How the frontend is set up: what only a restart changes.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where clients announce.
+    pub address: SocketAddr,
+    /// Threads that receive.
+    pub workers: usize,
+    /// Connection ids.
+    pub ids: ConnectionIds,
+}
+
+/// A frontend at work.
+#[derive(Debug)]
+pub struct Running {
+    /// Where clients announce: the port that was chosen, when port 0 was asked for.
+    pub address: SocketAddr,
+    /// What a reload reaches. While anybody holds it, late replies may come.
+    pub frontend: Arc<Frontend>,
+    /// The threads that receive. They end when told to stop, after what is in hand.
+    pub workers: Vec<JoinHandle<()>>,
+    /// Resolves, with an error, when the last late reply is sent: after the frontend is dropped and the recorder and all
+    /// look-ups are done.
+    pub last_reply: oneshot::Receiver<()>,
+}
+
+/// Binds the address once per worker and starts the workers. They stop when `stop` turns true. Must be called on the runtime
+/// that look-ups shall run on.
+///
+/// # Errors
+/// When the address cannot be bound or a thread not started.
+pub fn serve(
+    pipeline: Arc<Pipeline>,
+    policy: Policy,
+    settings: Settings,
+    metrics: UdpMetrics,
+    stop: &watch::Receiver<bool>,
+) -> io::Result<Running> {
+    let first = socket::bind(settings.address)?;
+    // Port 0 was chosen by the kernel: the others share what the first one got.
+    let address = first.local_addr()?;
+    let late_socket = first.try_clone()?;
+    let mut sockets = vec![first];
+    for _ in 1..settings.workers.max(1) {
+        sockets.push(socket::bind(address)?);
+    }
+    info!(%address, workers = sockets.len(), "UDP: announce and scrape");
+    let (late, waiting) = sync_channel(MAX_LATE);
+    let counters = metrics.clone();
+    let (sent, last_reply) = oneshot::channel::<()>();
+    spawn("udp-late".into(), move || {
+        worker::send_late(&waiting, &late_socket, &counters);
+        drop(sent);
+    })?;
+    let frontend = Arc::new(Frontend {
+        pipeline,
+        policy: ArcSwap::from_pointee(policy),
+        ids: settings.ids,
+        desk: Arc::new(Desk { late, metrics }),
+        runtime: Handle::current(),
+        look_ups: Arc::new(Semaphore::new(MAX_LOOK_UPS)),
+    });
+    let mut workers = Vec::new();
+    for (number, socket) in sockets.into_iter().enumerate() {
+        let (frontend, stop) = (frontend.clone(), stop.clone());
+        let work = move || worker::receive(&frontend, &socket, &stop);
+        workers.push(spawn(format!("udp-{number}"), work)?);
+    }
+    Ok(Running { address, frontend, workers, last_reply })
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name).spawn(work)
+}

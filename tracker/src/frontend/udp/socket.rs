@@ -1,0 +1,155 @@
+//! The sockets: many datagrams with one system call, in and out.
+//!
+//! Every worker has a socket of its own on the shared port (SO_REUSEPORT); the kernel keeps a client with one of them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Datagrams in one system call. More would make the first of them wait longer for its reply.
+pub(super) const BATCH: usize = 64;
+/// Room for the longest honest packet: 74 torrents to scrape, or an announce with a long URL, in one frame of 1500 bytes.
+const MAX_DATAGRAM: usize = 2048;
+/// What the kernel keeps for us while we are busy, if its own limit allows.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+/// How long a worker without work waits before it looks whether it should stop.
+const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Binds one worker's socket.
+pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // `[::]` serves both families; IPv4 clients arrive as mapped addresses and are unmapped first thing.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_port(true)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// What one system call brought.
+pub(super) struct Inbox {
+    buffers: Box<[[u8; MAX_DATAGRAM]; BATCH]>,
+    headers: MultiHeaders<SockaddrStorage>,
+    arrived: Vec<Arrival>,
+}
+
+struct Arrival {
+    /// `None` for an address that is not of the internet, which a UDP socket does not get.
+    from: Option<SocketAddr>,
+    length: usize,
+    is_whole: bool,
+}
+
+/// One datagram.
+pub(super) struct Datagram<'a> {
+    /// Where from, as the socket sees it: replies go there.
+    pub(super) from: SocketAddr,
+    /// `None` when it was longer than any honest packet.
+    pub(super) packet: Option<&'a [u8]>,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        let headers = MultiHeaders::preallocate(BATCH, None);
+        Self { buffers: Box::new([[0; MAX_DATAGRAM]; BATCH]), headers, arrived: Vec::with_capacity(BATCH) }
+    }
+
+    /// Waits for datagrams and takes as many as are there. `WouldBlock` when none came for a while.
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        let Self { buffers, headers, arrived } = self;
+        arrived.clear();
+        let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
+        let flags = MsgFlags::MSG_WAITFORONE;
+        for message in recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)? {
+            arrived.push(Arrival {
+                from: message.address.as_ref().and_then(internet_address),
+                length: message.bytes,
+                is_whole: !message.flags.contains(MsgFlags::MSG_TRUNC),
+            });
+        }
+        Ok(())
+    }
+
+    /// What the last call brought.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
+        self.arrived.iter().zip(self.buffers.iter()).filter_map(|(arrival, buffer)| {
+            let packet = arrival.is_whole.then(|| &buffer[..arrival.length.min(MAX_DATAGRAM)]);
+            Some(Datagram { from: arrival.from?, packet })
+        })
+    }
+}
+
+fn internet_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
+}
+
+/// Replies that leave together.
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    packets: Vec<(Option<SockaddrStorage>, Range<usize>)>,
+    headers: MultiHeaders<SockaddrStorage>,
+}
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        let headers = MultiHeaders::preallocate(BATCH, None);
+        Self { bytes: Vec::with_capacity(BATCH * 512), packets: Vec::with_capacity(BATCH), headers }
+    }
+
+    /// Adds a reply that `write` appends.
+    pub(super) fn add(&mut self, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.packets.push((Some(to.into()), start..self.bytes.len()));
+    }
+
+    /// Sends everything, without waiting for a system that is full: clients repeat what is not answered. Returns how many
+    /// were not taken.
+    pub(super) fn send(&mut self, socket: &UdpSocket) -> usize {
+        let mut unsent = 0;
+        let mut next = 0;
+        while next < self.packets.len() {
+            let batch = next..self.packets.len().min(next + BATCH);
+            match self.send_batch(socket, batch) {
+                // The call stops at a packet that cannot leave, and names the reason when it is the first.
+                Ok(0) | Err(_) => (next, unsent) = (next + 1, unsent + 1),
+                Ok(sent) => next += sent,
+            }
+        }
+        self.bytes.clear();
+        self.packets.clear();
+        unsent
+    }
+
+    fn send_batch(&mut self, socket: &UdpSocket, batch: Range<usize>) -> Result<usize, Errno> {
+        let Self { bytes, packets, headers } = self;
+        let packets = &packets[batch];
+        let mut slices = [[IoSlice::new(&[])]; BATCH];
+        let mut addresses = [None; BATCH];
+        for (place, (to, range)) in packets.iter().enumerate() {
+            slices[place] = [IoSlice::new(&bytes[range.clone()])];
+            addresses[place] = *to;
+        }
+        let none: [ControlMessage<'_>; 0] = [];
+        let count = packets.len();
+        let sent = sendmmsg(
+            socket.as_raw_fd(),
+            headers,
+            &slices[..count],
+            &addresses[..count],
+            none,
+            MsgFlags::MSG_DONTWAIT,
+        )?;
+        Ok(sent.count())
+    }
+}

@@ -1,0 +1,79 @@
+//! The threads: one per core that receives and answers, and one that sends what is ready later.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::answering::{Frontend, LateReply, Moment};
+use super::socket::{BATCH, Inbox, Outbox};
+use crate::metrics::{Dropped, UdpMetrics};
+
+/// How long a worker rests whose socket fails.
+const REST: Duration = Duration::from_millis(100);
+
+/// Receives and answers until `stop` turns true. What is in hand then is answered first.
+pub(super) fn receive(frontend: &Arc<Frontend>, socket: &UdpSocket, stop: &watch::Receiver<bool>) {
+    // A hook's look-up may need timers.
+    let _runtime = frontend.runtime.enter();
+    let (mut inbox, mut replies) = (Inbox::new(), Outbox::new());
+    while !is_stopped(stop) {
+        match inbox.receive(socket) {
+            Ok(()) => answer(frontend, &inbox, &mut replies),
+            Err(error) if is_idle(&error) => continue,
+            Err(error) => {
+                warn!(%error, "UDP cannot receive");
+                std::thread::sleep(REST);
+                continue;
+            }
+        }
+        send(&mut replies, socket, &frontend.desk.metrics);
+    }
+}
+
+fn answer(frontend: &Arc<Frontend>, inbox: &Inbox, replies: &mut Outbox) {
+    let at = now();
+    let policy = frontend.policy.load();
+    for datagram in inbox.datagrams() {
+        match datagram.packet {
+            Some(packet) => frontend.answer(datagram.from, packet, at, &policy, replies),
+            None => frontend.desk.metrics.drop_packets(Dropped::Oversized, 1),
+        }
+    }
+}
+
+/// Sends late replies until nobody is left who could hand one in.
+pub(super) fn send_late(late: &Receiver<LateReply>, socket: &UdpSocket, metrics: &UdpMetrics) {
+    let mut replies = Outbox::new();
+    while let Ok(first) = late.recv() {
+        for LateReply { to, packet } in std::iter::once(first).chain(late.try_iter().take(BATCH - 1)) {
+            replies.add(to, |out| out.extend_from_slice(&packet));
+        }
+        send(&mut replies, socket, metrics);
+    }
+}
+
+fn send(replies: &mut Outbox, socket: &UdpSocket, metrics: &UdpMetrics) {
+    let unsent = replies.send(socket);
+    if unsent > 0 {
+        metrics.drop_packets(Dropped::Unsent, unsent);
+    }
+}
+
+/// The sender gone means the same as told to stop.
+fn is_stopped(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
+fn is_idle(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+fn now() -> Moment {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment { received: Instant::now(), unix_secs: unix.as_secs() }
+}
