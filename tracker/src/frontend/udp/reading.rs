@@ -43,7 +43,7 @@ pub fn announce(
 ) -> Result<Announce, Refusal> {
     let ip = address(request.claimed_ip, ip, policy.limits.spoofing);
     let most = if ip.is_ipv4() { MAX_PEERS_V4 } else { MAX_PEERS_V6 };
-    let credential = url.map(|url| url_data::credential(url, &policy.routes)).transpose()?.flatten();
+    let shown = url.map(|url| url_data::shown(url, &policy.routes)).transpose()?.unwrap_or_default();
     Ok(Announce {
         info_hash: request.info_hash,
         peer_id: request.peer_id,
@@ -55,7 +55,8 @@ pub fn announce(
         event: event(request.event).unwrap_or_default(),
         num_want: policy.limits.num_want(request.num_want.into()).min(most),
         families: Families::Own,
-        credential,
+        credential: shown.credential,
+        jwt: shown.jwt,
     })
 }
 

@@ -47,12 +47,21 @@ pub fn write(url: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// What a URL shows.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Who asks.
+    pub credential: Option<Credential>,
+    /// The token that lets it into the torrent.
+    pub jwt: Option<Credential>,
+}
+
 /// What the URL shows to prove who asks. The path's credential wins over the query's. A path that is none of ours shows
 /// nothing and harms nothing: clients that send URL data send whatever stands in the torrent.
 ///
 /// # Errors
 /// The refusal to show the client when an escape is broken.
-pub fn credential(url: &[u8], routes: &Routes) -> Result<Option<Credential>, Refusal> {
+pub fn shown(url: &[u8], routes: &Routes) -> Result<Shown, Refusal> {
     let url = std::str::from_utf8(url).map_err(|_| Refusal::because("invalid query escape"))?;
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let mut proof = Proof::default();
@@ -63,7 +72,7 @@ pub fn credential(url: &[u8], routes: &Routes) -> Result<Option<Credential>, Ref
         Some(Route::Announce(credential) | Route::Scrape(credential)) => credential,
         None => None,
     };
-    Ok(from_path.or_else(|| proof.credential()))
+    Ok(Shown { credential: from_path.or_else(|| proof.credential()), jwt: proof.jwt() })
 }
 
 #[cfg(test)]
@@ -75,11 +84,11 @@ mod tests {
         collect(options).unwrap().map(Cow::into_owned)
     }
 
-    fn shown(url: &str) -> Option<Credential> {
+    fn credential(url: &str) -> Option<Credential> {
         let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
         let routes =
             Routes::new(&own(&["/announce", "/announce/:passkey"]), &own(&["/scrape/:passkey"])).unwrap();
-        credential(url.as_bytes(), &routes).unwrap()
+        shown(url.as_bytes(), &routes).unwrap().credential
     }
 
     #[test]
@@ -100,19 +109,21 @@ mod tests {
     #[test]
     fn a_credential_stands_in_path_or_query() {
         let key = |text: &[u8]| Some(Credential::new(text));
-        assert_eq!(shown("/announce/k1"), key(b"k1"));
-        assert_eq!(shown("/scrape/k1"), key(b"k1"));
-        assert_eq!(shown("/announce?passkey=k%31"), key(b"k1"));
-        assert_eq!(shown("/elsewhere?auth_key=k1&x"), key(b"k1"));
-        assert_eq!(shown("?credential=c&passkey=p"), key(b"c"));
-        assert_eq!(shown("/announce/path?passkey=query"), key(b"path"));
-        assert_eq!((shown(""), shown("/"), shown("/announce")), (None, None, None));
+        assert_eq!(credential("/announce/k1"), key(b"k1"));
+        assert_eq!(credential("/scrape/k1"), key(b"k1"));
+        assert_eq!(credential("/announce?passkey=k%31"), key(b"k1"));
+        assert_eq!(credential("/elsewhere?auth_key=k1&x"), key(b"k1"));
+        assert_eq!(credential("?credential=c&passkey=p"), key(b"c"));
+        assert_eq!(credential("/announce/path?passkey=query"), key(b"path"));
+        assert_eq!((credential(""), credential("/"), credential("/announce")), (None, None, None));
+        let token = shown(b"/announce/k1?jwt=a.b.c", &Routes::default()).unwrap().jwt;
+        assert_eq!(token, key(b"a.b.c"));
     }
 
     #[test]
     fn broken_text_is_refused() {
         for url in [&b"/announce?passkey=%4"[..], b"\xff"] {
-            let refusal = credential(url, &Routes::default()).unwrap_err();
+            let refusal = shown(url, &Routes::default()).unwrap_err();
             assert_eq!(refusal.reason, "invalid query escape");
         }
     }
@@ -128,7 +139,7 @@ mod tests {
         #[test]
         fn no_options_make_it_panic(options in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(Some(url)) = collect(&options) {
-                drop(credential(&url, &Routes::default()));
+                drop(shown(&url, &Routes::default()));
             }
         }
     }
