@@ -44,6 +44,21 @@ impl Record {
     }
 }
 
+/// What one session asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pick<'a> {
+    pub(super) wanted: usize,
+    pub(super) side: Side,
+    pub(super) asking: &'a Session,
+}
+
+/// Whom a client can use: a seeder only leechers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Everybody,
+    Leechers,
+}
+
 /// What a peer was before a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Was {
@@ -147,20 +162,26 @@ impl<A: Copy> Family<A> {
         }
     }
 
-    /// Offers up to `wanted` peers out of `places`, leaving out the session itself, its user's other sessions and peers
-    /// that listen nowhere.
+    /// Where the peers of a side begin; they go on to the end.
+    pub(super) fn first(&self, side: Side) -> usize {
+        match side {
+            Side::Everybody => 0,
+            Side::Leechers => self.seeders,
+        }
+    }
+
+    /// Offers up to `wanted` peers, leaving out the session itself, its user's other sessions and peers that listen
+    /// nowhere.
     ///
     /// Two half-windows, each at a random place of its own half: as cheap as one window, but two peers that are neighbours
     /// in memory are not always offered together.
     pub(super) fn pick(
         &self,
-        wanted: usize,
-        leechers_only: bool,
-        asking: &Session,
+        Pick { wanted, side, asking }: Pick<'_>,
         rng: &mut impl Rng,
         offers: &mut Vec<Offer<A>>,
     ) {
-        let first = if leechers_only { self.seeders } else { 0 };
+        let first = self.first(side);
         let count = self.len() - first;
         if count <= wanted {
             self.offer_window(first..self.len(), wanted, asking, offers);
@@ -181,6 +202,11 @@ impl<A: Copy> Family<A> {
         }
     }
 
+    /// The peer at one place, if the session may have it.
+    pub(super) fn offer_at(&self, place: usize, asking: &Session) -> Option<Offer<A>> {
+        offer(&self.endpoints[place], &self.records[place], asking)
+    }
+
     fn offer_window(
         &self,
         places: std::ops::Range<usize>,
@@ -193,18 +219,7 @@ impl<A: Copy> Family<A> {
             if offers.len() == end {
                 return;
             }
-            let session = record.session();
-            let own = match asking.user {
-                Some(_) => session.user == asking.user,
-                None => session.peer_id == asking.peer_id,
-            };
-            if !own && endpoint.port != [0, 0] {
-                offers.push(Offer {
-                    peer_id: session.peer_id,
-                    ip: endpoint.ip,
-                    port: u16::from_be_bytes(endpoint.port),
-                });
-            }
+            offers.extend(offer(endpoint, record, asking));
         }
     }
 
@@ -307,6 +322,21 @@ impl<A: Copy> Family<A> {
             entry.remove();
         }
     }
+}
+
+/// A peer as it is offered to a session that may have it: not to itself or its user, and only if it listens.
+fn offer<A: Copy>(endpoint: &Endpoint<A>, record: &Record, asking: &Session) -> Option<Offer<A>> {
+    let session = record.session();
+    let own = match asking.user {
+        Some(_) => session.user == asking.user,
+        None => session.peer_id == asking.peer_id,
+    };
+    let offered = !own && endpoint.port != [0, 0];
+    offered.then(|| Offer {
+        peer_id: session.peer_id,
+        ip: endpoint.ip,
+        port: u16::from_be_bytes(endpoint.port),
+    })
 }
 
 /// Places fit 32 bits: a swarm of 2^32 peers would take 200 GB.

@@ -2,6 +2,8 @@
 //!
 //! Pure data behind locks: the caller passes the time and the random numbers.
 
+mod address;
+mod choose;
 mod family;
 mod store;
 mod torrent;

@@ -1,10 +1,12 @@
 //! One torrent: its peers in both families, and counts in which a client on two addresses is one client.
 
+use std::net::IpAddr;
+
 use rand::Rng;
 
-use super::family::{Family, Session, Was};
+use super::family::{Family, Pick, Session, Side, Was};
 use super::store::Visit;
-use crate::announce::{Counts, Families, Offers, Role};
+use crate::announce::{Alone, Counts, Families, Offer, Offers, PrivatePeers, Role};
 
 #[derive(Debug, Default)]
 pub(super) struct Torrent {
@@ -94,8 +96,8 @@ impl Torrent {
 
     fn enter(&mut self, session: &Session, visit: &Visit, now: u32) {
         let was = match visit.ip {
-            std::net::IpAddr::V4(ip) => self.v4.upsert(*session, ip.octets(), visit.port, visit.role, now),
-            std::net::IpAddr::V6(ip) => {
+            IpAddr::V4(ip) => self.v4.upsert(*session, ip.octets(), visit.port, visit.role, now),
+            IpAddr::V6(ip) => {
                 self.v6.get_or_insert_default().upsert(*session, ip.octets(), visit.port, visit.role, now)
             }
         };
@@ -129,19 +131,29 @@ impl Torrent {
     }
 
     fn offer(&self, session: &Session, visit: &Visit, rng: &mut impl Rng, offers: &mut Offers) {
-        let leechers_only = visit.role == Role::Seeder;
-        let usable =
-            |seeders: usize, leechers: usize| if leechers_only { leechers } else { seeders + leechers };
-        let in_v4 = usable(self.v4.seeders(), self.v4.leechers());
-        let in_v6 = self.v6.as_ref().map_or(0, |v6| usable(v6.seeders(), v6.leechers()));
+        let side = if visit.role == Role::Seeder { Side::Leechers } else { Side::Everybody };
+        let in_v4 = self.v4.len() - self.v4.first(side);
+        let in_v6 = self.v6.as_ref().map_or(0, |v6| v6.len() - v6.first(side));
         let (for_v4, for_v6) = match (visit.families, visit.ip.is_ipv4()) {
             (Families::Own, true) => (visit.num_want, 0),
             (Families::Own, false) => (0, visit.num_want),
             (Families::Both, _) => share(visit.num_want, in_v4, in_v6),
         };
-        self.v4.pick(for_v4, leechers_only, session, rng, &mut offers.v4);
-        if let Some(v6) = &self.v6 {
-            v6.pick(for_v6, leechers_only, session, rng, &mut offers.v6);
+        let pick = |wanted| Pick { wanted, side, asking: session };
+        if visit.choice.near.is_none() && visit.choice.private == PrivatePeers::Offered {
+            self.v4.pick(pick(for_v4), rng, &mut offers.v4);
+            if let Some(v6) = &self.v6 {
+                v6.pick(pick(for_v6), rng, &mut offers.v6);
+            }
+        } else {
+            let (home_v4, home_v6) = homes(visit.ip);
+            self.v4.choose(pick(for_v4), visit.choice, home_v4, rng, &mut offers.v4);
+            if let Some(v6) = &self.v6 {
+                v6.choose(pick(for_v6), visit.choice, home_v6, rng, &mut offers.v6);
+            }
+        }
+        if visit.choice.alone == Alone::Itself && offers.v4.is_empty() && offers.v6.is_empty() {
+            offer_itself(visit, offers);
         }
     }
 
@@ -201,6 +213,26 @@ impl Twin<'_> {
             Self::V6(family) => drop(family.set_dual(session, dual)),
             Self::Nobody => {}
         }
+    }
+}
+
+/// The client's address as each family sees it.
+fn homes(ip: IpAddr) -> (Option<[u8; 4]>, Option<[u8; 16]>) {
+    match ip {
+        IpAddr::V4(ip) => (Some(ip.octets()), None),
+        IpAddr::V6(ip) => (None, Some(ip.octets())),
+    }
+}
+
+/// A client that wants peers and listens is its own only peer.
+fn offer_itself(visit: &Visit, offers: &mut Offers) {
+    let &Visit { peer_id, ip, port, num_want, .. } = visit;
+    if num_want == 0 || port == 0 {
+        return;
+    }
+    match ip {
+        IpAddr::V4(ip) => offers.v4.push(Offer { peer_id, ip: ip.octets(), port }),
+        IpAddr::V6(ip) => offers.v6.push(Offer { peer_id, ip: ip.octets(), port }),
     }
 }
 
