@@ -150,6 +150,21 @@ impl SwarmMetrics {
     }
 }
 
+/// How often `peer limits` had something to say.
+#[derive(Debug, Clone)]
+pub struct PeerLimitMetrics {
+    /// Announces of a client too many on its torrent.
+    pub sessions: IntCounter,
+    /// Announces that came too soon.
+    pub announces: IntCounter,
+    /// `stopped` of sessions that were not known.
+    pub strangers: IntCounter,
+    /// Users who came from too many addresses, once for each window.
+    pub addresses: IntCounter,
+    /// Announces that were not limited because there was no room to remember their session.
+    pub untracked: IntCounter,
+}
+
 /// All of the tracker's metrics and the registry they are in.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -163,6 +178,8 @@ pub struct Metrics {
     pub recorder: RecorderMetrics,
     /// The swarms.
     pub swarm: SwarmMetrics,
+    /// The limits.
+    pub peer_limits: PeerLimitMetrics,
 }
 
 impl Metrics {
@@ -185,6 +202,7 @@ impl Metrics {
             udp: udp(&registry, &latency)?,
             recorder: recorder(&registry)?,
             swarm: swarm(&registry)?,
+            peer_limits: peer_limits(&registry)?,
             registry,
         })
     }
@@ -293,6 +311,22 @@ fn swarm(registry: &Registry) -> Result<SwarmMetrics> {
             "seedbook_tracker_sweep_seconds",
             "One sweep for silent peers through all shards",
         )?,
+    })
+}
+
+fn peer_limits(registry: &Registry) -> Result<PeerLimitMetrics> {
+    let found = IntCounterVec::new(
+        Opts::new("seedbook_tracker_peer_limits_total", "What peer limits found, by kind"),
+        &["finding"],
+    )?;
+    registry.register(Box::new(found.clone()))?;
+    let finding = |word: &str| found.get_metric_with_label_values(&[word]);
+    Ok(PeerLimitMetrics {
+        sessions: finding("sessions")?,
+        announces: finding("announces")?,
+        strangers: finding("strangers")?,
+        addresses: finding("addresses")?,
+        untracked: finding("untracked")?,
     })
 }
 

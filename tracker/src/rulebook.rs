@@ -9,10 +9,14 @@ use tokio::task::JoinHandle;
 use crate::announce::{Admitted, Report};
 use crate::config::{Config, HookConfig};
 use crate::hooks::client_approval::ClientApproval;
+use crate::hooks::hybrid_alias::HybridAlias;
 use crate::hooks::interval_variation::IntervalVariation;
 use crate::hooks::jwt::Jwt;
-use crate::hooks::passkey_approval::PasskeyApproval;
-use crate::hooks::{Hook, Site};
+use crate::hooks::passkey_approval::{self, PasskeyApproval};
+use crate::hooks::peer_limits::PeerLimits;
+use crate::hooks::response::Response;
+use crate::hooks::torrent_approval::TorrentApproval;
+use crate::hooks::{Hook, Site, redis_timeouts};
 use crate::metrics::Metrics;
 use crate::traffic::{self, Recorder};
 
@@ -53,7 +57,9 @@ impl Rulebook {
         let site = Site { redis_broker: config.redis_broker.clone(), key_prefix: config.key_prefix.clone() };
         let mut book = Self { hooks: Vec::new(), recorder: None, intervals: Intervals::of(config) };
         let mut recording = None;
-        for hook in config.hook_list()? {
+        let list = config.hook_list()?;
+        let needs_aliases = needs_aliases(&list);
+        for hook in list {
             match hook {
                 HookConfig::TrafficPush(options) => {
                     let setup = options.setup(&site);
@@ -66,7 +72,12 @@ impl Rulebook {
                         (book.recorder, recording) = (Some(recorder), Some(task));
                     }
                 }
-                rule => book.hooks.push(start(rule, &site)?),
+                HookConfig::PasskeyApproval(options) if needs_aliases => {
+                    let aliases = aliases(&options, &site)?;
+                    book.hooks.push(start(HookConfig::PasskeyApproval(options), &site, metrics)?);
+                    book.hooks.push(Box::new(aliases));
+                }
+                rule => book.hooks.push(start(rule, &site, metrics)?),
             }
         }
         Ok((book, recording))
@@ -90,8 +101,25 @@ impl Rulebook {
     }
 }
 
+/// Whether hybrids must be recognised by a look-up of their own: traffic is booked, and no rule asks about torrents anyway.
+fn needs_aliases(list: &[HookConfig]) -> bool {
+    let asks = |hook: &HookConfig| matches!(hook, HookConfig::TorrentApproval(options) if options.redis_set.is_some());
+    list.iter().any(|hook| matches!(hook, HookConfig::TrafficPush(_))) && !list.iter().any(asks)
+}
+
+/// Aliases of torrents are where those of passkeys are: in the Redis of `passkey approval`.
+fn aliases(options: &passkey_approval::Options, site: &Site) -> Result<HybridAlias> {
+    let timeouts = redis_timeouts(
+        options.redis_connect_timeout,
+        options.redis_read_timeout,
+        options.redis_write_timeout,
+    );
+    let redis = site.redis(options.redis_broker.as_ref());
+    HybridAlias::start(redis, &site.key_prefix, timeouts).context("passkey approval: redis_broker")
+}
+
 /// Starts the hook that the operator configured.
-fn start(rule: HookConfig, site: &Site) -> Result<Box<dyn Hook>> {
+fn start(rule: HookConfig, site: &Site, metrics: &Metrics) -> Result<Box<dyn Hook>> {
     Ok(match rule {
         HookConfig::ClientApproval(options) => Box::new(ClientApproval::new(&options)),
         HookConfig::IntervalVariation(options) => Box::new(IntervalVariation::new(options)),
@@ -99,6 +127,11 @@ fn start(rule: HookConfig, site: &Site) -> Result<Box<dyn Hook>> {
             Box::new(PasskeyApproval::start(&options, site).context("passkey approval")?)
         }
         HookConfig::Jwt(options) => Box::new(Jwt::start(&options).context("jwt")?),
+        HookConfig::PeerLimits(options) => Box::new(PeerLimits::new(&options, metrics.peer_limits.clone())),
+        HookConfig::Response(options) => Box::new(Response::new(&options)),
+        HookConfig::TorrentApproval(options) => {
+            Box::new(TorrentApproval::start(&options, site).context("torrent approval: redis_broker")?)
+        }
         HookConfig::TrafficPush(_) => {
             unreachable!("traffic push is the recorder, which the book itself starts")
         }

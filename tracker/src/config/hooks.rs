@@ -34,12 +34,18 @@ macro_rules! hooks {
 hooks! {
     /// Which clients may announce.
     ClientApproval = "client approval", hooks::client_approval::Options;
+    /// Which torrents may be announced.
+    TorrentApproval = "torrent approval", hooks::torrent_approval::Options;
     /// Longer intervals for some, so that announces spread.
     IntervalVariation = "interval variation", hooks::interval_variation::Options;
     /// Who may announce.
     PasskeyApproval = "passkey approval", hooks::passkey_approval::Options;
     /// A signed token for one torrent.
     Jwt = "jwt", hooks::jwt::Options;
+    /// How many clients a user may have, and how busy.
+    PeerLimits = "peer limits", hooks::peer_limits::Options;
+    /// Which peers a reply offers.
+    Response = "response", hooks::response::Options;
     /// Every accepted announce into the stream.
     TrafficPush = "traffic push", traffic::Options;
 }
@@ -91,6 +97,15 @@ fn check_order(hooks: &[HookConfig], problems: &mut Problems) {
     let names: Vec<_> = hooks.iter().map(std::mem::discriminant).collect();
     if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
         problems.push("`hooks`: a hook may be listed once");
+    }
+    let place = |wanted: fn(&HookConfig) -> bool| hooks.iter().position(wanted);
+    let approval = place(|hook| matches!(hook, HookConfig::PasskeyApproval(_)));
+    if let Some(limits) = place(|hook| matches!(hook, HookConfig::PeerLimits(_)))
+        && approval.is_none_or(|approval| approval > limits)
+    {
+        problems.push(
+            "`hooks`: `peer limits` needs `passkey approval` before it, which says whose clients they are",
+        );
     }
     let has = |wanted: fn(&HookConfig) -> bool| hooks.iter().any(wanted);
     if has(|hook| matches!(hook, HookConfig::TrafficPush(_)))

@@ -3,11 +3,15 @@
 //! A hook answers from memory at once. When it does not know yet, it says what to wait for, and is asked again afterwards.
 
 pub mod client_approval;
+pub mod hybrid_alias;
 pub mod interval_variation;
 pub mod jwt;
 pub mod passkey_approval;
+pub mod peer_limits;
+pub mod response;
 #[cfg(test)]
 mod scene;
+pub mod torrent_approval;
 
 use std::fmt::Debug;
 use std::pin::Pin;

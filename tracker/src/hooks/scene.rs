@@ -1,9 +1,11 @@
 //! What the hooks' tests share: an announce, an account, and the configuration's way to options.
 
+use std::num::NonZeroU64;
+
 use contract::{Event, InfoHash, PeerId};
 
 use super::{Admission, Hook, Verdict};
-use crate::announce::{Announce, Families, Refusal};
+use crate::announce::{Account, Announce, Families, Refusal, UserTag};
 use crate::config::Config;
 
 /// A leecher's plain announce.
@@ -22,6 +24,13 @@ pub(super) fn announce() -> Announce {
         credential: None,
         jwt: None,
     }
+}
+
+/// A user.
+pub(super) fn account(name: &str) -> Account {
+    let number = name.bytes().fold(1, |sum, byte| sum * 31 + u64::from(byte));
+    let tag = UserTag(NonZeroU64::new(number).unwrap());
+    Account { passkey: name.parse().unwrap(), tag, fd: None, pd: None }
 }
 
 /// The refusal of an announce that a test changed, if there is one.

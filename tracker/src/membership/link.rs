@@ -110,10 +110,9 @@ impl<M: Member> Asker<M> {
         let client = redis::Client::open(info.set_redis_settings(resp3))?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
         let mut tracking = redis::cmd("CLIENT");
-        tracking.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(&self.options.set_key);
-        if !self.options.alias_key.starts_with(&self.options.set_key) {
-            // Redis refuses prefixes that overlap, and one that covers both is enough.
-            tracking.arg("PREFIX").arg(&self.options.alias_key);
+        tracking.arg("TRACKING").arg("ON").arg("BCAST");
+        for prefix in apart(&self.options.set_key, &self.options.alias_key) {
+            tracking.arg("PREFIX").arg(prefix);
         }
         tracking.query_async::<()>(&mut connection).await?;
         Ok((connection, changes))
@@ -202,6 +201,17 @@ impl<M: Member> Asker<M> {
                 }
             }
         }
+    }
+}
+
+/// Redis refuses prefixes that overlap, and one that covers both keys is enough.
+fn apart<'a>(set_key: &'a str, alias_key: &'a str) -> Vec<&'a str> {
+    if alias_key.starts_with(set_key) {
+        vec![set_key]
+    } else if set_key.starts_with(alias_key) {
+        vec![alias_key]
+    } else {
+        vec![set_key, alias_key]
     }
 }
 

@@ -24,11 +24,17 @@ use crate::announce::UserTag;
 
 /// Something that can be on a list.
 pub trait Member: Copy + Eq + Hash + Debug + FromStr + Send + Sync + 'static {
+    /// Names that are not on the list are remembered up to so many; more are forgotten and asked about again, because
+    /// random names must not fill the memory. Those on it are bounded by the list.
+    const MAX_UNLISTED: usize;
+
     /// Its name in Redis.
     fn name(&self) -> ArrayString<64>;
 }
 
 impl Member for Passkey {
+    const MAX_UNLISTED: usize = 1 << 16;
+
     fn name(&self) -> ArrayString<64> {
         // A passkey has at most 64 characters, which its type guarantees.
         ArrayString::from(self.reveal()).unwrap_or_default()
@@ -36,6 +42,9 @@ impl Member for Passkey {
 }
 
 impl Member for InfoHash {
+    /// Every active torrent of a site that does not list its torrents: some 60 bytes each, once it is announced.
+    const MAX_UNLISTED: usize = 1 << 20;
+
     fn name(&self) -> ArrayString<64> {
         ArrayString::from(&self.hex()).unwrap_or_default()
     }

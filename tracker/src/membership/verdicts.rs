@@ -19,9 +19,6 @@ use crate::announce::UserTag;
 
 const SHARDS: usize = 64;
 
-/// More strangers than this are forgotten and asked about again: random names must not fill the memory.
-const MAX_UNLISTED_PER_SHARD: usize = 1024;
-
 /// How long an answer counts although the whitelist changed after it was asked for. Well below the second within which a
 /// revocation must be obeyed.
 pub(super) const GRACE: Duration = Duration::from_millis(200);
@@ -127,7 +124,7 @@ impl<M: Member> Verdicts<M> {
             shard.listed.insert(fingerprint, entry);
         } else {
             shard.listed.remove(&fingerprint);
-            if shard.unlisted.len() >= MAX_UNLISTED_PER_SHARD {
+            if shard.unlisted.len() >= M::MAX_UNLISTED / SHARDS {
                 shard.unlisted.clear();
             }
             shard.unlisted.insert(fingerprint, entry);
@@ -250,6 +247,6 @@ mod tests {
             scene.learn(&format!("stranger-{n}"), false);
         }
         let held: usize = scene.verdicts.shards.iter().map(|shard| shard.lock().unlisted.len()).sum();
-        assert!(held <= SHARDS * MAX_UNLISTED_PER_SHARD);
+        assert!(held <= Passkey::MAX_UNLISTED);
     }
 }

@@ -1,0 +1,65 @@
+//! BEP 52 hybrids: one torrent with two info hashes, under both of which a client announces the same totals.
+//!
+//! The site says which v1 info hash a v2 one stands for, and the traffic of both is booked there: it counts once. Not configured by
+//! itself: it comes with `traffic push`, behind `passkey approval`, unless `torrent approval` asks the same Redis anyway.
+
+use contract::config::ServiceUrl;
+use contract::{InfoHash, Keys};
+use redis::RedisResult;
+use service::redis::Timeouts;
+
+use super::{Admission, Hook, Verdict};
+use crate::announce::{Announce, Refusal};
+use crate::membership::{self, Known, Membership};
+
+/// The hook.
+#[derive(Debug)]
+pub struct HybridAlias {
+    torrents: Membership<InfoHash>,
+}
+
+impl HybridAlias {
+    /// Starts the hook.
+    ///
+    /// # Errors
+    /// When the Redis URL cannot be read. Redis need not be there yet.
+    pub fn start(redis: ServiceUrl, key_prefix: &str, timeouts: Timeouts) -> RedisResult<Self> {
+        let keys = Keys::new(key_prefix);
+        let torrents = membership::spawn(membership::Options {
+            redis,
+            set_key: keys.torrents(),
+            alias_key: keys.torrent_alias(),
+            timeouts,
+            subject: "torrent aliases",
+        })?;
+        Ok(Self { torrents })
+    }
+}
+
+impl Hook for HybridAlias {
+    fn announce(&self, announce: &Announce, admission: &mut Admission) -> Verdict {
+        let announced = announce.info_hash;
+        match self.torrents.look(&announced) {
+            Known::Listed(name) | Known::Unlisted(name) => {
+                admission.book_as = (name != announced).then_some(name);
+                Verdict::Pass
+            }
+            // Booked on the wrong info hash it would count twice: better late than twice.
+            Known::Unknown => look_up(&self.torrents, announced),
+        }
+    }
+
+    fn waits_for(&self) -> Option<String> {
+        self.torrents.is_away().then(|| "torrent aliases: Redis does not answer".into())
+    }
+}
+
+/// Finds out about a torrent. While Redis is away the client is told to come back.
+pub(super) fn look_up(torrents: &Membership<InfoHash>, info_hash: InfoHash) -> Verdict {
+    let answer = torrents.ask(info_hash);
+    Verdict::Wait(Box::pin(async move {
+        answer
+            .await
+            .map_err(|_| Refusal::for_now("torrents cannot be checked right now; your client will try again"))
+    }))
+}
