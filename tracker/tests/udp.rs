@@ -144,6 +144,11 @@ async fn a_passkey_comes_as_url_data_in_one_option_or_several() {
     assert_eq!(refused(Some("/announce?passkey=a%20b")), "invalid passkey");
     assert_eq!(refused(Some("/announce?passkey=%4")), "invalid query escape");
     assert_eq!(refused(Some("/announce")), "missing passkey");
+    let cut = format!("/announce?x={}", "y".repeat(243));
+    assert_eq!(
+        refused(Some(&cut)),
+        "missing passkey: this client cuts long URLs over udp, use the http announce URL"
+    );
     let advice = refused(None);
     assert!(advice.starts_with("missing passkey: use the http announce URL") && advice.contains("BEP 41"));
     assert_eq!(recorded(&redis), 5, "only accepted announces are events");

@@ -70,14 +70,27 @@ struct Call {
     form: AnnounceForm,
     action: Action,
     received: Instant,
-    /// Whether the client sent URL data: when not, it may not know how.
     url_data: UrlData,
 }
 
+/// What became of the announce URL on its way here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UrlData {
     Sent,
+    /// The client does not know how, or has nothing to send.
     Absent,
+    /// It has the very length at which some clients cut it.
+    MaybeCut,
+}
+
+impl UrlData {
+    fn of(url: Option<&[u8]>) -> Self {
+        match url {
+            None => Self::Absent,
+            Some(url) if url.len() == url_data::CUT_AT => Self::MaybeCut,
+            Some(_) => Self::Sent,
+        }
+    }
 }
 
 impl Frontend {
@@ -132,7 +145,7 @@ impl Frontend {
             form: request.form,
             action: Action::Announce,
             received: at.received,
-            url_data: if url.is_some() { UrlData::Sent } else { UrlData::Absent },
+            url_data: UrlData::of(url.as_deref()),
         };
         if reading::event(request.event).is_none() {
             self.desk.metrics.unknown_events.inc();
@@ -284,13 +297,17 @@ impl Desk {
 
 /// What a user can do whose client cannot send what a hook misses: no protocol error, but the client's own limit.
 fn hint(call: &Call, refusal: &Refusal) -> Option<&'static str> {
-    if call.url_data == UrlData::Sent || !refusal.reason.contains("missing") {
-        return None;
+    let misses = |word| refusal.reason.contains(word);
+    match (call.action, call.url_data) {
+        (Action::Announce, UrlData::Absent) if misses("missing") => {
+            Some("use the http announce URL, or a client that sends URL data over udp (BEP 41)")
+        }
+        (Action::Announce, UrlData::MaybeCut) if misses("missing") || misses("invalid") => {
+            Some("this client cuts long URLs over udp, use the http announce URL")
+        }
+        (Action::Scrape, _) if misses("missing") => Some("a scrape over udp cannot carry it, use http"),
+        _ => None,
     }
-    Some(match call.action {
-        Action::Announce => "use the http announce URL, or a client that sends URL data over udp (BEP 41)",
-        Action::Scrape => "a scrape over udp cannot carry it, use http",
-    })
 }
 
 fn busy() -> Refusal {

@@ -1,5 +1,7 @@
 //! URL data (BEP 41): the path and query of the announce URL, carried in options at the end of an announce. This is how a
 //! passkey reaches a tracker over UDP.
+//!
+//! One option holds 255 bytes and longer URLs take several, but libtorrent up to 2.0 at least sends one and cuts the rest: see [`CUT_AT`].
 
 use std::borrow::Cow;
 
@@ -7,6 +9,9 @@ use super::packet::Malformed;
 use crate::announce::{Credential, Refusal};
 use crate::frontend::route::{Route, Routes};
 use crate::frontend::url::{Proof, pairs};
+
+/// Where clients cut a URL that would need a second option.
+pub const CUT_AT: usize = 255;
 
 const END: u8 = 0;
 const NOTHING: u8 = 1;
