@@ -4,6 +4,7 @@
 
 mod udp_client;
 
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -253,6 +254,54 @@ async fn random_packets_disturb_nobody() {
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "{grown} bytes more than before");
     app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_and_what_is_dropped_is_counted() {
+    let redis = RedisServer::start();
+    approve(&redis, "alicesecret");
+    let app = start(&redis.url(), "", PRIVATE).await;
+    let mut client = client(&app, "::1");
+    client.url = Some("/announce/alicesecret".into());
+    client.announce(|a| a.event = 9);
+    client.url = None;
+    client.announce(|_| ());
+    client.scrape(&[[1; 20]]);
+    client.send_noise(15);
+    client.send_noise(2049);
+    client.connection ^= 1;
+    client.announce(|_| ());
+    let metric = |name: &str| format!("seedbook_tracker_{name}");
+    let wanted = [
+        metric(
+            "request_seconds_count{action=\"announce\",family=\"6\",frontend=\"udp\",result=\"accepted\"} 1",
+        ),
+        metric(
+            "request_seconds_count{action=\"announce\",family=\"6\",frontend=\"udp\",result=\"refused\"} 1",
+        ),
+        metric(
+            "request_seconds_count{action=\"scrape\",family=\"6\",frontend=\"udp\",result=\"accepted\"} 1",
+        ),
+        metric("udp_connects_total 1"),
+        metric("udp_unknown_events_total 1"),
+        metric("udp_dropped_packets_total{reason=\"malformed\"} 1"),
+        metric("udp_dropped_packets_total{reason=\"oversized\"} 1"),
+        metric("udp_dropped_packets_total{reason=\"bad_connection_id\"} 1"),
+    ];
+    eventually("everything is counted", || {
+        let page = metrics(app.admin_address);
+        assert!(!page.contains("secret"));
+        wanted.iter().all(|line| page.contains(line.as_str())).then_some(())
+    });
+    app.stop().await.unwrap();
+}
+
+fn metrics(address: std::net::SocketAddr) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
 }
 
 fn resident_bytes() -> u64 {

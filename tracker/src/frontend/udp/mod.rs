@@ -5,6 +5,7 @@
 
 mod answering;
 mod connection_id;
+mod desk;
 pub mod packet;
 pub mod reading;
 mod socket;
@@ -24,7 +25,7 @@ use tracing::info;
 
 use crate::metrics::UdpMetrics;
 use crate::pipeline::Pipeline;
-use answering::Desk;
+use desk::Desk;
 
 pub use answering::Frontend;
 pub use connection_id::{ConnectionIds, LONGEST_LIFETIME};

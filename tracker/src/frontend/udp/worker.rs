@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::answering::{Frontend, LateReply, Moment};
-use super::socket::{BATCH, Inbox, Outbox};
+use super::answering::Frontend;
+use super::desk::{Caller, LateReply};
+use super::socket::{BATCH, Datagram, Inbox, Outbox};
 use crate::metrics::{Dropped, UdpMetrics};
 
 /// How long a worker rests whose socket fails.
@@ -36,11 +37,13 @@ pub(super) fn receive(frontend: &Arc<Frontend>, socket: &UdpSocket, stop: &watch
 }
 
 fn answer(frontend: &Arc<Frontend>, inbox: &Inbox, replies: &mut Outbox) {
-    let at = now();
+    let received = Instant::now();
+    let unix_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let policy = frontend.policy.load();
-    for datagram in inbox.datagrams() {
-        match datagram.packet {
-            Some(packet) => frontend.answer(datagram.from, packet, at, &policy, replies),
+    for Datagram { from, packet } in inbox.datagrams() {
+        let caller = Caller { from, ip: from.ip().to_canonical(), received, unix_secs };
+        match packet {
+            Some(packet) => frontend.answer(packet, caller, &policy, replies),
             None => frontend.desk.metrics.drop_packets(Dropped::Oversized, 1),
         }
     }
@@ -71,9 +74,4 @@ fn is_stopped(stop: &watch::Receiver<bool>) -> bool {
 
 fn is_idle(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
-}
-
-fn now() -> Moment {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment { received: Instant::now(), unix_secs: unix.as_secs() }
 }
