@@ -245,10 +245,13 @@ pub struct Report {
     pub observed_ms: u64,
 }
 
+/// Stands for the id of a peer that another tracker named without one. No client calls itself that.
+pub const NAMELESS: PeerId = PeerId([0; 20]);
+
 /// A peer as it is offered to another, `A` being 4 or 16 address bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer<A> {
-    /// Its peer id.
+    /// Its peer id, or [`NAMELESS`].
     pub peer_id: PeerId,
     /// Its address.
     pub ip: A,

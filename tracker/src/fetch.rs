@@ -69,13 +69,8 @@ impl Fetcher {
     /// # Errors
     /// When TLS cannot be set up at all.
     pub fn trusting(roots: RootCertStore, timeout: Duration) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+            HttpsConnectorBuilder::new().with_tls_config(tls(roots)?).https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -122,6 +117,13 @@ pub fn uri(text: &str) -> Result<Uri, &'static str> {
     Ok(uri)
 }
 
+/// TLS of a client that trusts these certificate authorities.
+pub(crate) fn tls(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// The last cause says what happened (`Connection refused`); the layers above it only say where.
 fn cause(error: &hyper_util::client::legacy::Error) -> String {
     let mut last = error.source();
@@ -131,7 +133,8 @@ fn cause(error: &hyper_util::client::legacy::Error) -> String {
     last.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn system_roots() -> RootCertStore {
+/// The system's certificate authorities, or Mozilla's where the system has none.
+pub(crate) fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, _unusable) = roots.add_parsable_certificates(found.certs);

@@ -8,6 +8,7 @@ pub mod bencode;
 pub mod callback;
 pub mod config;
 pub mod fetch;
+pub mod forward;
 pub mod frontend;
 pub mod hooks;
 pub mod membership;

@@ -7,6 +7,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result,
 };
 
+use crate::forward::ForwardMetrics;
 use crate::swarm::{Census, Swarms};
 use crate::traffic::Outcome;
 
@@ -180,6 +181,8 @@ pub struct Metrics {
     pub swarm: SwarmMetrics,
     /// The limits.
     pub peer_limits: PeerLimitMetrics,
+    /// The forwarders.
+    pub forward: ForwardMetrics,
 }
 
 impl Metrics {
@@ -203,6 +206,7 @@ impl Metrics {
             recorder: recorder(&registry)?,
             swarm: swarm(&registry)?,
             peer_limits: peer_limits(&registry)?,
+            forward: ForwardMetrics::new(&registry)?,
             registry,
         })
     }

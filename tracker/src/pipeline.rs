@@ -58,7 +58,7 @@ impl Pipeline {
     /// The refusal to show the client.
     pub async fn announce(&self, announce: Announce) -> Result<Reply, Refusal> {
         let (admitted, rules) = self.passed(self.admit(self.applicant(announce))).await?;
-        let reply = self.enter_swarm(&admitted);
+        let reply = self.enter_swarm(&admitted, &rules);
         if let Some((recorder, report)) = rules.report(admitted) {
             recorder.record(report).await.map_err(not_recorded)?;
         }
@@ -119,8 +119,8 @@ impl Pipeline {
         Step::Admitted(applicant.admitted, applicant.rules)
     }
 
-    /// Lets an admitted client into its swarm, or out of it.
-    pub fn enter_swarm(&self, admitted: &Admitted) -> Reply {
+    /// Lets an admitted client into its swarm, or out of it. Peers that forwarders named come after the swarm's own.
+    pub fn enter_swarm(&self, admitted: &Admitted, rules: &Rulebook) -> Reply {
         let Admitted { announce, admission } = admitted;
         let (num_want, choice) = match admission.peers {
             Peers::Offered(choice) => (announce.num_want, choice),
@@ -141,6 +141,7 @@ impl Pipeline {
         };
         let mut offers = Offers::default();
         let counts = self.swarms.visit(&visit, self.swarm_seconds(), &mut rand::rng(), &mut offers);
+        rules.forward(admitted, &mut offers);
         Reply {
             interval: admission.interval,
             min_interval: admission.min_interval,

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use tokio::task::JoinHandle;
 
-use crate::announce::{Admitted, Report};
+use crate::announce::{Admitted, Offers, Report};
 use crate::config::{Config, HookConfig};
+use crate::forward::{Forwarding, Pace};
 use crate::hooks::client_approval::ClientApproval;
 use crate::hooks::hybrid_alias::HybridAlias;
 use crate::hooks::interval_variation::IntervalVariation;
@@ -27,6 +28,8 @@ pub struct Rulebook {
     pub hooks: Vec<Box<dyn Hook>>,
     /// Where accepted announces are booked; `None` when traffic push is off.
     pub recorder: Option<Recorder>,
+    /// Other trackers that are told of our clients; `None` when there are none.
+    pub forwarding: Option<Forwarding>,
     /// What clients are told unless a hook changes it.
     pub intervals: Intervals,
 }
@@ -55,7 +58,9 @@ impl Rulebook {
         last: Option<&Self>,
     ) -> Result<(Self, Option<Recording>)> {
         let site = Site { redis_broker: config.redis_broker.clone(), key_prefix: config.key_prefix.clone() };
-        let mut book = Self { hooks: Vec::new(), recorder: None, intervals: Intervals::of(config) };
+        let mut book =
+            Self { hooks: Vec::new(), recorder: None, forwarding: None, intervals: Intervals::of(config) };
+        book.forwarding = forwarding(config, metrics, last)?;
         let mut recording = None;
         let list = config.hook_list()?;
         let needs_aliases = needs_aliases(&list);
@@ -91,6 +96,13 @@ impl Rulebook {
         self.hooks.iter().filter_map(|hook| hook.waits_for()).chain(recorder).collect()
     }
 
+    /// Offers the peers that forwarders named, and has them told of this announce later. Never waits for them.
+    pub fn forward(&self, admitted: &Admitted, offers: &mut Offers) {
+        if let Some(forwarding) = &self.forwarding {
+            forwarding.consult(admitted, offers);
+        }
+    }
+
     /// What must be booked before the client is answered; `None` when nothing is: traffic push is off, or there is no
     /// account to book it on.
     #[must_use]
@@ -116,6 +128,21 @@ fn aliases(options: &passkey_approval::Options, site: &Site) -> Result<HybridAli
     );
     let redis = site.redis(options.redis_broker.as_ref());
     HybridAlias::start(redis, &site.key_prefix, timeouts).context("passkey approval: redis_broker")
+}
+
+/// The forwarders of the last book, if they are the same, else new ones.
+fn forwarding(config: &Config, metrics: &Metrics, last: Option<&Rulebook>) -> Result<Option<Forwarding>> {
+    let forwarders = config.forwarder_list()?;
+    if forwarders.is_empty() {
+        return Ok(None);
+    }
+    let scope = config.forward_scope()?;
+    let last = last.and_then(|last| last.forwarding.as_ref());
+    if let Some(kept) = last.and_then(|last| last.taken_over(&forwarders, scope.clone())) {
+        return Ok(Some(kept));
+    }
+    let session_lifetime = config.storage.config.peer_lifetime.0;
+    Forwarding::start(forwarders, scope, session_lifetime, &Pace::default(), &metrics.forward).map(Some)
 }
 
 /// Starts the hook that the operator configured.

@@ -46,13 +46,29 @@ impl Problems {
 /// # Errors
 /// One problem with the line and column of the syntax error, or one that says that the document is no mapping.
 pub fn parse_yaml(text: &str) -> Result<Value, Problems> {
-    let tree: Option<Value> =
-        serde_saphyr::from_str(text).map_err(|error| Problems(vec![format!("not valid YAML: {error}")]))?;
-    match tree.unwrap_or(Value::Null) {
+    match parse_document(text)? {
         Value::Null => Ok(Value::Object(serde_json::Map::new())),
         tree @ Value::Object(_) => Ok(tree),
         _ => Err(Problems(vec!["the file must be a mapping of keys to values".into()])),
     }
+}
+
+/// Parses YAML whose root is a list. An empty document is an empty list.
+///
+/// # Errors
+/// One problem with the line and column of the syntax error, or one that says that the document is no list.
+pub fn parse_yaml_list(text: &str) -> Result<Vec<Value>, Problems> {
+    match parse_document(text)? {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(entries) => Ok(entries),
+        _ => Err(Problems(vec!["the file must be a list of entries".into()])),
+    }
+}
+
+fn parse_document(text: &str) -> Result<Value, Problems> {
+    let tree: Option<Value> =
+        serde_saphyr::from_str(text).map_err(|error| Problems(vec![format!("not valid YAML: {error}")]))?;
+    Ok(tree.unwrap_or(Value::Null))
 }
 
 /// Lays a parsed file and the environment over the defaults of `T`.
@@ -222,5 +238,7 @@ mod tests {
         assert!(read("- a\n", &[]).unwrap_err().to_string().contains("mapping"));
         assert!(read("http: [1, 2\n", &[]).unwrap_err().to_string().contains("YAML"));
         assert!(read("http: 5\n", &[]).unwrap_err().to_string().contains("`http`"));
+        assert!(parse_yaml_list("a: 1\n").unwrap_err().to_string().contains("list"));
+        assert_eq!(parse_yaml_list("# nothing\n").unwrap(), Vec::<Value>::new());
     }
 }

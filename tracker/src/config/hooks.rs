@@ -50,6 +50,14 @@ hooks! {
     TrafficPush = "traffic push", traffic::Options;
 }
 
+impl HookConfig {
+    /// Whether this hook makes the tracker one that knows its users.
+    #[must_use]
+    pub fn knows_users(&self) -> bool {
+        matches!(self, Self::PasskeyApproval(_) | Self::Jwt(_))
+    }
+}
+
 /// Reads both lists. The order within and between them is kept.
 pub(super) fn read(prehooks: &[Value], posthooks: &[Value]) -> Result<Vec<HookConfig>, Problems> {
     let mut problems = Problems::default();

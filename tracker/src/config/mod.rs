@@ -8,12 +8,17 @@ mod shape;
 mod storage;
 mod udp;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use contract::InfoHash;
 use contract::config::{Period, Problems, ServiceUrl};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::logs::LogConfig;
+
+use crate::forward::{self, Forwarder, Scope};
 
 pub use hooks::HookConfig;
 pub use http::HttpConfig;
@@ -49,6 +54,10 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The rules, in order.
     pub hooks: HookLists,
+    /// The file that lists other trackers to tell of our clients.
+    pub forwarders: Option<PathBuf>,
+    /// The torrents that they are told of, in hex; all, when the list is empty and anybody may announce.
+    pub forward_torrents: Vec<InfoHash>,
 }
 
 /// The hooks as written; [`Config::hooks`] reads them.
@@ -75,6 +84,8 @@ impl Default for Config {
             udp: UdpConfig::default(),
             storage: StorageConfig::default(),
             hooks: HookLists::default(),
+            forwarders: None,
+            forward_torrents: Vec::new(),
         }
     }
 }
@@ -100,6 +111,33 @@ impl Config {
     /// Every problem in any hook's options.
     pub fn hook_list(&self) -> Result<Vec<HookConfig>, Problems> {
         hooks::read(&self.hooks.prehooks, &self.hooks.posthooks)
+    }
+
+    /// The forwarders, read from their file now.
+    ///
+    /// # Errors
+    /// Every problem in the file.
+    pub fn forwarder_list(&self) -> Result<Vec<Forwarder>, Problems> {
+        self.forwarders.as_deref().map_or(Ok(Vec::new()), forward::read_file)
+    }
+
+    /// Which torrents are forwarded. On a tracker that knows its users nothing leaves the house that the operator did not list.
+    ///
+    /// # Errors
+    /// When there are forwarders, but nothing may be forwarded to them.
+    pub fn forward_scope(&self) -> Result<Scope, Problems> {
+        let listed: HashSet<_> = self.forward_torrents.iter().copied().collect();
+        let private = self.hook_list()?.iter().any(HookConfig::knows_users);
+        if !listed.is_empty() {
+            Ok(Scope::Listed(listed))
+        } else if private && self.forwarders.is_some() {
+            Err(Problems(vec![
+                "`forward_torrents`: a tracker that knows its users forwards only torrents that are listed here, and none is"
+                    .into(),
+            ]))
+        } else {
+            Ok(Scope::Everything)
+        }
     }
 
     /// The keys outside the reloadable part that differ in `other`.
@@ -139,9 +177,13 @@ impl Config {
     fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         let mut gather = |found: Problems| problems.0.extend(found.0);
-        gather(self.hook_list().err().unwrap_or_default());
+        match self.hook_list() {
+            Ok(_) => gather(self.forward_scope().err().unwrap_or_default()),
+            Err(found) => gather(found),
+        }
         gather(self.http.problems());
         gather(self.udp.problems());
+        gather(self.forwarder_list().err().unwrap_or_default());
         let mut require = |holds: bool, otherwise: &str| {
             if !holds {
                 problems.push(otherwise);
@@ -203,6 +245,31 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         let problems = load("min_announce_interval: 2h\nhttp:\n  real_ip_header: x-real-ip\n").unwrap_err();
         assert!(problems.contains("`min_announce_interval`") && problems.contains("`http.trusted_proxies`"));
+    }
+
+    #[test]
+    fn a_tracker_with_users_forwards_only_what_is_listed() {
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        let private = "hooks:\n  prehooks:\n  - name: passkey approval\n";
+        let open = load("forwarders: /dev/null\n").unwrap();
+        assert_eq!(open.forward_scope(), Ok(Scope::Everything));
+        let problems = load(&format!("forwarders: /dev/null\n{private}")).unwrap_err();
+        assert!(problems.contains("`forward_torrents`"), "{problems}");
+        let listed = load(&format!("forwarders: /dev/null\nforward_torrents: [{hash}]\n{private}")).unwrap();
+        assert_eq!(listed.forward_scope(), Ok(Scope::Listed(HashSet::from([hash.parse().unwrap()]))));
+        assert!(load("forward_torrents: [xyz]\n").unwrap_err().contains("`forward_torrents`"));
+    }
+
+    #[test]
+    fn a_forwarders_file_that_is_missing_or_wrong_is_a_problem() {
+        assert!(load("forwarders: /nowhere/f.yml\n").unwrap_err().contains("/nowhere/f.yml"));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("f.yml");
+        std::fs::write(&file, "- uri: gopher://a/\n- urii: http://a/\n").unwrap();
+        let problems = load(&format!("annonce: 1\nforwarders: {}\n", file.display())).unwrap_err();
+        assert!(problems.contains("annonce"), "{problems}");
+        let problems = load(&format!("forwarders: {}\n", file.display())).unwrap_err();
+        assert!(problems.contains("[0].uri") && problems.contains("did you mean `uri`"), "{problems}");
     }
 
     #[test]

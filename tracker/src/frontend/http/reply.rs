@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use contract::{InfoHash, PeerId};
 
 use super::query::PeerForm;
-use crate::announce::{Counts, Offer, Offers, Refusal, Reply, Retry};
+use crate::announce::{Counts, NAMELESS, Offer, Offers, Refusal, Reply, Retry};
 use crate::bencode::Writer;
 
 /// The answer to an accepted announce.
@@ -66,7 +66,7 @@ fn list(writer: &mut Writer, offers: &Offers, form: PeerForm) {
 fn peer(writer: &mut Writer, form: PeerForm, peer_id: &PeerId, ip: IpAddr, port: u16) {
     writer.begin_dictionary();
     writer.bytes(b"ip").bytes(ip.to_string().as_bytes());
-    if form == PeerForm::List {
+    if form == PeerForm::List && *peer_id != NAMELESS {
         writer.bytes(b"peer id").bytes(&peer_id.0);
     }
     writer.bytes(b"port").integer(port);
@@ -206,6 +206,15 @@ mod tests {
             panic!("a list")
         };
         assert_eq!(peers[0].get("peer id"), None);
+    }
+
+    #[test]
+    fn a_peer_without_an_id_is_listed_without_one() {
+        let nameless = Offer { peer_id: NAMELESS, ip: [192, 0, 2, 1], port: 6881 };
+        let reply = Reply { offers: Offers { v4: vec![nameless], v6: vec![] }, ..reply() };
+        let value = ordered(&announce(&reply, PeerForm::List));
+        let Some(Value::List(peers)) = value.get("peers") else { panic!("a list") };
+        assert_eq!((peers.len(), peers[0].get("peer id")), (1, None));
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Frontend {
 
     /// The reply to an admitted announce; `None` when it leaves once the announce is recorded.
     fn admitted(&self, call: Call, admitted: Admitted, rules: &Rulebook) -> Option<Vec<u8>> {
-        let reply = self.pipeline.enter_swarm(&admitted);
+        let reply = self.pipeline.enter_swarm(&admitted, rules);
         let Some((recorder, report)) = rules.report(admitted) else {
             return Some(self.desk.announced(&call, &reply));
         };

@@ -1,0 +1,195 @@
+//! Asking over HTTP and HTTPS (BEP 3, 7, 23): one connection per announce, one bounded answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::answer::{self, Answer, Failure};
+use super::config::{Forwarder, Scheme, Target};
+use super::lane::Job;
+use super::worker::{Neighbourhood, resolve};
+use crate::announce::Role;
+use crate::fetch;
+use contract::Event;
+
+/// Room for some thousand peers as dictionaries, the longest form.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const AGENT: &str = concat!("Seedbook/", env!("CARGO_PKG_VERSION"));
+/// RFC 3986's unreserved characters stay as they are.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A forwarder that speaks HTTP.
+pub(super) struct HttpClient {
+    target: Target,
+    ip: Option<IpAddr>,
+    host: String,
+    tls: Option<TlsConnector>,
+}
+
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HttpClient").field(&self.target).finish()
+    }
+}
+
+/// TLS with the certificate authorities that the system trusts.
+pub(super) fn tls() -> Result<TlsConnector, rustls::Error> {
+    Ok(Arc::new(fetch::tls(fetch::system_roots())?).into())
+}
+
+impl HttpClient {
+    pub(super) fn new(forwarder: &Forwarder, tls: Option<TlsConnector>) -> Self {
+        let target = forwarder.target.clone();
+        let host = forwarder.host.clone().unwrap_or_else(|| host_header(&target));
+        Self { target, ip: forwarder.ip, host, tls }
+    }
+
+    pub(super) async fn announce(&self, job: &Job) -> Result<Answer, Failure> {
+        let address = resolve(&self.target, job.endpoint.ip()).await?;
+        let neighbourhood = Neighbourhood::of(address.ip());
+        let told = neighbourhood.tell(self.ip, job.endpoint.ip());
+        let request = Request::get(format!("{}{}", self.target.path, query(&self.target, job, told)))
+            .header(HOST, &self.host)
+            .header(USER_AGENT, AGENT)
+            .header(CONNECTION, "close")
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| Failure::Unaskable)?;
+        let (status, body) = self.ask(address, request).await?;
+        match answer::read(&body) {
+            // Some say no with a status as well.
+            Ok(refused @ Answer::Refused(_)) => Ok(refused),
+            _ if status != StatusCode::OK => Err(Failure::Status(status.as_u16())),
+            Ok(answer) => Ok(neighbourhood.filter(answer)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn ask(
+        &self,
+        address: SocketAddr,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let stream = TcpStream::connect(address).await?;
+        let Some(tls) = &self.tls else { return exchange(stream, request).await };
+        let name = ServerName::try_from(self.target.host.clone()).map_err(|_| Failure::Unaskable)?;
+        exchange(tls.connect(name, stream).await?, request).await
+    }
+}
+
+/// One request and its whole answer. Whatever happens, the connection ends with it.
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    request: Request<Empty<Bytes>>,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_HEADER_BYTES);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    let answer = async move { read(sender.send_request(request).await?).await };
+    tokio::pin!(answer, connection);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // The connection may be through before its answer was taken over.
+        _ = &mut connection => answer.await,
+    }
+}
+
+async fn read(response: Response<hyper::body::Incoming>) -> Result<(StatusCode, Bytes), Failure> {
+    let (head, body) = response.into_parts();
+    match Limited::new(body, MAX_ANSWER_BYTES).collect().await {
+        Ok(body) => Ok((head.status, body.to_bytes())),
+        Err(error) => Err(match error.downcast::<hyper::Error>() {
+            Ok(error) => Failure::Http(*error),
+            Err(_) => Failure::TooLarge,
+        }),
+    }
+}
+
+fn host_header(target: &Target) -> String {
+    let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
+    match (target.scheme, target.port) {
+        (Scheme::Http, 80) | (Scheme::Https, 443) => host,
+        (_, port) => format!("{host}:{port}"),
+    }
+}
+
+/// All that a forwarder is told. The counters are always zero, and `left` says no more than seeder or leecher: what a client
+/// transferred is between it and its own tracker.
+fn query(target: &Target, job: &Job, ip: Option<IpAddr>) -> String {
+    let separator = if target.path.contains('?') { '&' } else { '?' };
+    let (hash, peer) = (percent_encode(&job.info_hash.0, ESCAPED), percent_encode(&job.peer_id.0, ESCAPED));
+    let (port, left) = (job.endpoint.port(), u8::from(job.role == Role::Leecher));
+    let mut query = format!(
+        "{separator}info_hash={hash}&peer_id={peer}&port={port}&uploaded=0&downloaded=0&left={left}&compact=1&numwant={}",
+        numwant(job)
+    );
+    match job.event {
+        Event::Started => query.push_str("&event=started"),
+        Event::Completed => query.push_str("&event=completed"),
+        Event::Stopped => query.push_str("&event=stopped"),
+        Event::None => {}
+    }
+    if let Some(ip) = ip {
+        query.push_str(&format!("&ip={}", percent_encode(ip.to_string().as_bytes(), ESCAPED)));
+    }
+    query
+}
+
+/// How many peers are asked for: none for a client that goes.
+pub(super) fn numwant(job: &Job) -> usize {
+    if job.event == Event::Stopped { 0 } else { answer::MAX_PEERS / 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::announce::{Families, PrivatePeers};
+    use crate::forward::store::Call;
+    use contract::{InfoHash, PeerId};
+    use std::time::Instant;
+
+    fn job(event: Event) -> Job {
+        let call = Call {
+            info_hash: InfoHash([0xff; 20]),
+            peer_id: PeerId(*b"-TR4060-abcdefghij~ "),
+            endpoint: "[2001:db8::1]:6881".parse().unwrap(),
+            role: Role::Leecher,
+            event,
+            num_want: 50,
+            families: Families::Both,
+            private: PrivatePeers::Offered,
+        };
+        Job::new(&call, event, Instant::now())
+    }
+
+    #[test]
+    fn a_request_says_who_where_and_which_side_and_nothing_more() {
+        let target =
+            |path: &str| Target { scheme: Scheme::Http, host: "a".into(), port: 80, path: path.into() };
+        let hash = "%FF".repeat(20);
+        assert_eq!(
+            query(&target("/announce"), &job(Event::Started), Some("2001:db8::1".parse().unwrap())),
+            format!(
+                "?info_hash={hash}&peer_id=-TR4060-abcdefghij~%20&port=6881&uploaded=0&downloaded=0&left=1&compact=1&numwant=100&event=started&ip=2001%3Adb8%3A%3A1"
+            )
+        );
+        let stopped = query(&target("/announce?key=k"), &job(Event::Stopped), None);
+        assert!(
+            stopped.starts_with("&info_hash=") && stopped.contains("&numwant=0&event=stopped"),
+            "{stopped}"
+        );
+        assert!(!query(&target("/"), &job(Event::None), None).contains("event"));
+    }
+}

@@ -1,0 +1,57 @@
+//! Which addresses the internet can reach. What comes from outside must not send our clients to their own network's hosts,
+//! and a client's private address is nobody's business outside.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Whether hosts anywhere can reach this address.
+pub(super) fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    // RFC 6598: addresses between a provider and its customers.
+    let shared = first == 100 && second & 0xc0 == 64;
+    !(first == 0 || first >= 224 || shared || ip.is_private() || ip.is_loopback() || ip.is_link_local())
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    !(ip.is_unspecified()
+        || ip.is_loopback()
+        || ip.is_multicast()
+        || ip.is_unique_local()
+        || ip.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_and_special_addresses_are_told_from_public_ones() {
+        for text in ["192.0.2.1", "100.128.0.1", "8.8.8.8", "2001:db8::1"] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in [
+            "10.1.2.3",
+            "127.0.0.1",
+            "192.168.0.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "::",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+}

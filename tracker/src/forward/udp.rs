@@ -1,0 +1,234 @@
+//! Asking over UDP (BEP 15): a connection id, good for a minute, and then the announce. The URI's path goes along as BEP 41 has it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use contract::Event;
+use tokio::net::UdpSocket;
+use tokio::time::timeout_at;
+
+use super::answer::{Answer, Failure, Learned, Wait, compact_v4, compact_v6};
+use super::config::{Forwarder, Target};
+use super::http::numwant;
+use super::lane::Job;
+use super::worker::{Neighbourhood, resolve};
+use crate::announce::Role;
+
+const PROTOCOL_ID: u64 = 0x0417_2710_1980;
+const CONNECT: u32 = 0;
+const ANNOUNCE: u32 = 1;
+const ERROR: u32 = 3;
+/// BEP 15: a client may use a connection id for one minute.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
+/// How often a request is sent before the forwarder counts as silent.
+const ATTEMPTS: u32 = 3;
+/// BEP 41's option that carries a piece of path and query, of 255 bytes at most.
+const URL_DATA: u8 = 2;
+/// No datagram is larger.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// A forwarder that speaks UDP.
+#[derive(Debug)]
+pub(super) struct UdpClient {
+    target: Target,
+    ip: Option<IpAddr>,
+    first_wait: Duration,
+    link: Option<Link>,
+}
+
+/// A socket and the connection id that the forwarder gave to its address.
+#[derive(Debug)]
+struct Link {
+    socket: UdpSocket,
+    remote: SocketAddr,
+    id: u64,
+    obtained: Instant,
+}
+
+impl UdpClient {
+    pub(super) fn new(forwarder: &Forwarder, first_wait: Duration) -> Self {
+        Self { target: forwarder.target.clone(), ip: forwarder.ip, first_wait, link: None }
+    }
+
+    pub(super) async fn announce(&mut self, job: &Job) -> Result<Answer, Failure> {
+        let usable = |link: &Link| {
+            link.obtained.elapsed() < CONNECTION_LIFETIME && link.remote.is_ipv4() == job.endpoint.is_ipv4()
+        };
+        // Taken out: it comes back only when all went well.
+        let link = match self.link.take().filter(usable) {
+            Some(link) => link,
+            None => self.connect(job.endpoint.ip()).await?,
+        };
+        let neighbourhood = Neighbourhood::of(link.remote.ip());
+        let told = neighbourhood.tell(self.ip, job.endpoint.ip());
+        let transaction = rand::random();
+        let packet = announce_request(link.id, transaction, job, told, &self.target.path);
+        let reply = ask(&link.socket, &packet, transaction, self.first_wait).await?;
+        let answer = read_announce(&reply, link.remote)?;
+        if matches!(answer, Answer::Peers(_)) {
+            self.link = Some(link);
+        }
+        Ok(neighbourhood.filter(answer))
+    }
+
+    async fn connect(&self, client: IpAddr) -> Result<Link, Failure> {
+        let remote = resolve(&self.target, client).await?;
+        let any: IpAddr =
+            if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = UdpSocket::bind((any, 0)).await?;
+        socket.connect(remote).await?;
+        let transaction = rand::random();
+        let reply = ask(&socket, &connect_request(transaction), transaction, self.first_wait).await?;
+        let id = read_connect(&reply).ok_or(Failure::Garbage)?;
+        Ok(Link { socket, remote, id, obtained: Instant::now() })
+    }
+}
+
+/// Sends until the answer to this transaction comes. Other datagrams are ignored: anybody can send one.
+async fn ask(
+    socket: &UdpSocket,
+    packet: &[u8],
+    transaction: u32,
+    first_wait: Duration,
+) -> Result<Vec<u8>, Failure> {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    for attempt in 0..ATTEMPTS {
+        socket.send(packet).await?;
+        let deadline = tokio::time::Instant::now() + first_wait * (1 << attempt);
+        while let Ok(received) = timeout_at(deadline, socket.recv(&mut buffer)).await {
+            let length = received?;
+            if word(&buffer[..length], 4) == Some(transaction) {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+        }
+    }
+    Err(Failure::Silent)
+}
+
+fn connect_request(transaction: u32) -> Vec<u8> {
+    let mut packet = PROTOCOL_ID.to_be_bytes().to_vec();
+    packet.extend_from_slice(&CONNECT.to_be_bytes());
+    packet.extend_from_slice(&transaction.to_be_bytes());
+    packet
+}
+
+/// As over HTTP, the counters are zero and `left` says no more than seeder or leecher. The packet has room for an IPv4 address only.
+fn announce_request(id: u64, transaction: u32, job: &Job, ip: Option<IpAddr>, path: &str) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(100 + path.len());
+    packet.extend_from_slice(&id.to_be_bytes());
+    packet.extend_from_slice(&ANNOUNCE.to_be_bytes());
+    packet.extend_from_slice(&transaction.to_be_bytes());
+    packet.extend_from_slice(&job.info_hash.0);
+    packet.extend_from_slice(&job.peer_id.0);
+    packet.extend_from_slice(&[0; 8]);
+    packet.extend_from_slice(&u64::from(job.role == Role::Leecher).to_be_bytes());
+    packet.extend_from_slice(&[0; 8]);
+    packet.extend_from_slice(&event(job.event).to_be_bytes());
+    let octets = ip.and_then(|ip| if let IpAddr::V4(ip) = ip { Some(ip.octets()) } else { None });
+    packet.extend_from_slice(&octets.unwrap_or_default());
+    // The key tells a client that moved from another one: any number that stays with the client will do.
+    packet.extend_from_slice(&job.peer_id.0[16..]);
+    let numwant = u32::try_from(numwant(job)).unwrap_or_default();
+    packet.extend_from_slice(&numwant.to_be_bytes());
+    packet.extend_from_slice(&job.endpoint.port().to_be_bytes());
+    for piece in path.as_bytes().chunks(255) {
+        packet.extend_from_slice(&[URL_DATA, u8::try_from(piece.len()).unwrap_or(u8::MAX)]);
+        packet.extend_from_slice(piece);
+    }
+    packet
+}
+
+fn event(event: Event) -> u32 {
+    match event {
+        Event::None => 0,
+        Event::Completed => 1,
+        Event::Started => 2,
+        Event::Stopped => 3,
+    }
+}
+
+fn read_connect(packet: &[u8]) -> Option<u64> {
+    let id = packet.get(8..16)?.try_into().ok()?;
+    (word(packet, 0)? == CONNECT).then(|| u64::from_be_bytes(id))
+}
+
+fn read_announce(packet: &[u8], remote: SocketAddr) -> Result<Answer, Failure> {
+    match word(packet, 0) {
+        Some(ERROR) => Ok(Answer::Refused(Wait::Unsaid)),
+        Some(ANNOUNCE) if packet.len() >= 20 => {
+            let mut peers = Vec::new();
+            if remote.is_ipv4() {
+                compact_v4(&packet[20..], &mut peers);
+            } else {
+                compact_v6(&packet[20..], &mut peers);
+            }
+            peers.retain(|peer| peer.port() != 0);
+            // The number is signed; a negative one is no interval.
+            let interval = word(packet, 8).filter(|seconds| i32::try_from(*seconds).is_ok()).unwrap_or(0);
+            let interval = Duration::from_secs(interval.into());
+            Ok(Answer::Peers(Learned { interval, peers, own_ip: None }))
+        }
+        _ => Err(Failure::Garbage),
+    }
+}
+
+fn word(packet: &[u8], at: usize) -> Option<u32> {
+    packet.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::announce::{Families, PrivatePeers};
+    use crate::forward::store::Call;
+    use contract::{InfoHash, PeerId};
+    use proptest::prelude::*;
+
+    fn job() -> Job {
+        let call = Call {
+            info_hash: InfoHash([1; 20]),
+            peer_id: PeerId([2; 20]),
+            endpoint: "192.0.2.1:6881".parse().unwrap(),
+            role: Role::Seeder,
+            event: Event::Completed,
+            num_want: 50,
+            families: Families::Both,
+            private: PrivatePeers::Offered,
+        };
+        Job::new(&call, Event::Completed, Instant::now())
+    }
+
+    #[test]
+    fn an_announce_has_every_field_in_its_place_and_counters_of_zero() {
+        let packet = announce_request(7, 9, &job(), Some([192, 0, 2, 1].into()), &"/a".repeat(150));
+        assert_eq!(packet[..16], [0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 9]);
+        assert_eq!((&packet[16..36], &packet[36..56]), (&[1; 20][..], &[2; 20][..]));
+        assert_eq!(packet[56..80], [0; 24], "downloaded, left, uploaded");
+        assert_eq!(packet[80..98], [0, 0, 0, 1, 192, 0, 2, 1, 2, 2, 2, 2, 0, 0, 0, 100, 0x1a, 0xe1]);
+        assert_eq!((packet[98], packet[99], packet[355], packet[356]), (2, 255, 2, 45));
+        assert_eq!(packet.len(), 98 + 300 + 4);
+    }
+
+    #[test]
+    fn answers_are_read_by_the_forwarders_family() {
+        let mut packet = [1u32, 5, 900, 0, 0].map(u32::to_be_bytes).concat();
+        packet.extend([192, 0, 2, 9, 0, 80, 192, 0, 2, 8, 0, 0]);
+        let Ok(Answer::Peers(learned)) = read_announce(&packet, "192.0.2.1:1".parse().unwrap()) else {
+            panic!("an answer")
+        };
+        assert_eq!(learned.peers, ["192.0.2.9:80".parse().unwrap()], "port 0 is nobody's");
+        assert_eq!(learned.interval, Duration::from_secs(900));
+        let error = [3u32, 5].map(u32::to_be_bytes).concat();
+        assert!(matches!(read_announce(&error, "[::1]:1".parse().unwrap()), Ok(Answer::Refused(_))));
+        assert!(read_announce(&packet[..19], "192.0.2.1:1".parse().unwrap()).is_err());
+        assert_eq!(read_connect(&[0; 15]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_datagram_makes_the_reader_panic(packet in proptest::collection::vec(any::<u8>(), 0..80)) {
+            drop((read_connect(&packet), read_announce(&packet, "[::1]:1".parse().unwrap())));
+        }
+    }
+}
