@@ -11,7 +11,7 @@ fn store() -> Store {
 fn call(port: u16, event: Event) -> Call {
     Call {
         info_hash: HASH,
-        peer_id: PeerId([port as u8; 20]),
+        peer_id: PeerId([port.to_be_bytes()[1]; 20]),
         endpoint: ([192, 0, 2, 1], port).into(),
         role: Role::Leecher,
         event,
