@@ -82,8 +82,21 @@ async fn metric(app: &App, line: &str) -> Option<f64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_trackers_peers_come_with_the_next_announce() {
     let second = start("").await;
+    let entry = format!("- uri: http://{}/announce\n", second.http_address);
+    exchanges_peers(second, &entry).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_come_over_udp_too() {
+    let second = start("udp: {addr: '127.0.0.1:0', workers: 1, allow_ip_spoofing: true}\n").await;
+    let entry = format!("- uri: udp://{}/announce\n", second.udp_address.unwrap());
+    exchanges_peers(second, &entry).await;
+}
+
+/// A tracker that forwards to `second`, which `entry` names, and clients on both.
+async fn exchanges_peers(second: App, entry: &str) {
     announce(&second, 2001, "&compact=1").await;
-    let (_folder, line) = file(&format!("- uri: http://{}/announce\n", second.http_address));
+    let (_folder, line) = file(entry);
     let first = start(&line).await;
     assert!(ports(&announce(&first, 1001, "&compact=1&event=started").await).is_empty());
     let both = async || Some(ports(&announce(&first, 1001, "&compact=1").await)).filter(|p| !p.is_empty());

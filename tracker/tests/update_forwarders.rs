@@ -54,7 +54,7 @@ fn a_list_is_fetched_by_url_and_the_number_of_trackers_has_a_limit() {
     let url = format!("http://{}/trackers.txt", listener.local_addr().unwrap());
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.read(&mut [0; 4096]).unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
         let body: String = (1..=300).map(|port| format!("udp://a.example:{port}\n")).collect();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all((head + &body).as_bytes()).unwrap();

@@ -1,29 +1,16 @@
 //! Which addresses the internet can reach. What comes from outside must not send our clients to their own network's hosts,
 //! and a client's private address is nobody's business outside.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use crate::swarm::address::Address;
 
 /// Whether hosts anywhere can reach this address.
 pub(super) fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
+        IpAddr::V4(ip) => !ip.octets().is_private(),
+        IpAddr::V6(ip) => !ip.octets().is_private(),
     }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [first, second, ..] = ip.octets();
-    // RFC 6598: addresses between a provider and its customers.
-    let shared = first == 100 && second & 0xc0 == 64;
-    !(first == 0 || first >= 224 || shared || ip.is_private() || ip.is_loopback() || ip.is_link_local())
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    !(ip.is_unspecified()
-        || ip.is_loopback()
-        || ip.is_multicast()
-        || ip.is_unique_local()
-        || ip.is_unicast_link_local())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::announce::Subnets;
 
 /// Four or sixteen address bytes.
-pub(super) trait Address: Copy {
+pub(crate) trait Address: Copy {
     /// Whether both are in one network of the size that counts for this family.
     fn shares_subnet(&self, other: &Self, subnets: Subnets) -> bool;
 

@@ -2,7 +2,7 @@
 //!
 //! Pure data behind locks: the caller passes the time and the random numbers.
 
-mod address;
+pub(crate) mod address;
 mod choose;
 mod family;
 mod store;
