@@ -146,7 +146,7 @@ pub(crate) fn system_roots() -> RootCertStore {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
     }
 
     /// A server that answers one page over TLS, and the authority that signed its certificate.
-    async fn https(body: &'static str) -> (Uri, RootCertStore) {
+    pub(crate) async fn https(body: &'static str) -> (Uri, RootCertStore) {
         let rcgen::CertifiedKey { cert, signing_key } =
             rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let mut roots = RootCertStore::empty();

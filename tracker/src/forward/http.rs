@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -13,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::answer::{self, Answer, Failure};
@@ -26,6 +28,8 @@ use contract::Event;
 /// Room for some thousand peers as dictionaries, the longest form.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// For one address; the whole exchange has its own.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const AGENT: &str = concat!("Seedbook/", env!("CARGO_PKG_VERSION"));
 /// RFC 3986's unreserved characters stay as they are.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -57,8 +61,8 @@ impl HttpClient {
     }
 
     pub(super) async fn announce(&self, job: &Job) -> Result<Answer, Failure> {
-        let address = resolve(&self.target, job.endpoint.ip()).await?;
-        let neighbourhood = Neighbourhood::of(address.ip());
+        let stream = connect(&resolve(&self.target, job.endpoint.ip()).await?).await?;
+        let neighbourhood = Neighbourhood::of(stream.peer_addr()?.ip());
         let told = neighbourhood.tell(self.ip, job.endpoint.ip());
         let request = Request::get(format!("{}{}", self.target.path, query(&self.target, job, told)))
             .header(HOST, &self.host)
@@ -66,7 +70,7 @@ impl HttpClient {
             .header(CONNECTION, "close")
             .body(Empty::<Bytes>::new())
             .map_err(|_| Failure::Unaskable)?;
-        let (status, body) = self.ask(address, request).await?;
+        let (status, body) = self.ask(stream, request).await?;
         match answer::read(&body) {
             // Some say no with a status as well.
             Ok(refused @ Answer::Refused(_)) => Ok(refused),
@@ -78,14 +82,26 @@ impl HttpClient {
 
     async fn ask(
         &self,
-        address: SocketAddr,
+        stream: TcpStream,
         request: Request<Empty<Bytes>>,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        let stream = TcpStream::connect(address).await?;
         let Some(tls) = &self.tls else { return exchange(stream, request).await };
         let name = ServerName::try_from(self.target.host.clone()).map_err(|_| Failure::Unaskable)?;
         exchange(tls.connect(name, stream).await?, request).await
     }
+}
+
+/// A connection to the first address that takes one: a name may have a family that does not work from here.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
+    let mut last = Failure::Nowhere;
+    for address in addresses {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error.into(),
+            Err(_) => last = Failure::Silent,
+        }
+    }
+    Err(last)
 }
 
 /// One request and its whole answer. Whatever happens, the connection ends with it.
@@ -172,6 +188,21 @@ mod tests {
             private: PrivatePeers::Offered,
         };
         Job::new(&call, event, Instant::now())
+    }
+
+    #[tokio::test]
+    async fn https_is_spoken_with_whom_the_roots_trust_and_with_nobody_else() {
+        let (uri, roots) = crate::fetch::tests::https("d8:intervali60e5:peers6:\x7f\0\0\x01\x1a!e").await;
+        let (host, port) = ("localhost".to_owned(), uri.port_u16().unwrap());
+        let target = Target { scheme: Scheme::Https, host, port, path: "/announce".into() };
+        let forwarder = Forwarder { name: "f".into(), target, ip: None, host: None };
+        let trusting = TlsConnector::from(Arc::new(fetch::tls(roots).unwrap()));
+        // The client is at an IPv6 address and the server at none: the other family is tried then.
+        let answer = HttpClient::new(&forwarder, Some(trusting)).announce(&job(Event::None)).await;
+        let Ok(Answer::Peers(learned)) = answer else { panic!("{answer:?}") };
+        assert_eq!(learned.peers, ["127.0.0.1:6689".parse().unwrap()]);
+        let error = HttpClient::new(&forwarder, Some(tls().unwrap())).announce(&job(Event::None)).await;
+        assert!(error.unwrap_err().to_string().contains("certificate"));
     }
 
     #[test]

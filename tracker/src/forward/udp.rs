@@ -41,6 +41,8 @@ pub(super) struct UdpClient {
 struct Link {
     socket: UdpSocket,
     remote: SocketAddr,
+    /// The family it was opened for; the forwarder may have no address of that family.
+    client_is_ipv4: bool,
     id: u64,
     obtained: Instant,
 }
@@ -52,7 +54,7 @@ impl UdpClient {
 
     pub(super) async fn announce(&mut self, job: &Job) -> Result<Answer, Failure> {
         let usable = |link: &Link| {
-            link.obtained.elapsed() < CONNECTION_LIFETIME && link.remote.is_ipv4() == job.endpoint.is_ipv4()
+            link.obtained.elapsed() < CONNECTION_LIFETIME && link.client_is_ipv4 == job.endpoint.is_ipv4()
         };
         // Taken out: it comes back only when all went well.
         let link = match self.link.take().filter(usable) {
@@ -72,16 +74,30 @@ impl UdpClient {
     }
 
     async fn connect(&self, client: IpAddr) -> Result<Link, Failure> {
-        let remote = resolve(&self.target, client).await?;
-        let any: IpAddr =
-            if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind((any, 0)).await?;
-        socket.connect(remote).await?;
+        let (socket, remote) = open(&resolve(&self.target, client).await?).await?;
         let transaction = rand::random();
         let reply = ask(&socket, &connect_request(transaction), transaction, self.first_wait).await?;
         let id = read_connect(&reply).ok_or(Failure::Garbage)?;
-        Ok(Link { socket, remote, id, obtained: Instant::now() })
+        Ok(Link { socket, remote, client_is_ipv4: client.is_ipv4(), id, obtained: Instant::now() })
     }
+}
+
+/// A socket for the first address that there is a way to.
+async fn open(addresses: &[SocketAddr]) -> Result<(UdpSocket, SocketAddr), Failure> {
+    let mut last = Failure::Nowhere;
+    for remote in addresses {
+        let any: IpAddr =
+            if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let opened = async {
+            let socket = UdpSocket::bind((any, 0)).await?;
+            socket.connect(remote).await.map(|()| socket)
+        };
+        match opened.await {
+            Ok(socket) => return Ok((socket, *remote)),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
 }
 
 /// Sends until the answer to this transaction comes. Other datagrams are ignored: anybody can send one.

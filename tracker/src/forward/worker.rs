@@ -17,6 +17,9 @@ use super::store::{Store, seconds};
 use super::udp::UdpClient;
 use super::{Pace, reach};
 
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 4;
+
 /// Where a worker sits: its forwarder's number and lane, and the shared store.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -94,11 +97,12 @@ fn ending(outcome: &Result<Answer, Failure>) -> Ending {
     }
 }
 
-/// The forwarder's address, in the client's own family if it has one there: then it sees what family the client is reached by.
-pub(super) async fn resolve(target: &Target, client: IpAddr) -> Result<SocketAddr, Failure> {
-    let addresses: Vec<_> = lookup_host((target.host.as_str(), target.port)).await?.collect();
-    let of_family = addresses.iter().find(|address| address.is_ipv4() == client.is_ipv4());
-    of_family.or(addresses.first()).copied().ok_or(Failure::Nowhere)
+/// The forwarder's addresses, those of the client's own family first: there it sees what the client is reached by.
+pub(super) async fn resolve(target: &Target, client: IpAddr) -> Result<Vec<SocketAddr>, Failure> {
+    let mut addresses: Vec<_> = lookup_host((target.host.as_str(), target.port)).await?.collect();
+    addresses.sort_by_key(|address| address.is_ipv4() != client.is_ipv4());
+    addresses.truncate(MAX_ADDRESSES);
+    if addresses.is_empty() { Err(Failure::Nowhere) } else { Ok(addresses) }
 }
 
 /// Where a forwarder stands decides which addresses are any use to it, and which of its peers to us.
