@@ -191,6 +191,26 @@ async fn a_small_fall_is_a_wobble_and_the_mark_stays() {
 }
 
 #[tokio::test]
+async fn a_started_at_a_second_address_after_a_completed_that_was_too_high_is_no_new_run() {
+    let mut books = Books::open().await;
+    let start = Say::up(0).left(9).event(Event::Started).at(0);
+    let high = Say::up(0).down(GIB + 70_000).event(Event::Completed).at(60);
+    // This address had no answer to its `started` before, so it says it again, with the counters of now.
+    let owed = Say { ip: "2001:db8::7", ..Say::up(0).down(GIB).event(Event::Started).at(61) };
+    books.hear(&[start, high, owed, Say::up(0).down(GIB + 80_000).at(180)]).await;
+    let downs: Vec<u64> = books.events().iter().map(|event| event.dd).collect();
+    assert_eq!(downs, [0, GIB + 70_000, 0, 10_000]);
+}
+
+#[tokio::test]
+async fn a_short_run_that_begins_again_is_a_new_run() {
+    let mut books = Books::open().await;
+    let restart = Say::up(0).event(Event::Started).at(120);
+    books.hear(&[Say::up(0).at(0), Say::up(5000).at(60), restart, Say::up(7000).at(180)]).await;
+    assert_eq!(books.uploads(), [0, 5000, 0, 7000]);
+}
+
+#[tokio::test]
 async fn a_large_fall_without_started_earns_nothing_and_counting_begins_anew() {
     let mut books = Books::open().await;
     books.hear(&[Say::up(5 * GIB).at(0), Say::up(100).at(60), Say::up(150).at(120)]).await;
@@ -280,6 +300,18 @@ async fn a_late_report_of_the_run_before_counts_against_where_that_run_had_got_t
     books.tell("t2", &[Say::up(10).at(240)]).await;
     assert_eq!(books.uploads().iter().sum::<u64>(), 5 * GIB + 10);
     assert_eq!(books.snapshot()["uploaded"], "10");
+}
+
+#[tokio::test]
+async fn a_late_report_of_two_runs_ago_earns_nothing_twice() {
+    let mut books = Books::open().await;
+    let start = Say::up(0).event(Event::Started);
+    books.tell("t1", &[Say::up(0).at(0), Say::up(5 * GIB).at(60)]).await;
+    books.tell("t1", &[start.at(180), Say::up(GIB).at(240), start.at(300)]).await;
+    assert_eq!(books.tell("t2", &[Say::up(5 * GIB).at(60)]).await, [Outcome::Late]);
+    assert_eq!(books.uploads().iter().sum::<u64>(), 6 * GIB);
+    let longest = books.snapshot().into_values().map(|value| value.len()).max().unwrap();
+    assert!(longest < 64, "the snapshot keeps its compact form");
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@
 -- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and three of our own:
 --   obs  "<observed ms> <left>"           the newest observation: what is older is a late re-send
 --   seq  "<tracker>:<n> ..."              the last sequence number booked per tracker; first the one that wrote `obs`
---   run  "<began ms> <up> <down>"         when the client's present run began, and for each counter that fell then, where
---                                         the run before had got to (-1: it went on)
+--   run  "<began ms> <up> <down> <ms>"    when the client's present run began, for each counter that fell then, where the run
+--                                         before had got to (-1: it went on), and when that run had begun
 -- Values stay below 64 bytes, so that Redis keeps the hash in its compact form.
 --
 -- Numbers are doubles: exact up to 2^53, which the tracker enforces. `%.0f` writes them without an exponent.
@@ -20,7 +20,8 @@ local ME, TTL, STOPPED_TTL = ARGV[1], ARGV[2], ARGV[3]
 local SKIP_IDLE, CREDIT_FIRST = ARGV[4] == '1', ARGV[5] == '1'
 local HEADER, WIDTH = 5, 16
 local TRACKERS_REMEMBERED = 3
--- Clients report `completed` up to some 70 kB higher than in the announce after it.
+-- Clients report `completed` up to some 70 kB higher than in the announce after it. That may be a `started`, too, at an
+-- address or a tracker that has not answered one yet: only a counter that is small itself begins a new run within this.
 local WOBBLE = 1048576
 
 local time = redis.call('TIME')
@@ -33,7 +34,8 @@ end
 -- Bytes gained by one counter, its new mark, and whether it fell (a new run of the client).
 local function advance(counter, mark, started)
   if counter >= mark then return counter - mark, counter, false end
-  if started then return counter, counter, true end
+  local restarted = started and (counter < WOBBLE or mark - counter >= WOBBLE)
+  if restarted then return counter, counter, true end
   if mark - counter < WOBBLE then return 0, mark, false end
   return 0, counter, true
 end
@@ -83,7 +85,7 @@ local function first(key, a)
   a.ts = math.floor(a.obs / 1000)
   return book(key, a, credit and a.up or 0, credit and a.down or 0, 0, {
     'uploaded', int(a.up), 'downloaded', int(a.down), 'port', a.port, 'ip', a.ip, 'af', a.af, 'ts', int(a.ts),
-    'obs', int(a.obs) .. ' ' .. a.left, 'seq', ME .. ':' .. a.seq, 'run', int(a.obs) .. ' -1 -1' })
+    'obs', int(a.obs) .. ' ' .. a.left, 'seq', ME .. ':' .. a.seq, 'run', int(a.obs) .. ' -1 -1 0' })
 end
 
 local function next_one(key, a, mark_up, mark_down, last_ts, others)
@@ -94,8 +96,10 @@ local function next_one(key, a, mark_up, mark_down, last_ts, others)
   local fields = { 'uploaded', int(up), 'downloaded', int(down), 'port', a.port, 'ip', a.ip, 'af', a.af,
     'ts', int(a.ts), 'obs', int(a.obs) .. ' ' .. a.left, 'seq', numbered(others, 1, a.seq) }
   if up_fell or down_fell then
+    local before = string.match(redis.call('HGET', key, 'run') or '', '^%d+') or '0'
     fields[#fields + 1] = 'run'
     fields[#fields + 1] = int(a.obs) .. ' ' .. int(up_fell and mark_up or -1) .. ' ' .. int(down_fell and mark_down or -1)
+      .. ' ' .. before
   end
   return book(key, a, du, dd, a.ts - last_ts, fields)
 end
@@ -104,8 +108,9 @@ end
 local function late(key, a, mark_up, mark_down, last_ts, others, known_left)
   local seqs = numbered(others, 2, a.seq)
   local snapshot = redis.call('HMGET', key, 'run', 'port', 'ip', 'af')
-  local began, ran_up, ran_down = string.match(snapshot[1] or '', '^(%d+) (%-?%d+) (%-?%d+)$')
+  local began, ran_up, ran_down, before = string.match(snapshot[1] or '', '^(%d+) (%-?%d+) (%-?%d+) ?(%d*)$')
   began, ran_up, ran_down = tonumber(began or 0), tonumber(ran_up or -1), tonumber(ran_down or -1)
+  before = tonumber(before or 0) or 0
   -- A report from before the present run counts against where that run had got to.
   local of_last_run = a.obs < began
   local function gain(counter, mark, ran)
@@ -114,14 +119,15 @@ local function late(key, a, mark_up, mark_down, last_ts, others, known_left)
   end
   local du, up, run_up = gain(a.up, mark_up, ran_up)
   local dd, down, run_down = gain(a.down, mark_down, ran_down)
-  if du == 0 and dd == 0 then
+  -- Where the runs before that one had got to is forgotten: rather nothing than twice.
+  if (du == 0 and dd == 0) or a.obs < before then
     redis.call('HSET', key, 'seq', seqs)
     return 'late'
   end
   a.ts, a.event, a.left = last_ts + 1, 'none', known_left
   a.port, a.ip, a.af = snapshot[2], snapshot[3], snapshot[4]
   return book(key, a, du, dd, 0, { 'uploaded', int(up), 'downloaded', int(down), 'ts', int(a.ts), 'seq', seqs,
-    'run', int(began) .. ' ' .. int(run_up) .. ' ' .. int(run_down) })
+    'run', int(began) .. ' ' .. int(run_up) .. ' ' .. int(run_down) .. ' ' .. int(before) })
 end
 
 local function record(key, a)

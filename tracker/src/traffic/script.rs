@@ -74,7 +74,13 @@ impl RecordScript {
     /// `tracker_id`: up to 8 characters, different for every process that ever writes to this Redis.
     #[must_use]
     pub fn new(tracker_id: impl Into<String>, rules: Rules) -> Self {
-        Self { script: Script::new(include_str!("record.lua")), tracker_id: tracker_id.into(), rules }
+        Self { script: Script::new(Self::text()), tracker_id: tracker_id.into(), rules }
+    }
+
+    /// The script itself.
+    #[must_use]
+    pub const fn text() -> &'static str {
+        include_str!("record.lua")
     }
 
     /// An id for this process.
@@ -104,7 +110,10 @@ impl RecordScript {
         outcomes(reply, batch.len())
     }
 
-    fn call(&self, batch: &[Entry]) -> Cmd {
+    /// The command that books a batch: `EVALSHA` of [`RecordScript::text`]. For whoever runs the script on a Redis of
+    /// its own, as the simulation does.
+    #[must_use]
+    pub fn call(&self, batch: &[Entry]) -> Cmd {
         let rules = &self.rules;
         let mut call = redis::cmd("EVALSHA");
         call.arg(self.script.get_hash()).arg(batch.len() + 1).arg(&rules.stream_key);
