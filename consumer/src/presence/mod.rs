@@ -21,8 +21,13 @@ pub use leases::Leases;
 
 use crate::entry::{Entry, EntryId};
 
-static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("apply.lua")));
-static SWEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("sweep.lua")));
+/// Brings sessions into the sets. Its arguments: [`bases`], then [`Standing::arguments`] of each session.
+pub const APPLY_SCRIPT: &str = include_str!("apply.lua");
+/// Judges leases. Its arguments: [`bases`], unix seconds, how many leases at most, [`Leases::memory_s`].
+pub const SWEEP_SCRIPT: &str = include_str!("sweep.lua");
+
+static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(APPLY_SCRIPT));
+static SWEEP: LazyLock<Script> = LazyLock::new(|| Script::new(SWEEP_SCRIPT));
 
 /// Sessions one script call handles: about a millisecond of Redis, which other clients of it can wait.
 const SESSIONS_A_CALL: usize = 200;
@@ -51,19 +56,12 @@ pub async fn apply(
     entries: &[Entry],
     now: u64,
 ) -> RedisResult<()> {
-    let bases = Bases::of(keys);
-    let newest: Vec<&Entry> = newest_of_each_session(entries);
-    for chunk in newest.chunks(SESSIONS_A_CALL) {
+    let bases = bases(keys);
+    for chunk in standings(leases, entries, now).chunks(SESSIONS_A_CALL) {
         let mut call = APPLY.prepare_invoke();
-        call.arg(&bases.0[..]);
-        for entry in chunk {
-            let (state, due) = standing(entry, leases, now);
-            call.arg(entry.event.passkey.reveal())
-                .arg(entry.event.info_hash.hex().as_str())
-                .arg(entry.event.peer_id.hex().as_str())
-                .arg(ordered(entry.id))
-                .arg(state)
-                .arg(due);
+        call.arg(&bases[..]);
+        for standing in chunk {
+            call.arg(&standing.arguments()[..]);
         }
         call.invoke_async::<()>(connection).await?;
     }
@@ -84,11 +82,11 @@ pub async fn sweep(
     leases: Leases,
     now: u64,
 ) -> RedisResult<Swept> {
-    let bases = Bases::of(keys);
+    let bases = bases(keys);
     let mut swept = Swept::default();
     for _ in 0..CALLS_A_SWEEP {
         let mut call = SWEEP.prepare_invoke();
-        call.arg(&bases.0[..]);
+        call.arg(&bases[..]);
         call.arg(now).arg(LEASES_A_CALL).arg(leases.memory_s());
         let (examined, expired): (u64, u64) = call.invoke_async(connection).await?;
         swept.examined += examined;
@@ -112,18 +110,50 @@ fn newest_of_each_session(entries: &[Entry]) -> Vec<&Entry> {
     newest.into_values().collect()
 }
 
-/// What the session is once this entry is its newest, and when that must be looked at again. A session that is gone is
-/// due to be forgotten; `x` says that it is so already.
-fn standing(entry: &Entry, leases: Leases, now: u64) -> (&'static str, u64) {
+/// What one session is once its newest entry is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// The newest entry.
+    pub entry: &'a Entry,
+    /// `s` seeds, `l` leeches, `g` gone, `x` gone and due to be forgotten already.
+    pub state: &'static str,
+    /// Unix seconds at which this must be looked at again.
+    pub due: u64,
+}
+
+impl Standing<'_> {
+    /// The six arguments that the script takes for one session.
+    #[must_use]
+    pub fn arguments(&self) -> [String; 6] {
+        let event = &self.entry.event;
+        [
+            event.passkey.reveal().to_owned(),
+            event.info_hash.to_string(),
+            event.peer_id.to_string(),
+            ordered(self.entry.id),
+            self.state.to_owned(),
+            self.due.to_string(),
+        ]
+    }
+}
+
+/// Where each session among these entries stands at `now` (unix seconds).
+#[must_use]
+pub fn standings(leases: Leases, entries: &[Entry], now: u64) -> Vec<Standing<'_>> {
+    newest_of_each_session(entries).into_iter().map(|entry| standing(entry, leases, now)).collect()
+}
+
+fn standing(entry: &Entry, leases: Leases, now: u64) -> Standing<'_> {
     let seen = entry.id.unix_seconds();
     let (lease_end, forget) = (seen + leases.lease_s(entry.event.interval), seen + leases.memory_s());
-    match (entry.event.event, entry.event.left) {
+    let (state, due) = match (entry.event.event, entry.event.left) {
         _ if forget <= now => ("x", forget),
         (Event::Stopped, _) => ("g", forget),
         _ if lease_end <= now => ("g", forget),
         (_, 0) => ("s", lease_end),
         _ => ("l", lease_end),
-    }
+    };
+    Standing { entry, state, due }
 }
 
 /// An entry id whose text order is its order, so that a script compares it without arithmetic (Lua has only doubles).
@@ -133,17 +163,14 @@ fn ordered(id: EntryId) -> String {
 
 /// The keys the scripts complete with a passkey and an info hash. They stay on one Redis, not on a cluster: a batch
 /// touches many users' keys.
-struct Bases([String; 6]);
-
-impl Bases {
-    fn of(keys: &Keys) -> Self {
-        Self([
-            keys.presence("guard:"),
-            keys.presence("lease"),
-            keys.seeding_base(),
-            keys.leeching_base(),
-            keys.seeding_members_base(),
-            keys.leeching_members_base(),
-        ])
-    }
+#[must_use]
+pub fn bases(keys: &Keys) -> [String; 6] {
+    [
+        keys.presence("guard:"),
+        keys.presence("lease"),
+        keys.seeding_base(),
+        keys.leeching_base(),
+        keys.seeding_members_base(),
+        keys.leeching_members_base(),
+    ]
 }

@@ -1,0 +1,161 @@
+//! Redis in the world: booking batches with the real script, telling the oracle, crashing and coming back.
+
+use consumer::Entry;
+use contract::TrafficEvent;
+
+use crate::oracle::Heard;
+use crate::redis::{Bytes, Reply, words};
+use crate::scenario::Durability;
+use crate::world::{Checked, World, violation};
+use contract::Event;
+
+pub(crate) const STREAM: &str = "tracker:traffic";
+
+impl World<'_> {
+    /// Runs a command; a script that Redis has forgotten is taught again first.
+    pub(crate) fn ask(&self, script: &str, args: &[Bytes]) -> Reply {
+        let reply = self.redis.server.run(args);
+        if !reply.is_error("NOSCRIPT") {
+            return reply;
+        }
+        self.redis.server.run(&words(&["SCRIPT", "LOAD", script]));
+        self.redis.server.run(args)
+    }
+
+    pub(crate) fn set_redis_clock(&self) {
+        self.redis.server.keyspace().now_ms = self.clock(self.redis.skew_ms);
+    }
+
+    pub(crate) fn redis_books(
+        &mut self,
+        call: &[Bytes],
+        facts: &[usize],
+    ) -> Result<Reply, crate::world::Violation> {
+        let known: Vec<bool> = call[4..4 + facts.len()].iter().map(|key| self.has(key)).collect();
+        let reply = self.ask(&self.scripts.record, call);
+        if let Reply::Error(error) = &reply {
+            return Err(crate::world::Violation(format!("the script failed: {error}")));
+        }
+        let outcomes = match reply.items() {
+            [Reply::Array(outcomes), _deferred] => outcomes,
+            outcomes => outcomes,
+        };
+        let outcomes: Vec<String> = outcomes.iter().map(|word| word.text().to_owned()).collect();
+        self.tell(|| format!("Redis books announces {facts:?}: {}", outcomes.join(", ")));
+        // A session that appears in this batch for the first time has its snapshot from then on.
+        let mut booked = std::collections::BTreeSet::new();
+        for ((fact, word), known) in facts.iter().zip(&outcomes).zip(known) {
+            let session = self.facts[*fact].session;
+            let snapshot = known || booked.contains(&session);
+            match word.as_str() {
+                "booked" | "idle" | "late" => self.hear(*fact, snapshot),
+                "repeated" => continue,
+                other => violation(format!("Redis refused announce {fact}: {other}"))?,
+            }
+            booked.insert(session);
+        }
+        self.look_at_new_entries()?;
+        Ok(reply)
+    }
+
+    fn has(&self, key: &Bytes) -> bool {
+        self.redis.server.run(&[b"EXISTS".to_vec(), key.clone()]) == Reply::Int(1)
+    }
+
+    fn hear(&mut self, fact: usize, snapshot: bool) {
+        let known = &mut self.facts[fact];
+        known.heard = true;
+        let heard = Heard {
+            run: known.run,
+            started: known.event == Event::Started,
+            snapshot,
+            credit_first: self.scenario.credit_first,
+        };
+        let truth = &mut self.sessions[known.session].truth;
+        truth.up.hear(known.up, heard);
+        truth.down.hear(known.down, heard);
+        if self.scenario.durability == Durability::EverySecond {
+            self.redis.unwritten.insert(known.session);
+        }
+    }
+
+    /// Every entry is an event that can be read, under a key that nobody had before.
+    pub(crate) fn look_at_new_entries(&mut self) -> Checked {
+        for entry in self.entries_after(self.redis.seen)? {
+            self.redis.seen = entry.id;
+            let event = &entry.event;
+            let key =
+                (event.passkey, event.info_hash, event.peer_id, i64::try_from(event.ts).unwrap_or(i64::MAX));
+            let (id, du, dd, ts) = (entry.id, event.du, event.dd, event.ts);
+            self.tell(|| format!("  entry {id}: du {du}, dd {dd}, ts {ts}, {:?}", event.event));
+            if !self.event_keys.insert(key) && !self.redis.lost_writes {
+                return violation(format!("entry {id} has the key of an earlier one (ts {ts})"));
+            }
+            self.history.push(entry);
+        }
+        Ok(())
+    }
+
+    fn entries_after(&self, after: consumer::EntryId) -> Result<Vec<Entry>, crate::world::Violation> {
+        let keyspace = self.redis.server.keyspace();
+        let Some(stream) = keyspace.peek_stream(STREAM) else { return Ok(Vec::new()) };
+        let fresh = stream.entries.range(after.next()..);
+        let read = |(id, fields): (&consumer::EntryId, &crate::redis::Fields)| {
+            TrafficEvent::from_fields(fields.iter().map(|(name, value)| (&name[..], &value[..])))
+                .map(|event| Entry { id: *id, event })
+                .map_err(|error| crate::world::Violation(format!("entry {id} cannot be read: {error}")))
+        };
+        fresh.map(read).collect()
+    }
+
+    /// The file catches up with the memory.
+    pub(crate) fn redis_writes(&mut self) {
+        if self.scenario.durability == Durability::EverySecond && self.redis.up {
+            self.redis.disk = Some(self.redis.server.keyspace().clone());
+            self.redis.unwritten.clear();
+        }
+    }
+
+    pub(crate) fn redis_crashes(&mut self) {
+        if !self.redis.up {
+            return;
+        }
+        self.redis.up = false;
+        self.messages.clear();
+        self.consumers.iter_mut().for_each(crate::consumers::Reader::start_over);
+        self.tell(|| "Redis crashes");
+        if self.scenario.durability == Durability::EverySecond {
+            self.lose_unwritten();
+        }
+    }
+
+    pub(crate) fn redis_returns(&mut self) {
+        if !self.redis.up {
+            self.redis.up = true;
+            self.redis.server.run(&words(&["SCRIPT", "FLUSH"]));
+            self.tell(|| "Redis is back");
+        }
+    }
+
+    fn lose_unwritten(&mut self) {
+        let disk = self.redis.disk.clone().unwrap_or_default();
+        let last = disk.peek_stream(STREAM).map_or_else(Default::default, |stream| stream.last);
+        *self.redis.server.keyspace() = disk;
+        self.set_redis_clock();
+        let unwritten = std::mem::take(&mut self.redis.unwritten);
+        self.tell(|| format!("  and forgets what it did for sessions {unwritten:?}"));
+        self.redis.lost_writes |= !unwritten.is_empty();
+        for session in unwritten {
+            self.sessions[session].truth.lost_reports = true;
+        }
+        let kept = self.history.iter().position(|entry| entry.id > last).unwrap_or(self.history.len());
+        for entry in self.history.split_off(kept) {
+            let event = &entry.event;
+            if let Some(session) = self.session_of(&(event.passkey, event.info_hash, event.peer_id)) {
+                let lost = &mut self.sessions[session].truth.lost;
+                (lost.0, lost.1) = (lost.0 + event.du, lost.1 + event.dd);
+            }
+        }
+        self.redis.seen = last;
+    }
+}

@@ -1,0 +1,316 @@
+//! Clients: cumulative counters that grow, runs that begin and end, announces that are repeated until they are answered.
+//!
+//! As real ones, they owe each of their trackers a `started`, a `completed`, a `stopped` until it is answered, report
+//! `completed` a little high, restart with the same peer id or a new one, and vanish.
+//! On a private torrent nobody finds them before their first answer, so their counters are 0 until then.
+
+use std::net::IpAddr;
+
+use contract::{Event, PeerId};
+use tracker::announce::{Account, Admission, Admitted, Announce, Families, Report, UserTag};
+
+use crate::scenario::{Clocks, SKEW_MS};
+use crate::world::{Fact, World};
+
+/// Between two announces with different counters lies more than clocks may differ: else nobody could tell their order.
+const CALM_MS: u64 = 2 * SKEW_MS + 1;
+const MIB: u64 = 1 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    /// Says `stopped` until it is heard.
+    Stopping,
+    Gone,
+}
+
+/// One address of a client at one tracker.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    tracker: usize,
+    ip: IpAddr,
+    /// The event that this tracker must hear.
+    owes: Option<Event>,
+    /// The announce that waits for its answer.
+    asked: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    user: usize,
+    torrent: usize,
+    session: usize,
+    peer_id: PeerId,
+    run: u32,
+    up: u64,
+    down: u64,
+    left: u64,
+    /// How much too high `completed` is reported.
+    wobble: u64,
+    pub(crate) life: Life,
+    introduced: bool,
+    endpoints: Vec<Endpoint>,
+    announced_ms: u64,
+}
+
+impl Client {
+    /// Whether anything is still to be said or answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.life != Life::Gone && self.endpoints.iter().any(|at| at.owes.is_some() || at.asked.is_some())
+    }
+
+    pub(crate) fn endpoints(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    pub(crate) fn hang_up(&mut self) {
+        self.endpoints.iter_mut().for_each(|at| at.asked = None);
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Whim {
+    Announce,
+    Move,
+    Complete,
+    Stop,
+    Restart,
+    Vanish,
+}
+
+impl World<'_> {
+    pub(crate) fn add_client(&mut self) {
+        let user = self.dice.index(self.scenario.users.len());
+        let torrent = self.dice.index(self.scenario.torrents.len());
+        let (session, peer_id) = self.new_session(user, torrent);
+        let seeds = self.dice.percent(30);
+        // A client may have been running elsewhere before it hears of this tracker.
+        let ran_before = self.dice.percent(15);
+        let endpoints = self.endpoints(if ran_before { None } else { Some(Event::Started) });
+        let number = self.clients.len();
+        self.tell(|| {
+            format!(
+                "client {number} of user {user} appears on torrent {torrent}, at {} endpoints",
+                endpoints.len()
+            )
+        });
+        self.clients.push(Client {
+            user,
+            torrent,
+            session,
+            peer_id,
+            run: 0,
+            up: if ran_before { 700 * MIB } else { 0 },
+            down: 0,
+            left: if seeds { 0 } else { 900 * MIB },
+            wobble: 0,
+            life: Life::Running,
+            introduced: ran_before,
+            endpoints,
+            announced_ms: 0,
+        });
+    }
+
+    fn endpoints(&mut self, owes: Option<Event>) -> Vec<Endpoint> {
+        let home = self.dice.index(self.trackers.len());
+        let others = self.scenario.clocks == Clocks::Synchronised && self.dice.percent(50);
+        let trackers = if others { 0..self.trackers.len() } else { home..home + 1 };
+        let both = self.dice.percent(30);
+        let ips: &[[u8; 4]] = if both { &[[192, 0, 2, 1], [192, 0, 2, 2]] } else { &[[192, 0, 2, 1]] };
+        let at =
+            |tracker| ips.iter().map(move |ip| Endpoint { tracker, ip: (*ip).into(), owes, asked: None });
+        trackers.flat_map(at).collect()
+    }
+
+    /// A client does something.
+    pub(crate) fn client_acts(&mut self) {
+        let who = self.dice.index(self.clients.len());
+        if self.clients[who].life == Life::Gone {
+            return;
+        }
+        let whim = self.dice.weighted(&[
+            (45, Whim::Announce),
+            (40, Whim::Move),
+            (4, Whim::Complete),
+            (4, Whim::Stop),
+            (6, Whim::Restart),
+            (1, Whim::Vanish),
+        ]);
+        let running = self.clients[who].life == Life::Running;
+        // Counters and runs change only when the last announce is past every clock's error.
+        let calm = self.now_ms > self.clients[who].announced_ms + CALM_MS;
+        match whim {
+            Whim::Move if running && calm => self.moves(who),
+            Whim::Complete if running && calm => self.completes(who),
+            Whim::Stop if running => self.stops(who),
+            Whim::Restart if calm => self.restarts(who),
+            Whim::Vanish => {
+                self.clients[who].life = Life::Gone;
+                self.tell(|| format!("client {who} vanishes"));
+            }
+            _ => {}
+        }
+        self.announces(who);
+    }
+
+    fn moves(&mut self, who: usize) {
+        let (up, down) = (self.dice.within(0..=300) * MIB, self.dice.within(0..=200) * MIB);
+        let (some_up, some_down) = (self.dice.within(0..=5000), self.dice.within(0..=5000));
+        let client = &mut self.clients[who];
+        if !client.introduced {
+            return;
+        }
+        client.up += up + some_up;
+        if client.left > 1 {
+            let down = (down + some_down).min(client.left - 1);
+            client.down += down;
+            client.left -= down;
+        }
+    }
+
+    fn completes(&mut self, who: usize) {
+        let wobble = self.dice.within(0..=MIB - 1);
+        let client = &mut self.clients[who];
+        if client.left == 0 || !client.introduced {
+            return;
+        }
+        client.down += client.left;
+        (client.left, client.wobble) = (0, wobble);
+        for at in &mut client.endpoints {
+            // A tracker that has not heard `started` hears that first; `completed` is not repeated for it.
+            if at.owes.is_none() {
+                at.owes = Some(Event::Completed);
+            }
+        }
+    }
+
+    fn stops(&mut self, who: usize) {
+        let client = &mut self.clients[who];
+        client.life = Life::Stopping;
+        client.endpoints.iter_mut().for_each(|at| at.owes = Some(Event::Stopped));
+    }
+
+    fn restarts(&mut self, who: usize) {
+        let same = self.scenario.clocks == Clocks::Synchronised && self.dice.percent(60);
+        let (user, torrent) = (self.clients[who].user, self.clients[who].torrent);
+        let fresh = if same { None } else { Some(self.new_session(user, torrent)) };
+        let client = &mut self.clients[who];
+        match fresh {
+            None => client.run += 1,
+            Some((session, peer_id)) => {
+                (client.session, client.peer_id, client.run) = (session, peer_id, 0);
+            }
+        }
+        (client.up, client.down, client.wobble) = (0, 0, 0);
+        (client.life, client.introduced) = (Life::Running, false);
+        client.endpoints.iter_mut().for_each(|at| (at.owes, at.asked) = (Some(Event::Started), None));
+        let run = client.run;
+        let (session, what) = (client.session, if same { "the same peer id" } else { "a new peer id" });
+        self.tell(|| format!("client {who} restarts with {what}: session {session}, run {run}"));
+    }
+
+    /// Announces at one endpoint, or at all of them.
+    fn announces(&mut self, who: usize) {
+        let count = self.clients[who].endpoints.len();
+        let one = self.dice.index(count);
+        let all = self.settling || self.dice.percent(40);
+        for at in 0..count {
+            if all || at == one {
+                self.announces_at(who, at);
+            }
+        }
+    }
+
+    pub(crate) fn announces_at(&mut self, who: usize, at: usize) {
+        let asked = self.clients[who].endpoints[at].asked;
+        let impatient = self.dice.percent(30);
+        let life = self.clients[who].life;
+        let owes = self.clients[who].endpoints[at].owes;
+        let silent = life == Life::Gone || (life == Life::Stopping && owes.is_none());
+        if silent || (asked.is_some() && !impatient) {
+            return;
+        }
+        let client = &mut self.clients[who];
+        let event = owes.unwrap_or(Event::None);
+        let high = if event == Event::Completed { client.wobble } else { 0 };
+        let fact = Fact {
+            client: who,
+            endpoint: at,
+            session: client.session,
+            run: client.run,
+            up: client.up,
+            down: client.down + high,
+            event,
+            answered: false,
+            heard: false,
+            replaced_by: None,
+        };
+        client.endpoints[at].asked = Some(self.facts.len());
+        client.announced_ms = self.now_ms;
+        let Endpoint { tracker, ip, .. } = client.endpoints[at].clone();
+        let lost = !self.settling && self.dice.percent(self.scenario.faults / 2);
+        let number = self.facts.len();
+        self.tell(|| {
+            let Fact { run, up, down, event, .. } = fact;
+            let fate = if lost { " (lost on the way)" } else { "" };
+            format!("announce {number}: client {who}/{at}, run {run}, {event:?}, up {up}, down {down}, to tracker {tracker}{fate}")
+        });
+        self.facts.push(fact);
+        if !lost {
+            self.tracker_hears(tracker, number, ip);
+        }
+    }
+
+    /// The report a tracker makes of an announce.
+    pub(crate) fn report(&self, number: usize, ip: IpAddr, observed_ms: u64) -> Report {
+        let fact = &self.facts[number];
+        let client = &self.clients[fact.client];
+        let account = Account {
+            passkey: self.scenario.users[client.user],
+            tag: UserTag(std::num::NonZeroU64::MIN),
+            fd: None,
+            pd: None,
+        };
+        let announce = Announce {
+            info_hash: self.scenario.torrents[client.torrent],
+            peer_id: client.peer_id,
+            ip,
+            port: 6881,
+            uploaded: fact.up,
+            downloaded: fact.down,
+            left: client.left,
+            event: fact.event,
+            num_want: 50,
+            families: Families::Both,
+            credential: None,
+            jwt: None,
+        };
+        let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
+        Report { admitted: Admitted { announce, admission }, account, observed_ms }
+    }
+
+    /// The answer to an announce reaches its client, or is lost.
+    pub(crate) fn answer(&mut self, number: usize, accepted: bool) {
+        if accepted {
+            self.facts[number].answered = true;
+        }
+        let lost = !self.settling && self.dice.percent(self.scenario.faults);
+        let Fact { client: who, endpoint, event, .. } = self.facts[number];
+        let client = &mut self.clients[who];
+        let at = &mut client.endpoints[endpoint];
+        if lost || at.asked != Some(number) {
+            return;
+        }
+        at.asked = None;
+        if !accepted {
+            return;
+        }
+        if at.owes == Some(event) {
+            at.owes = None;
+        }
+        client.introduced = true;
+        if client.life == Life::Stopping && client.endpoints.iter().all(|at| at.owes.is_none()) {
+            client.life = Life::Gone;
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Consumers: read, show presence, settle, acknowledge; killed between any two of these, and claiming what others left. The presence
+//! arguments and scripts, the settlement and the accounts are the shipped ones.
+
+use consumer::groups::{Backlog, Group};
+use consumer::presence::{self, Leases};
+use consumer::settlement::{Promotions, Rules};
+use consumer::{Entry, EntryId};
+use contract::TrafficEvent;
+
+use crate::books::STREAM;
+use crate::mutation::Mutation;
+use crate::redis::{Bytes, Reply, Server, words};
+use crate::world::{Checked, Violation, World, violation};
+
+pub(crate) const GROUP: &str = "site";
+/// Milliseconds after which another consumer's entry is taken over.
+pub(crate) const CLAIM_IDLE_MS: u64 = 30_000;
+
+/// Where the next batch comes from.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Own(EntryId),
+    Claim(EntryId),
+    New,
+}
+
+/// What is done next with the batch in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Presence,
+    Settle,
+    Acknowledge,
+}
+
+#[derive(Debug, Clone)]
+struct Hand {
+    entries: Vec<Entry>,
+    /// With those that were deleted from the stream while they were pending.
+    ids: Vec<EntryId>,
+    stage: Stage,
+}
+
+/// Sweeping or trimming: each looks at the group first, in several commands, and then acts on what it saw.
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    Sweep,
+    Trim { cutoff: EntryId },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Chore {
+    task: Task,
+    /// Unix seconds when it began.
+    now: u64,
+    position: Option<EntryId>,
+    pending: Option<Option<EntryId>>,
+    unread: Option<Option<EntryId>>,
+}
+
+/// One consumer process.
+pub(crate) struct Reader {
+    name: String,
+    pub(crate) skew_ms: i64,
+    phase: Phase,
+    group_is_there: bool,
+    next_claim_ms: u64,
+    hand: Option<Hand>,
+    chore: Option<Chore>,
+}
+
+impl Reader {
+    pub(crate) fn new(name: String, skew_ms: i64) -> Self {
+        let phase = Phase::Own(EntryId::default());
+        Self { name, skew_ms, phase, group_is_there: false, next_claim_ms: 0, hand: None, chore: None }
+    }
+
+    /// What follows a broken connection: a chore ends, and reading begins with what this consumer may have been given.
+    pub(crate) fn start_over(&mut self) {
+        (self.phase, self.group_is_there, self.chore) = (Phase::Own(EntryId::default()), false, None);
+    }
+}
+
+impl World<'_> {
+    /// A consumer takes its next step.
+    pub(crate) fn consumer_turn(&mut self, who: usize) -> Checked {
+        let needs_redis = self.consumers[who].hand.as_ref().is_none_or(|hand| hand.stage != Stage::Settle);
+        if needs_redis && !self.redis.up {
+            return Ok(());
+        }
+        match self.consumers[who].hand.take() {
+            None => self.read(who),
+            Some(hand) => self.go_on(who, hand),
+        }
+    }
+
+    fn go_on(&mut self, who: usize, mut hand: Hand) -> Checked {
+        let acks_first = self.mutation == Some(Mutation::AckBeforeCommit);
+        let next = match hand.stage {
+            Stage::Presence => {
+                self.show_presence(who, &hand)?;
+                Some(if acks_first { Stage::Acknowledge } else { Stage::Settle })
+            }
+            Stage::Settle => {
+                self.settle(who, &hand)?;
+                (!acks_first).then_some(Stage::Acknowledge)
+            }
+            Stage::Acknowledge => {
+                self.acknowledge(who, &hand);
+                acks_first.then_some(Stage::Settle)
+            }
+        };
+        if let Some(stage) = next {
+            hand.stage = stage;
+            self.consumers[who].hand = Some(hand);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, who: usize) -> Checked {
+        if !self.consumers[who].group_is_there {
+            self.redis.server.run(&words(&["XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM"]));
+            self.consumers[who].group_is_there = true;
+        }
+        let now = self.now_ms;
+        let consumer = &mut self.consumers[who];
+        if matches!(consumer.phase, Phase::New) && consumer.next_claim_ms <= now {
+            consumer.phase = Phase::Claim(EntryId::default());
+        }
+        let reply = match consumer.phase {
+            Phase::Own(after) => self.read_group(who, &after.to_string()),
+            Phase::Claim(cursor) => self.claim(who, cursor),
+            Phase::New => self.read_group(who, ">"),
+        };
+        if matches!(reply, Reply::Error(_)) {
+            self.consumers[who].start_over();
+            return Ok(());
+        }
+        let (next, raw) = match self.consumers[who].phase {
+            Phase::Claim(_) => {
+                self.consumers[who].next_claim_ms = now + CLAIM_IDLE_MS / 2;
+                let cursor = reply.items().first().and_then(id_of).unwrap_or_default();
+                let next = if cursor == EntryId::default() { Phase::New } else { Phase::Claim(cursor) };
+                (next, reply.items().get(1).map(Reply::items).unwrap_or_default())
+            }
+            phase => {
+                let raw = reply.items().first().and_then(|stream| stream.items().get(1));
+                let raw = raw.map(Reply::items).unwrap_or_default();
+                let last = raw.last().and_then(|entry| id_of(&entry.items()[0]));
+                let own = matches!(phase, Phase::Own(_));
+                (last.filter(|_| own).map_or(Phase::New, Phase::Own), raw)
+            }
+        };
+        let hand = hand_of(raw)?;
+        self.consumers[who].phase = next;
+        if !hand.ids.is_empty() {
+            let ids: Vec<String> = hand.ids.iter().map(ToString::to_string).collect();
+            self.tell(|| format!("consumer {who} reads {}", ids.join(", ")));
+            self.consumers[who].hand = Some(hand);
+        }
+        Ok(())
+    }
+
+    fn read_group(&self, who: usize, from: &str) -> Reply {
+        let (name, count) = (&self.consumers[who].name, self.scenario.batch_size.to_string());
+        let read = ["XREADGROUP", "GROUP", GROUP, name, "COUNT", &count, "STREAMS", STREAM, from];
+        self.redis.server.run(&words(&read))
+    }
+
+    fn claim(&self, who: usize, cursor: EntryId) -> Reply {
+        let (name, count) = (&self.consumers[who].name, self.scenario.batch_size.to_string());
+        let (idle, cursor) = (CLAIM_IDLE_MS.to_string(), cursor.to_string());
+        self.redis.server.run(&words(&["XAUTOCLAIM", STREAM, GROUP, name, &idle, &cursor, "COUNT", &count]))
+    }
+
+    fn show_presence(&mut self, who: usize, hand: &Hand) -> Checked {
+        let now = self.consumer_now(who);
+        let mut args = self.bases();
+        for standing in presence::standings(Leases::default(), &hand.entries, now) {
+            args.extend(standing.arguments());
+        }
+        self.run_script(&self.scripts.apply, &args).map(drop)
+    }
+
+    fn settle(&mut self, who: usize, hand: &Hand) -> Checked {
+        let new = self.ledger.commit(&hand.entries, &Promotions::default(), &Rules::default());
+        let count = hand.entries.len();
+        self.tell(|| format!("consumer {who} commits {count} entries, {new} of them new"));
+        for entry in &hand.entries {
+            let event = &entry.event;
+            match self.session_of(&(event.passkey, event.info_hash, event.peer_id)) {
+                Some(session) => self.no_more_than_the_truth(session)?,
+                None => violation(format!("entry {} is of a session that never was", entry.id))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, who: usize, hand: &Hand) {
+        let ids: Vec<String> = hand.ids.iter().map(ToString::to_string).collect();
+        let command = ["XACK", STREAM, GROUP].into_iter().chain(ids.iter().map(String::as_str));
+        self.redis.server.run(&words(&command.collect::<Vec<_>>()));
+        self.tell(|| format!("consumer {who} acknowledges {} entries", ids.len()));
+    }
+
+    /// A consumer is killed; what it had in hand stays pending in the group.
+    pub(crate) fn consumer_crashes(&mut self, who: usize) {
+        let renamed = self.dice.percent(40);
+        let consumer = &mut self.consumers[who];
+        let name = if renamed { format!("{}+", consumer.name) } else { consumer.name.clone() };
+        let had = consumer.hand.as_ref().map(|hand| hand.stage);
+        *consumer = Reader::new(name, consumer.skew_ms);
+        self.tell(|| format!("consumer {who} is killed before {had:?}"));
+    }
+
+    pub(crate) fn consumer_is_idle(&self, who: usize) -> bool {
+        self.consumers[who].hand.is_none() && self.consumers[who].chore.is_none()
+    }
+
+    pub(crate) fn chore_is_done(&self, who: usize) -> bool {
+        self.consumers[who].chore.is_none()
+    }
+
+    fn consumer_now(&mut self, who: usize) -> u64 {
+        let now = self.clock(self.consumers[who].skew_ms) / 1000;
+        self.latest_now = self.latest_now.max(now);
+        now
+    }
+
+    fn bases(&self) -> Vec<String> {
+        presence::bases(&self.keys).to_vec()
+    }
+
+    fn run_script(&self, script: &str, args: &[String]) -> Result<Reply, Violation> {
+        let mut command: Vec<Bytes> = words(&["EVALSHA", &Server::sha(script), "0"]);
+        command.extend(args.iter().map(|arg| arg.as_bytes().to_vec()));
+        match self.ask(script, &command) {
+            Reply::Error(error) => Err(Violation(format!("a presence script failed: {error}"))),
+            reply => Ok(reply),
+        }
+    }
+
+    /// A consumer begins a chore, or takes its next step in one.
+    pub(crate) fn chore_turn(&mut self, who: usize) -> Checked {
+        if !self.redis.up {
+            return Ok(());
+        }
+        let Some(chore) = self.consumers[who].chore.take() else {
+            self.begin_chore(who);
+            return Ok(());
+        };
+        let Some(next) = self.look(chore) else { return self.act(who, chore) };
+        self.consumers[who].chore = Some(next);
+        Ok(())
+    }
+
+    fn begin_chore(&mut self, who: usize) {
+        let task = if self.dice.percent(50) { Task::Sweep } else { Task::Trim { cutoff: self.cutoff() } };
+        let now = self.consumer_now(who);
+        self.consumers[who].chore = Some(Chore { task, now, position: None, pending: None, unread: None });
+    }
+
+    /// All but the newest few entries are old.
+    fn cutoff(&mut self) -> EntryId {
+        let keep = self.dice.index(6);
+        let keyspace = self.redis.server.keyspace();
+        let Some(stream) = keyspace.peek_stream(STREAM) else { return EntryId::default() };
+        match keep {
+            0 => stream.last.next(),
+            keep => stream.entries.keys().rev().nth(keep - 1).copied().unwrap_or_default(),
+        }
+    }
+
+    /// The next thing to look at before acting; `None` when all is seen.
+    fn look(&self, chore: Chore) -> Option<Chore> {
+        let keyspace = self.redis.server.keyspace();
+        let stream = keyspace.peek_stream(STREAM);
+        let group = stream.and_then(|stream| stream.group(GROUP));
+        Some(match chore {
+            Chore { position: None, .. } => Chore {
+                position: Some(group.map_or(EntryId::default(), |group| group.last_delivered)),
+                ..chore
+            },
+            Chore { pending: None, .. } => {
+                Chore { pending: Some(group.and_then(crate::redis::Group::oldest_pending)), ..chore }
+            }
+            Chore { unread: None, position: Some(position), .. } => {
+                let after = |stream: &crate::redis::Stream| {
+                    stream.entries.range(position.next()..).next().map(|(id, _)| *id)
+                };
+                Chore { unread: Some(stream.and_then(after)), ..chore }
+            }
+            _ => return None,
+        })
+    }
+
+    fn act(&mut self, who: usize, chore: Chore) -> Checked {
+        let Chore { now, position, pending, unread, .. } = chore;
+        let (position, pending, unread) = (position.unwrap_or_default(), pending.flatten(), unread.flatten());
+        match chore.task {
+            Task::Sweep => {
+                let oldest = [unread, pending].into_iter().flatten().min();
+                let horizon = Backlog { oldest, ..Backlog::default() }.horizon(now);
+                self.sweep(who, horizon).map(drop)
+            }
+            Task::Trim { cutoff } => {
+                let group = Group {
+                    name: GROUP.into(),
+                    consumers: 1,
+                    pending: 0,
+                    last_delivered: position,
+                    lag: None,
+                    oldest_pending: pending,
+                };
+                let unguarded = self.mutation == Some(Mutation::TrimUnguarded);
+                // Without the group nobody has settled anything: its position is 0 then.
+                let settled_before =
+                    if position == EntryId::default() { position } else { group.needs_from() };
+                self.trim(who, if unguarded { cutoff } else { cutoff.min(settled_before) })
+            }
+        }
+    }
+
+    /// Judges leases up to `horizon`; how many were looked at.
+    pub(crate) fn sweep(&mut self, who: usize, horizon: u64) -> Result<i64, Violation> {
+        self.latest_now = self.latest_now.max(horizon);
+        let mut args = self.bases();
+        args.extend([horizon.to_string(), "500".into(), Leases::default().memory_s().to_string()]);
+        let reply = self.run_script(&self.scripts.sweep, &args)?;
+        let [Reply::Int(examined), Reply::Int(expired)] = reply.items() else { return Ok(0) };
+        let (examined, expired) = (*examined, *expired);
+        self.tell(|| format!("consumer {who} sweeps: {examined} leases, {expired} over"));
+        Ok(examined)
+    }
+
+    fn trim(&mut self, who: usize, below: EntryId) -> Checked {
+        self.nothing_unsettled_before(below)?;
+        let reply = self.redis.server.run(&words(&["XTRIM", STREAM, "MINID", "=", &below.to_string()]));
+        self.tell(|| format!("consumer {who} trims what is before {below}: {reply:?}"));
+        Ok(())
+    }
+
+    fn nothing_unsettled_before(&self, below: EntryId) -> Checked {
+        let keyspace = self.redis.server.keyspace();
+        let Some(stream) = keyspace.peek_stream(STREAM) else { return Ok(()) };
+        let doomed = stream.entries.range(..below).map(|(id, _)| *id);
+        for id in doomed {
+            let found = self.history.binary_search_by_key(&id, |entry| entry.id);
+            let settled = found.is_ok_and(|place| {
+                let event = &self.history[place].event;
+                let ts = i64::try_from(event.ts).unwrap_or(i64::MAX);
+                self.ledger.holds(&(event.passkey, event.info_hash, event.peer_id, ts))
+            });
+            if !settled {
+                return violation(format!("entry {id} is trimmed before it is settled"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn id_of(reply: &Reply) -> Option<EntryId> {
+    reply.text().parse().ok()
+}
+
+fn hand_of(raw: &[Reply]) -> Result<Hand, Violation> {
+    let mut hand = Hand { entries: Vec::new(), ids: Vec::new(), stage: Stage::Presence };
+    for item in raw {
+        let [id, fields] = item.items() else { continue };
+        let Some(id) = id_of(id) else { continue };
+        hand.ids.push(id);
+        let Reply::Array(flat) = fields else { continue };
+        let pairs = flat.chunks_exact(2).map(|pair| (pair[0].text().as_bytes(), pair[1].text().as_bytes()));
+        let event = TrafficEvent::from_fields(pairs);
+        let event = event.map_err(|error| Violation(format!("entry {id} cannot be read: {error}")))?;
+        hand.entries.push(Entry { id, event });
+    }
+    Ok(hand)
+}

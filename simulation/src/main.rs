@@ -1,0 +1,89 @@
+//! `simulation --schedules N --seed S`: plays schedules and reports the first that breaks a promise, cut short, with its trace.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use simulation::{Figures, Mutation, Report, Stage, Tracing};
+
+/// Plays seeded schedules of clients, trackers, Redis and consumers that fail at random, and checks that the books balance.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many schedules.
+    #[arg(long, default_value_t = 10_000)]
+    schedules: u64,
+    /// The first one's seed; the others count up from it.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Play one seed and print its every step.
+    #[arg(long, value_name = "SEED")]
+    replay: Option<u64>,
+    /// Cut a replayed schedule after so many random steps.
+    #[arg(long, default_value_t = u64::MAX, requires = "replay", hide_default_value = true)]
+    steps: u64,
+    /// Put one of the bugs back that the simulation must find.
+    #[arg(long)]
+    mutation: Option<Mutation>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let stage = match Stage::new(arguments.mutation) {
+        Ok(stage) => stage,
+        Err(error) => {
+            eprintln!("Lua cannot be set up: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    match arguments.replay {
+        Some(seed) => replay(&stage, seed, arguments.steps),
+        None => play(&stage, arguments.seed, arguments.schedules),
+    }
+}
+
+fn play(stage: &Stage, first: u64, count: u64) -> ExitCode {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} schedules, {per_sec}, {eta} left");
+    let bar = ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut figures = Figures::default();
+    for seed in first..first.saturating_add(count) {
+        let report = stage.play(seed, u64::MAX, Tracing::Off);
+        figures += report.figures;
+        if report.violation.is_some() {
+            bar.finish_and_clear();
+            return explain(stage, seed);
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let Figures { announces, entries, kills, sessions, hazy } = figures;
+    println!(
+        "{count} schedules from seed {first}: no promise was broken. {announces} announces, {entries} entries, \
+         {kills} processes killed, {sessions} sessions ({hazy} of them with a bound only)"
+    );
+    ExitCode::SUCCESS
+}
+
+/// The shortest form of a failing schedule.
+fn explain(stage: &Stage, seed: u64) -> ExitCode {
+    let steps = stage.shrink(seed);
+    let code = replay(stage, seed, steps);
+    println!(
+        "seed {seed} fails after {steps} random steps; see this again with --replay {seed} --steps {steps}"
+    );
+    code
+}
+
+fn replay(stage: &Stage, seed: u64, steps: u64) -> ExitCode {
+    let Report { violation, trace, .. } = stage.play(seed, steps, Tracing::On);
+    trace.iter().for_each(|line| println!("{line}"));
+    match violation {
+        Some(violation) => {
+            println!("BROKEN: {}", violation.0);
+            ExitCode::FAILURE
+        }
+        None => {
+            println!("no promise was broken");
+            ExitCode::SUCCESS
+        }
+    }
+}

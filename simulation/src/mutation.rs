@@ -1,0 +1,80 @@
+//! Bugs that the simulation must find: each was, or could have been, in the code. They exist only here, as a patch of a
+//! script's text or a switch in the simulation's own adapters.
+
+use consumer::presence;
+use tracker::traffic::RecordScript;
+
+/// A bug put back by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mutation {
+    /// A consumer acknowledges a batch, then commits it.
+    AckBeforeCommit,
+    /// The snapshot moves in one command, the stream entry follows in another.
+    SnapshotBeforeAppend,
+    /// Two announces of a session in one second get the same `ts`.
+    TimestampFromClock,
+    /// Old entries are trimmed whoever still needs them.
+    TrimUnguarded,
+    /// Any entry that arrives decides about presence, however old.
+    PresenceUnguarded,
+    /// A batch that is sent again is counted by the counters alone.
+    SequenceIgnored,
+    /// A client is answered before its announce is in the spool.
+    AnswerBeforeSpool,
+}
+
+/// The scripts of one run, patched when a mutation says so.
+#[derive(Debug, Clone)]
+pub struct Scripts {
+    /// Books announces.
+    pub record: String,
+    /// Brings entries into the presence sets.
+    pub apply: String,
+    /// Judges leases.
+    pub sweep: String,
+}
+
+impl Scripts {
+    /// The shipped scripts, or with one bug in them.
+    ///
+    /// # Panics
+    /// When a patch no longer fits the shipped script: then the mutation proves nothing and must be written anew.
+    #[must_use]
+    pub fn with(mutation: Option<Mutation>) -> Self {
+        let mut scripts = Self {
+            record: RecordScript::text().to_owned(),
+            apply: presence::APPLY_SCRIPT.to_owned(),
+            sweep: presence::SWEEP_SCRIPT.to_owned(),
+        };
+        match mutation {
+            Some(Mutation::SnapshotBeforeAppend) => scripts.record = two_commands(&scripts.record),
+            Some(Mutation::TimestampFromClock) => {
+                let unique = "a.ts = math.max(math.floor(a.obs / 1000), last_ts + 1)";
+                scripts.record = patched(&scripts.record, unique, "a.ts = math.floor(a.obs / 1000)");
+            }
+            Some(Mutation::PresenceUnguarded) => {
+                scripts.apply = patched(&scripts.apply, "string.sub(before, 1, 40) < id", "true");
+            }
+            Some(Mutation::SequenceIgnored) => {
+                let known = "if last and tonumber(a.seq) <= last then";
+                scripts.record = patched(&scripts.record, known, "if false then");
+            }
+            _ => {}
+        }
+        scripts
+    }
+}
+
+/// The script returns what it would have appended; the caller appends it.
+fn two_commands(record: &str) -> String {
+    let append = "return redis.pcall('XADD', STREAM, '*', unpack(entry))";
+    let record = patched(record, append, "DEFERRED[#DEFERRED + 1] = entry; return 'deferred'");
+    let record = patched(&record, "local STREAM = KEYS[1]", "local DEFERRED = {}\nlocal STREAM = KEYS[1]");
+    patched(&record, "return outcomes\n", "return { outcomes, DEFERRED }\n")
+}
+
+fn patched(text: &str, from: &str, to: &str) -> String {
+    let found = text.matches(from).count();
+    assert_eq!(found, 1, "the patch of `{from}` must fit the shipped script exactly once");
+    text.replace(from, to)
+}

@@ -1,0 +1,80 @@
+//! What one schedule is about: drawn from its seed before the first step.
+
+use contract::{InfoHash, Passkey};
+
+use crate::dice::Dice;
+
+/// How far clocks may be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clocks {
+    /// Trackers and Redis agree to within [`SKEW_MS`]; clients move to other trackers and restart as they like.
+    Synchronised,
+    /// Any clock jumps at any time, by up to a day; each client keeps to one tracker and one run.
+    Wild,
+}
+
+/// How Redis writes its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// A confirmed write is on the disk.
+    Always,
+    /// A crash loses what was confirmed since the last write.
+    EverySecond,
+}
+
+/// Milliseconds by which a synchronised clock is off at most.
+pub(crate) const SKEW_MS: u64 = 250;
+
+/// The fixed facts of a schedule.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    /// Whose books are kept.
+    pub(crate) users: Vec<Passkey>,
+    /// What they share.
+    pub(crate) torrents: Vec<InfoHash>,
+    /// How many clients there are at first.
+    pub(crate) clients: u64,
+    /// How many trackers.
+    pub(crate) trackers: u64,
+    /// How many consumers.
+    pub(crate) consumers: u64,
+    /// Entries a consumer reads at once.
+    pub(crate) batch_size: u64,
+    /// Random steps before everything settles.
+    pub(crate) steps: u64,
+    /// Clocks.
+    pub(crate) clocks: Clocks,
+    /// Redis's file.
+    pub(crate) durability: Durability,
+    /// Records a tracker's spool holds; 0: it has none.
+    pub(crate) spool: usize,
+    /// Whether idle announces are left out of the stream.
+    pub(crate) skip_idle: bool,
+    /// Whether the counters of a first `started` are credited.
+    pub(crate) credit_first: bool,
+    /// How many steps in a hundred bring a fault.
+    pub(crate) faults: u64,
+}
+
+impl Scenario {
+    /// Draws one.
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        let users = dice.within(1..=2);
+        let torrents = dice.within(1..=2);
+        Self {
+            users: (0..users).filter_map(|n| format!("user{n}").parse().ok()).collect(),
+            torrents: (0..torrents).map(|n| InfoHash([u8::try_from(n + 1).unwrap_or(1); 20])).collect(),
+            clients: dice.within(1..=4),
+            trackers: dice.within(1..=2),
+            consumers: dice.within(1..=3),
+            batch_size: dice.within(1..=8),
+            steps: dice.within(40..=140),
+            clocks: if dice.percent(75) { Clocks::Synchronised } else { Clocks::Wild },
+            durability: if dice.percent(85) { Durability::Always } else { Durability::EverySecond },
+            spool: if dice.percent(50) { usize::try_from(dice.within(3..=20)).unwrap_or(3) } else { 0 },
+            skip_idle: dice.percent(10),
+            credit_first: dice.percent(10),
+            faults: dice.within(0..=12),
+        }
+    }
+}
