@@ -88,7 +88,7 @@ impl World<'_> {
                 (event.passkey, event.info_hash, event.peer_id, i64::try_from(event.ts).unwrap_or(i64::MAX));
             let (id, du, dd, ts) = (entry.id, event.du, event.dd, event.ts);
             self.tell(|| format!("  entry {id}: du {du}, dd {dd}, ts {ts}, {:?}", event.event));
-            if !self.event_keys.insert(key) && !self.redis.lost_writes {
+            if !self.event_keys.insert(key) && !self.redis.lost_entries {
                 return violation(format!("entry {id} has the key of an earlier one (ts {ts})"));
             }
             self.history.push(entry);
@@ -125,6 +125,7 @@ impl World<'_> {
         self.consumers.iter_mut().for_each(crate::consumers::Reader::start_over);
         self.tell(|| "Redis crashes");
         if self.scenario.durability == Durability::EverySecond {
+            self.redis.rolled_back = true;
             self.lose_unwritten();
         }
     }
@@ -144,7 +145,7 @@ impl World<'_> {
         self.set_redis_clock();
         let unwritten = std::mem::take(&mut self.redis.unwritten);
         self.tell(|| format!("  and forgets what it did for sessions {unwritten:?}"));
-        self.redis.lost_writes |= !unwritten.is_empty();
+        self.redis.lost_entries |= !unwritten.is_empty();
         for session in unwritten {
             self.sessions[session].truth.lost_reports = true;
         }

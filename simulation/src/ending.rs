@@ -139,7 +139,7 @@ impl World<'_> {
         if !self.ledger.balances() {
             return violation("the totals are not what the settled rows add up to");
         }
-        if self.redis.lost_writes { Ok(()) } else { self.presence_is_true() }
+        if self.redis.rolled_back { Ok(()) } else { self.presence_is_true() }
     }
 
     fn answered_means_recorded(&self) -> Checked {

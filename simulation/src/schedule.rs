@@ -136,7 +136,8 @@ impl Stage {
             disk: None,
             unwritten: BTreeSet::new(),
             seen: EntryId::default(),
-            lost_writes: false,
+            lost_entries: false,
+            rolled_back: false,
         };
         let trace = if tracing == Tracing::On { Trace::kept() } else { Trace::default() };
         let mut world = World {

@@ -62,8 +62,10 @@ pub(crate) struct RedisHost<'a> {
     pub(crate) unwritten: BTreeSet<usize>,
     /// Entries looked at up to here.
     pub(crate) seen: EntryId,
-    /// Whether a confirmed write was ever lost.
-    pub(crate) lost_writes: bool,
+    /// Whether a confirmed entry was ever lost.
+    pub(crate) lost_entries: bool,
+    /// Whether its file was ever behind when it crashed: then presence may lack what was acknowledged.
+    pub(crate) rolled_back: bool,
 }
 
 /// Everything.
