@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use service::admin;
+use service::admin::{self, Pages};
 use service::redis::{Link, Timeouts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -54,8 +54,10 @@ impl App {
             consumer = %pump.source.consumer, stream = %pump.source.stream, group = %pump.source.group,
             redis = %config.redis_broker, database = %config.database, "settling"
         );
-        let helpers =
-            vec![tokio::spawn(admin::serve(listener, registry, readiness)), tokio::spawn(chores.run())];
+        let helpers = vec![
+            tokio::spawn(admin::serve(listener, Pages::new(registry, readiness))),
+            tokio::spawn(chores.run()),
+        ];
         Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump.run()), helpers })
     }
 

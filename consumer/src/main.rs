@@ -10,8 +10,7 @@ use consumer::config::Config;
 use contract::config::{Problems, ServiceUrl};
 use tracing::info;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+service::profiled_allocator!();
 
 /// Settles a tracker's traffic: who seeds what, and what every user has earned.
 #[derive(Debug, Parser)]

@@ -1,6 +1,9 @@
-//! What every long-running Seedbook program needs around its work: logs, signals, the admin listener, Redis links.
+//! What every long-running Seedbook program needs around its work: logs, signals, the admin listener, profiles, Redis links, the
+//! provider of TLS.
 
 pub mod admin;
 pub mod logs;
+pub mod profile;
 pub mod redis;
 pub mod signals;
+pub mod tls;

@@ -43,6 +43,7 @@ const USER_INFO: &AsciiSet = &CONTROLS
 /// # Errors
 /// When the URL is none of these. The error does not repeat it.
 pub fn client(url: &ServiceUrl) -> RedisResult<redis::Client> {
+    crate::tls::install_provider();
     redis::Client::open(normalized(url.reveal()))
 }
 

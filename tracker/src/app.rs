@@ -1,38 +1,49 @@
 //! The composition root: makes every part from the configuration, runs them, and takes them down in the order in which
 //! nothing that was promised is lost.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
-use std::thread::{self, available_parallelism};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
-use service::admin::{self, Readiness};
+use prometheus::Registry;
+use service::admin::{self, Pages, Readiness};
+use service::profile;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::config::{Config, HttpConfig, MemoryConfig};
 use crate::frontend::http::reply::ScrapeForm;
-use crate::frontend::http::{self, Frontend, Policy, ProxyRules};
+use crate::frontend::http::{
+    self, CertificateSource, Endpoint, Frontend, Policy, ProxyRules, Server, Timeouts,
+};
 use crate::frontend::limits::{Limits, Spoofing};
 use crate::frontend::udp;
 use crate::metrics::{Metrics, SwarmMetrics};
 use crate::pipeline::Pipeline;
 use crate::rulebook::{Recording, Rulebook};
+use crate::stats;
 use crate::swarm::Swarms;
 
+/// The address of a listener that is off.
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A running tracker.
 #[derive(Debug)]
 pub struct App {
-    /// Where clients announce over HTTP: the port that was chosen, when port 0 was asked for.
+    /// Where clients announce over HTTP: the port that was chosen, when port 0 was asked for. The unspecified address while
+    /// plain HTTP is off or on a Unix socket.
     pub http_address: SocketAddr,
-    /// Where they announce over UDP, likewise; `None` when UDP is off.
+    /// The same over HTTPS; `None` while it is off.
+    pub https_address: Option<SocketAddr>,
+    /// Where they announce over UDP, likewise.
     pub udp_address: Option<SocketAddr>,
-    /// Where metrics are served, likewise.
+    /// Where metrics are served; the unspecified address while they are off.
     pub admin_address: SocketAddr,
     config: Config,
     metrics: Metrics,
@@ -40,7 +51,8 @@ pub struct App {
     frontend: Arc<Frontend>,
     udp: Option<udp::Running>,
     stop: watch::Sender<bool>,
-    workers: Vec<thread::JoinHandle<()>>,
+    certificate: Option<Arc<CertificateSource>>,
+    server: Server,
     recordings: Vec<Recording>,
     helpers: Vec<JoinHandle<()>>,
 }
@@ -51,6 +63,9 @@ impl App {
     /// # Errors
     /// What the operator must change: an address that is taken, a URL that cannot be read.
     pub async fn start(config: &Config) -> Result<Self> {
+        if config.heap_profile {
+            profile::start_heap_sampling().context("heap_profile")?;
+        }
         let metrics = Metrics::new().context("metrics")?;
         let (rules, recording) = Rulebook::build(config, &metrics, None)?;
         let pipeline = Arc::new(Pipeline {
@@ -61,23 +76,30 @@ impl App {
         let frontend = Arc::new(Frontend {
             pipeline: pipeline.clone(),
             policy: ArcSwap::from_pointee(policy(&config.http)?),
-            metrics: metrics.http.clone(),
+            http: metrics.http.clone(),
+            https: metrics.https.clone(),
         });
-        let admin = admin::bind(config.metrics_addr).await?;
-        let admin_address = admin.local_addr()?;
+        let admin = match config.metrics_addr.inet() {
+            Some(address) => Some(admin::bind(address).await?),
+            None => None,
+        };
+        let admin_address = admin.as_ref().map_or(Ok(NOWHERE), TcpListener::local_addr)?;
+        let certificate = config.http.certificate()?.map(Arc::new);
         let (stop, stopped) = watch::channel(false);
-        let (http_address, workers) = http::serve(&frontend, config.http.addr, settings(config), &stopped)
-            .with_context(|| format!("http.addr: cannot listen on {}", config.http.addr))?;
+        let endpoints = endpoints(&config.http, certificate.clone());
+        let server = Server::start(&frontend, endpoints, settings(config), &stopped)?;
+        let [http_address, https_address] = [0, 1].map(|place| server.addresses[place].inet());
         let udp = start_udp(config, &pipeline, &metrics, &stopped)?;
-        let ready = readiness(Arc::downgrade(&pipeline));
-        let helpers = vec![
-            tokio::spawn(admin::serve(admin, metrics.registry.clone(), ready)),
+        let mut helpers = vec![
             tokio::spawn(count(pipeline.clone(), metrics.swarm.clone())),
             tokio::spawn(sweep(pipeline.clone(), config.storage.config.clone(), metrics.swarm.clone())),
         ];
+        let pages = pages(&metrics.registry, &pipeline);
+        helpers.extend(admin.map(|listener| tokio::spawn(admin::serve(listener, pages))));
         let (config, recordings) = (config.clone(), recording.into_iter().collect());
         Ok(Self {
-            http_address,
+            http_address: http_address.unwrap_or(NOWHERE),
+            https_address,
             udp_address: udp.as_ref().map(|udp| udp.address),
             admin_address,
             config,
@@ -86,7 +108,8 @@ impl App {
             frontend,
             udp,
             stop,
-            workers,
+            certificate,
+            server,
             recordings,
             helpers,
         })
@@ -99,9 +122,13 @@ impl App {
     /// What the operator must change. Everything stays as it was then.
     pub fn reload(&mut self, config: &Config) -> Result<()> {
         let (policy, udp_policy) = (policy(&config.http)?, udp_policy(config)?);
+        let certificate = config.http.certificate()?;
         let (rules, recording) = Rulebook::build(config, &self.metrics, Some(&self.pipeline.rules.load()))?;
         self.pipeline.rules.store(Arc::new(rules));
         self.frontend.policy.store(Arc::new(policy));
+        if let (Some(current), Some(fresh)) = (&self.certificate, &certificate) {
+            current.adopt(fresh);
+        }
         if let Some(udp) = &self.udp {
             udp.frontend.policy.store(Arc::new(udp_policy));
         }
@@ -121,10 +148,12 @@ impl App {
     /// When a worker panicked, which a test should hear of.
     pub async fn stop(mut self) -> Result<()> {
         self.stop.send_replace(true);
-        let mut workers = self.workers;
-        workers.extend(self.udp.iter_mut().flat_map(|udp| udp.workers.drain(..)));
-        let joined =
-            tokio::task::spawn_blocking(move || workers.into_iter().all(|worker| worker.join().is_ok()));
+        let udp_workers: Vec<_> = self.udp.iter_mut().flat_map(|udp| udp.workers.drain(..)).collect();
+        let server = self.server;
+        let joined = tokio::task::spawn_blocking(move || {
+            let ended: Vec<_> = udp_workers.into_iter().map(std::thread::JoinHandle::join).collect();
+            server.join() && ended.iter().all(Result::is_ok)
+        });
         let all_well = joined.await.context("waiting for the workers")?;
         for helper in self.helpers {
             helper.abort();
@@ -164,6 +193,26 @@ fn readiness(pipeline: Weak<Pipeline>) -> Readiness {
         let missing = pipeline.rules.load().waits_for();
         if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
     })
+}
+
+/// Holds the pipeline weakly, as [`readiness`] does.
+fn pages(registry: &Registry, pipeline: &Arc<Pipeline>) -> Pages {
+    let (registry, started) = (registry.clone(), pipeline.started);
+    let (families, line) = (registry.clone(), Arc::downgrade(pipeline));
+    let stats = move || {
+        let recorder_up =
+            line.upgrade().and_then(|pipeline| Some(pipeline.rules.load().recorder.as_ref()?.is_up()));
+        stats::document(&families.gather(), recorder_up, started.elapsed().as_secs())
+    };
+    Pages::new(registry, readiness(Arc::downgrade(pipeline))).with_stats(Arc::new(stats))
+}
+
+/// Plain HTTP first, then HTTPS.
+fn endpoints(http: &HttpConfig, certificate: Option<Arc<CertificateSource>>) -> Vec<Endpoint> {
+    vec![
+        Endpoint { address: http.addr.clone(), certificate: None },
+        Endpoint { address: http.https_addr.clone(), certificate },
+    ]
 }
 
 fn policy(http: &HttpConfig) -> Result<Policy> {
@@ -207,7 +256,11 @@ fn threads(asked: usize) -> usize {
 
 fn settings(config: &Config) -> http::Settings {
     http::Settings {
-        idle_timeout: config.http.idle_timeout.0,
+        timeouts: Timeouts {
+            read: config.http.read_timeout.0,
+            write: config.http.write_timeout.0,
+            idle: config.http.idle_timeout.0,
+        },
         keepalive: if config.http.enable_keepalive { http::Keepalive::On } else { http::Keepalive::Off },
         workers: threads(config.http.workers),
         grace: config.grace_period.0,

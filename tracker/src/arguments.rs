@@ -2,13 +2,12 @@
 //! `RETRACKER_*` (the names of an image that this program can stand in for), and all of them over the file.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use contract::config::Problems;
-use tracker::config::Config;
+use tracker::config::{Config, ListenAddr};
 
 /// A private BitTorrent tracker whose books balance.
 #[derive(Debug, Default, Parser)]
@@ -117,10 +116,9 @@ impl Args {
     }
 }
 
-/// `1.2.3.4:6969`, `[::]:6969`, or `:6969` for every address.
-fn address(name: &str, text: &str) -> Result<SocketAddr> {
-    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
-    full.parse().with_context(|| format!("{name} {text}: expected an address such as 0.0.0.0:6969 or :6969"))
+/// The address, in any form that the file takes too, checked here so that the mistake is told by the flag's own name.
+fn address(name: &str, text: &str) -> Result<ListenAddr> {
+    text.parse().map_err(|wanted| anyhow::anyhow!("{name} {text}: {wanted}"))
 }
 
 fn plural(count: usize) -> String {
@@ -137,7 +135,7 @@ mod tests {
     }
 
     fn port(flags: &[&str], env: &[(&str, &str)]) -> u16 {
-        configuration(flags, env).unwrap().http.addr.port()
+        configuration(flags, env).unwrap().http.addr.inet().unwrap().port()
     }
 
     #[test]

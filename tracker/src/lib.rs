@@ -15,5 +15,6 @@ pub mod membership;
 pub mod metrics;
 pub mod pipeline;
 pub mod rulebook;
+pub mod stats;
 pub mod swarm;
 pub mod traffic;

@@ -11,8 +11,7 @@ use tracing::{error, info};
 use tracker::app::App;
 use tracker::config::Config;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+service::profiled_allocator!();
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -1,101 +1,24 @@
 //! What the tracker counts, in Prometheus' naming: seconds and bytes as base units, no label that a client chooses.
 
-use std::time::Duration;
+mod frontends;
 
-use contract::AddressFamily;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result,
 };
 
 use crate::forward::ForwardMetrics;
 use crate::swarm::{Census, Swarms};
 use crate::traffic::Outcome;
+use frontends::Frontends;
+pub use frontends::{Action, Dropped, HttpMetrics, Latency, UdpMetrics, Verdict};
 
 /// From 10 microseconds, a reply out of memory, to 5 seconds, a Redis in trouble.
 const LATENCY_BUCKETS: &[f64] = &[
     1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0,
 ];
-
-/// What a request was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// An announce.
-    Announce,
-    /// A scrape.
-    Scrape,
-}
-
-/// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Answered.
-    Accepted,
-    /// Refused with a failure reason.
-    Refused,
-}
-
-/// One latency histogram per combination, looked up once: a label look-up per request would cost more than the request.
-#[derive(Debug, Clone)]
-pub struct Latency([[[Histogram; 2]; 2]; 2]);
-
-impl Latency {
-    /// Notes one request.
-    pub fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
-        self.0[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
-    }
-}
-
-/// What the HTTP frontend counts.
-#[derive(Debug, Clone)]
-pub struct FrontendMetrics {
-    latency: Latency,
-    /// Announces with an event nobody knows.
-    pub unknown_events: IntCounter,
-    /// Connections that ended in an error (slow, broken, not HTTP).
-    pub broken_connections: IntCounter,
-}
-
-impl FrontendMetrics {
-    /// Notes one request.
-    pub fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
-        self.latency.observe(action, family, verdict, took);
-    }
-}
-
-/// What the UDP frontend counts.
-#[derive(Debug, Clone)]
-pub struct UdpMetrics {
-    /// Announces and scrapes.
-    pub latency: Latency,
-    /// Announces with an event nobody knows.
-    pub unknown_events: IntCounter,
-    /// Connection ids handed out.
-    pub connects: IntCounter,
-    dropped: [IntCounter; 5],
-}
-
-/// Why a UDP packet went no further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropped {
-    /// Not a packet of the protocol.
-    Malformed,
-    /// Longer than any packet of the protocol.
-    Oversized,
-    /// Without a connection id that we gave to this address lately.
-    BadConnectionId,
-    /// A reply that the system did not take.
-    Unsent,
-    /// A reply for which there was no room in the queue.
-    Overloaded,
-}
-
-impl UdpMetrics {
-    /// Notes packets that went no further.
-    pub fn drop_packets(&self, why: Dropped, count: usize) {
-        self.dropped[why as usize].inc_by(count as u64);
-    }
-}
 
 /// What the recorder counts.
 #[derive(Debug, Clone)]
@@ -108,10 +31,18 @@ pub struct RecorderMetrics {
     pub errors: IntCounter,
     /// Announces refused because Redis was away.
     pub refused: IntCounter,
+    last_commit: Gauge,
     outcomes: [IntCounter; 5],
 }
 
 impl RecorderMetrics {
+    /// Notes a commit, just now, that took so long.
+    pub fn committed(&self, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_commit.set(since.as_secs_f64());
+    }
+
     /// Notes what became of one report.
     pub fn count(&self, outcome: &Outcome) {
         let place = match outcome {
@@ -171,8 +102,10 @@ pub struct PeerLimitMetrics {
 pub struct Metrics {
     /// What `/metrics` shows.
     pub registry: Registry,
-    /// The HTTP frontend.
-    pub http: FrontendMetrics,
+    /// The HTTP frontend, plain.
+    pub http: HttpMetrics,
+    /// The same over TLS.
+    pub https: HttpMetrics,
     /// The UDP frontend.
     pub udp: UdpMetrics,
     /// Traffic push.
@@ -194,15 +127,11 @@ impl Metrics {
         let registry = Registry::new();
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
-        let latency = HistogramVec::new(
-            HistogramOpts::new("seedbook_tracker_request_seconds", "From a parsed request to its reply")
-                .buckets(LATENCY_BUCKETS.to_vec()),
-            &["frontend", "action", "family", "result"],
-        )?;
-        registry.register(Box::new(latency.clone()))?;
+        let frontends = Frontends::new(&registry)?;
         Ok(Self {
-            http: frontend(&registry, &latency, "http")?,
-            udp: udp(&registry, &latency)?,
+            http: frontends.http("http")?,
+            https: frontends.http("https")?,
+            udp: frontends.udp(&registry)?,
             recorder: recorder(&registry)?,
             swarm: swarm(&registry)?,
             peer_limits: peer_limits(&registry)?,
@@ -212,66 +141,17 @@ impl Metrics {
     }
 }
 
-fn latency_of(latency: &HistogramVec, name: &str) -> Result<Latency> {
-    let histogram = |action: &str, family: &str, result: &str| {
-        latency.get_metric_with_label_values(&[name, action, family, result])
-    };
-    let by_result = |action: &str, family: &str| -> Result<[Histogram; 2]> {
-        Ok([histogram(action, family, "accepted")?, histogram(action, family, "refused")?])
-    };
-    let by_family = |action: &str| -> Result<[[Histogram; 2]; 2]> {
-        Ok([by_result(action, "4")?, by_result(action, "6")?])
-    };
-    Ok(Latency([by_family("announce")?, by_family("scrape")?]))
-}
-
-fn unknown_events(registry: &Registry, name: &str) -> Result<IntCounter> {
-    counter(
-        registry,
-        &format!("seedbook_tracker_{name}_unknown_events_total"),
-        "Announces with an event that nobody knows, treated as none",
-    )
-}
-
-fn frontend(registry: &Registry, latency: &HistogramVec, name: &str) -> Result<FrontendMetrics> {
-    Ok(FrontendMetrics {
-        latency: latency_of(latency, name)?,
-        unknown_events: unknown_events(registry, name)?,
-        broken_connections: counter(
-            registry,
-            &format!("seedbook_tracker_{name}_broken_connections_total"),
-            "Connections that ended in an error",
-        )?,
-    })
-}
-
-fn udp(registry: &Registry, latency: &HistogramVec) -> Result<UdpMetrics> {
-    let dropped = IntCounterVec::new(
-        Opts::new("seedbook_tracker_udp_dropped_packets_total", "UDP packets that went no further"),
-        &["reason"],
-    )?;
-    registry.register(Box::new(dropped.clone()))?;
-    let reason = |word: &str| dropped.get_metric_with_label_values(&[word]);
-    Ok(UdpMetrics {
-        latency: latency_of(latency, "udp")?,
-        unknown_events: unknown_events(registry, "udp")?,
-        connects: counter(registry, "seedbook_tracker_udp_connects_total", "Connection ids handed out")?,
-        dropped: [
-            reason("malformed")?,
-            reason("oversized")?,
-            reason("bad_connection_id")?,
-            reason("unsent")?,
-            reason("overloaded")?,
-        ],
-    })
-}
-
 fn recorder(registry: &Registry) -> Result<RecorderMetrics> {
     let outcomes = IntCounterVec::new(
         Opts::new("seedbook_tracker_recorded_total", "Reports by what became of them"),
         &["outcome"],
     )?;
     registry.register(Box::new(outcomes.clone()))?;
+    let last_commit = Gauge::new(
+        "seedbook_tracker_recorder_last_commit_unix_seconds",
+        "When the last batch was committed; 0 before the first",
+    )?;
+    registry.register(Box::new(last_commit.clone()))?;
     let outcome = |word: &str| outcomes.get_metric_with_label_values(&[word]);
     Ok(RecorderMetrics {
         waiting: gauge(registry, "seedbook_tracker_recorder_waiting", "Reports that wait to be recorded")?,
@@ -286,6 +166,7 @@ fn recorder(registry: &Registry) -> Result<RecorderMetrics> {
             "seedbook_tracker_recorder_refused_total",
             "Announces refused because they could not be recorded",
         )?,
+        last_commit,
         outcomes: [
             outcome("booked")?,
             outcome("idle")?,

@@ -283,7 +283,7 @@ async fn what_is_answered_and_what_is_dropped_is_counted() {
             "request_seconds_count{action=\"scrape\",family=\"6\",frontend=\"udp\",result=\"accepted\"} 1",
         ),
         metric("udp_connects_total 1"),
-        metric("udp_unknown_events_total 1"),
+        metric("unknown_events_total{frontend=\"udp\"} 1"),
         metric("udp_dropped_packets_total{reason=\"malformed\"} 1"),
         metric("udp_dropped_packets_total{reason=\"oversized\"} 1"),
         metric("udp_dropped_packets_total{reason=\"bad_connection_id\"} 1"),

@@ -1,26 +1,39 @@
 //! The HTTP frontend's section.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use contract::config::{Period, Problems};
 use hyper::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
-use crate::frontend::http::TrustedNetwork;
+use super::ListenAddr;
+use crate::frontend::http::{CertificateSource, TrustedNetwork};
 use crate::frontend::route::Routes;
 
 /// The HTTP frontend.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HttpConfig {
-    /// Where clients announce.
-    pub addr: SocketAddr,
+    /// Where clients, or a proxy in front of them, announce over plain HTTP.
+    pub addr: ListenAddr,
+    /// Where they announce over HTTPS.
+    pub https_addr: ListenAddr,
+    /// The certificate that HTTPS shows, with those between it and its root, in a PEM file.
+    pub tls_cert_path: PathBuf,
+    /// Its private key, in a PEM file.
+    pub tls_key_path: PathBuf,
     /// Threads; 0 means one per core.
     pub workers: usize,
-    /// How long a connection may take for its next request, waiting included.
+    /// How long the head of a request may take, from its first byte, or from accepting the connection.
+    pub read_timeout: Period,
+    /// How long a client may take to read its reply.
+    pub write_timeout: Period,
+    /// How long a connection may wait for its next request.
     pub idle_timeout: Period,
     /// Whether a connection may carry more than one request.
     pub enable_keepalive: bool,
+    /// Taken for the sake of other trackers' files: request times are always measured.
+    pub enable_request_timing: bool,
     /// Paths of announces; `:passkey` stands for the credential.
     pub announce_routes: Vec<String>,
     /// Paths of scrapes.
@@ -45,10 +58,16 @@ impl Default for HttpConfig {
     fn default() -> Self {
         let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
         Self {
-            addr: SocketAddr::from(([0; 16], 6969)),
+            addr: ListenAddr::port(6969),
+            https_addr: ListenAddr::Off,
+            tls_cert_path: PathBuf::new(),
+            tls_key_path: PathBuf::new(),
             workers: 0,
+            read_timeout: Period::from_secs(5),
+            write_timeout: Period::from_secs(5),
             idle_timeout: Period::from_secs(30),
             enable_keepalive: true,
+            enable_request_timing: false,
             announce_routes: own(&["/announce", "/announce.php", "/announce/:passkey", "/:passkey/announce"]),
             scrape_routes: own(&["/scrape", "/scrape.php", "/scrape/:passkey", "/:passkey/scrape"]),
             allow_ip_spoofing: false,
@@ -87,9 +106,21 @@ impl HttpConfig {
         problems.or(networks)
     }
 
+    /// The certificate for HTTPS; `None` when that is off.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn certificate(&self) -> Result<Option<CertificateSource>, Problems> {
+        if self.https_addr.is_off() {
+            return Ok(None);
+        }
+        CertificateSource::load(&self.tls_cert_path, &self.tls_key_path).map(Some)
+    }
+
     /// What spans several keys or needs more than a type.
     pub(super) fn problems(&self) -> Problems {
-        let mut problems = self.proxies().err().unwrap_or_default();
+        let mut problems = self.listener_problems();
+        problems.0.extend(self.proxies().err().unwrap_or_default().0);
         problems.0.extend(self.routes().err().unwrap_or_default().0);
         let mut require = |holds: bool, otherwise: &str| {
             if !holds {
@@ -105,10 +136,38 @@ impl HttpConfig {
             self.real_ip_header.is_empty() || self.real_ip_header.parse::<HeaderName>().is_ok(),
             "`http.real_ip_header`: is not the name of a header",
         );
-        require(
-            self.real_ip_header.is_empty() || !self.trusted_proxies.is_empty(),
-            "`http.real_ip_header`: needs `http.trusted_proxies`, or anybody could claim any address",
-        );
         problems
+    }
+
+    fn listener_problems(&self) -> Problems {
+        let mut problems = self.https_problems();
+        let is_unix = matches!(self.addr, ListenAddr::Unix(_));
+        if is_unix && self.real_ip_header.is_empty() {
+            problems.push(
+                "`http.addr`: a Unix socket needs `http.real_ip_header`, in which its proxy passes the client's address on",
+            );
+        }
+        if !is_unix && !self.real_ip_header.is_empty() && self.trusted_proxies.is_empty() {
+            problems.push(
+                "`http.real_ip_header`: needs `http.trusted_proxies`, or anybody could claim any address",
+            );
+        }
+        problems
+    }
+
+    fn https_problems(&self) -> Problems {
+        let problem = |text: &str| Problems(vec![text.to_owned()]);
+        let a_path_is_missing =
+            self.tls_cert_path.as_os_str().is_empty() || self.tls_key_path.as_os_str().is_empty();
+        match &self.https_addr {
+            ListenAddr::Off => Problems::default(),
+            ListenAddr::Unix(_) => {
+                problem("`http.https_addr`: a Unix socket is local and needs no TLS; put it into `http.addr`")
+            }
+            ListenAddr::Inet(_) if a_path_is_missing => {
+                problem("`http.https_addr`: needs `http.tls_cert_path` and `http.tls_key_path`")
+            }
+            ListenAddr::Inet(_) => self.certificate().err().unwrap_or_default(),
+        }
     }
 }

@@ -4,12 +4,12 @@
 
 mod hooks;
 mod http;
+mod listen;
 mod shape;
 mod storage;
 mod udp;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use contract::InfoHash;
@@ -22,6 +22,7 @@ use crate::forward::{self, Forwarder, Scope};
 
 pub use hooks::HookConfig;
 pub use http::HttpConfig;
+pub use listen::ListenAddr;
 pub use storage::{MemoryConfig, StorageConfig, StorageName};
 pub use udp::UdpConfig;
 
@@ -36,8 +37,11 @@ pub struct Config {
     pub announce_interval: Period,
     /// How often they may.
     pub min_announce_interval: Period,
-    /// Where `/metrics`, `/healthz` and `/readyz` are served.
-    pub metrics_addr: SocketAddr,
+    /// Where `/metrics`, `/healthz`, `/readyz`, `/stats` and `/debug/pprof/` are served.
+    pub metrics_addr: ListenAddr,
+    /// Whether memory is sampled from the start, so that a heap profile shows all of it and not only what its own few seconds
+    /// add.
+    pub heap_profile: bool,
     /// The Redis that hooks use unless they name their own.
     pub redis_broker: ServiceUrl,
     /// What every Redis key begins with.
@@ -75,7 +79,8 @@ impl Default for Config {
         Self {
             announce_interval: Period::from_secs(30 * 60),
             min_announce_interval: Period::from_secs(15 * 60),
-            metrics_addr: SocketAddr::from(([127, 0, 0, 1], 6880)),
+            metrics_addr: ListenAddr::Inet(([127, 0, 0, 1], 6880).into()),
+            heap_profile: false,
             redis_broker: "redis://127.0.0.1:6379/0".into(),
             key_prefix: String::new(),
             grace_period: Period::from_secs(10),
@@ -147,10 +152,14 @@ impl Config {
         let (ours, theirs) = (&self.http, &other.http);
         [
             keep(self.metrics_addr != other.metrics_addr, "metrics_addr"),
+            keep(self.heap_profile != other.heap_profile, "heap_profile"),
             keep(self.grace_period != other.grace_period, "grace_period"),
             keep(self.log != other.log, "log"),
             keep(ours.addr != theirs.addr, "http.addr"),
+            keep(ours.https_addr != theirs.https_addr, "http.https_addr"),
             keep(ours.workers != theirs.workers, "http.workers"),
+            keep(ours.read_timeout != theirs.read_timeout, "http.read_timeout"),
+            keep(ours.write_timeout != theirs.write_timeout, "http.write_timeout"),
             keep(ours.idle_timeout != theirs.idle_timeout, "http.idle_timeout"),
             keep(ours.enable_keepalive != theirs.enable_keepalive, "http.enable_keepalive"),
             keep(self.udp.needs_restart(&other.udp), "udp"),
@@ -193,6 +202,10 @@ impl Config {
             self.min_announce_interval <= self.announce_interval,
             "`min_announce_interval`: must not be longer than `announce_interval`",
         );
+        require(
+            !matches!(self.metrics_addr, ListenAddr::Unix(_)),
+            "`metrics_addr`: must be an address with a port, or empty for none",
+        );
         require(self.announce_interval.as_secs() > 0, "`announce_interval`: must be at least 1s");
         require(
             self.storage.config.peer_lifetime > self.announce_interval,
@@ -213,9 +226,9 @@ mod tests {
     #[test]
     fn no_file_is_an_in_memory_tracker_on_6969() {
         let config = Config::load(None, []).unwrap();
-        assert_eq!(config.http.addr.port(), 6969);
+        assert_eq!(config.http.addr, ListenAddr::port(6969));
         assert!(config.hook_list().unwrap().is_empty());
-        assert!(config.metrics_addr.ip().is_loopback());
+        assert!(config.metrics_addr.inet().unwrap().ip().is_loopback());
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Writer {
         for attempt in 1..=attempts {
             match self.attempt(batch).await {
                 Ok(outcomes) => {
-                    self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+                    self.metrics.committed(started.elapsed());
                     return Some(outcomes);
                 }
                 Err(error) => {

@@ -1,9 +1,18 @@
-//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48).
+//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48): plain, over TLS, or from a proxy through a Unix socket.
 
+mod connection;
+mod deadline;
+mod listener;
 mod origin;
 pub mod query;
 pub mod reply;
+mod respond;
 mod server;
+mod tls;
 
-pub use origin::{ProxyRules, TrustedNetwork};
-pub use server::{Frontend, Keepalive, Policy, Settings, serve};
+pub use connection::Keepalive;
+pub use deadline::Timeouts;
+pub use origin::{Origin, ProxyRules, TrustedNetwork};
+pub use respond::{Frontend, Policy, Scheme};
+pub use server::{Endpoint, Server, Settings};
+pub use tls::CertificateSource;

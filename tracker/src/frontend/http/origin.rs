@@ -9,6 +9,8 @@ use std::str::FromStr;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
+use crate::announce::Refusal;
+
 /// An address block such as `10.0.0.0/8`, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrustedNetwork {
@@ -43,6 +45,15 @@ impl TrustedNetwork {
     }
 }
 
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This address.
+    Address(IpAddr),
+    /// A Unix socket: a proxy on this machine, which says whom it speaks for.
+    LocalProxy,
+}
+
 /// Which header carries the client's address, and from whom it is believed.
 #[derive(Debug, Clone, Default)]
 pub struct ProxyRules {
@@ -54,25 +65,31 @@ pub struct ProxyRules {
 
 impl ProxyRules {
     /// The client's address, IPv4-mapped ones mapped to IPv4.
-    #[must_use]
-    pub fn client_ip(&self, connection: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut ip = connection.to_canonical();
-        let Some(header) = &self.header else { return ip };
-        let lines: Vec<_> = headers.get_all(header).iter().collect();
-        // Hops from the nearest to the farthest: the last line's last entry was added by the proxy we talk to.
-        let hops = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        for hop in hops {
-            if !self.trusts(ip) {
+    ///
+    /// # Errors
+    /// When only a local proxy knows it and does not say.
+    pub fn client_ip(&self, connection: Origin, headers: &HeaderMap) -> Result<IpAddr, Refusal> {
+        let mut ip = match connection {
+            Origin::Address(ip) => Some(ip.to_canonical()),
+            Origin::LocalProxy => None,
+        };
+        for hop in self.hops(headers) {
+            // The local proxy itself is trusted; so its word about the next hop counts.
+            if ip.is_some_and(|ip| !self.trusts(ip)) {
                 break;
             }
-            let Some(address) =
-                std::str::from_utf8(hop).ok().and_then(|text| text.trim().parse::<IpAddr>().ok())
-            else {
-                break;
-            };
-            ip = address.to_canonical();
+            let Some(address) = hop else { break };
+            ip = Some(address.to_canonical());
         }
-        ip
+        ip.ok_or_else(|| Refusal::because("the proxy in front of this tracker does not say who you are"))
+    }
+
+    /// Hops from the nearest to the farthest, `None` for one that is no address: the last line's last entry was added by the
+    /// proxy we talk to.
+    fn hops<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
+        let lines: Vec<_> = self.header.iter().flat_map(|name| headers.get_all(name)).collect();
+        let read = |hop: &[u8]| std::str::from_utf8(hop).ok()?.trim().parse().ok();
+        lines.into_iter().rev().flat_map(move |line| line.as_bytes().rsplit(|byte| *byte == b',').map(read))
     }
 
     fn trusts(&self, ip: IpAddr) -> bool {
@@ -93,7 +110,19 @@ mod tests {
         for line in hops {
             headers.append("x-forwarded-for", line.parse().unwrap());
         }
-        rules.client_ip(connection.parse().unwrap(), &headers).to_string()
+        let origin = connection.parse().map_or(Origin::LocalProxy, Origin::Address);
+        rules
+            .client_ip(origin, &headers)
+            .map_or_else(|refusal| refusal.reason.into_owned(), |ip| ip.to_string())
+    }
+
+    #[test]
+    fn a_proxy_on_a_unix_socket_is_believed_and_must_say_something() {
+        assert_eq!(client("unix", &["1.1.1.1, 192.0.2.1"]), "192.0.2.1");
+        assert_eq!(client("unix", &["192.0.2.1, 10.0.0.7"]), "192.0.2.1");
+        for silent in [&[][..], &["unknown"]] {
+            assert!(client("unix", silent).contains("does not say who you are"));
+        }
     }
 
     #[test]

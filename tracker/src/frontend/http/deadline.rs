@@ -1,0 +1,235 @@
+//! How long a connection may take for what it does now: a request's head, waiting for the next request, taking its reply.
+//!
+//! Three clocks, because a client that waits between announces is welcome for longer than one that feeds a request byte by byte
+//! to hold a place. A connection has one timer; it is set anew only when a shorter wait begins or when it has run out.
+
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The longest waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the whole head of a request, from its first byte or, for a connection's first request, from accepting it.
+    pub read: Duration,
+    /// For a client to take its whole reply.
+    pub write: Duration,
+    /// For the next request on a connection that has had one.
+    pub idle: Duration,
+}
+
+/// What a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It sends a request.
+    Head,
+    /// We work on the reply: our wait, with limits of its own.
+    Answering,
+    /// It takes the reply.
+    Reply,
+    /// Nothing is asked for.
+    Idle,
+}
+
+/// The phase of one connection. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    state: Arc<Mutex<(Phase, Instant)>>,
+    timeouts: Timeouts,
+}
+
+impl Progress {
+    /// A connection that was accepted now.
+    #[must_use]
+    pub(super) fn new(timeouts: Timeouts) -> Self {
+        Self { state: Arc::new(Mutex::new((Phase::Head, Instant::now()))), timeouts }
+    }
+
+    /// A phase begins.
+    pub(super) fn enter(&self, phase: Phase) {
+        *self.state.lock() = (phase, Instant::now());
+    }
+
+    fn leave(&self, from: Phase, to: Phase) {
+        let mut state = self.state.lock();
+        if state.0 == from {
+            *state = (to, Instant::now());
+        }
+    }
+
+    /// When the phase has lasted too long; `None` while the wait is ours.
+    fn deadline(&self) -> Option<Instant> {
+        let (phase, since) = *self.state.lock();
+        let limit = match phase {
+            Phase::Head => self.timeouts.read,
+            Phase::Answering => return None,
+            Phase::Reply => self.timeouts.write,
+            Phase::Idle => self.timeouts.idle,
+        };
+        Some(since + limit)
+    }
+
+    /// Runs a connection to its end, or until it has been too slow: then returns the phase in which it was.
+    ///
+    /// # Errors
+    /// The phase that lasted too long.
+    pub(super) async fn supervise<F: Future>(&self, connection: F) -> Result<F::Output, Phase> {
+        let mut connection = pin!(connection);
+        let mut timer = pin!(sleep_until(Instant::now() + self.timeouts.read));
+        std::future::poll_fn(|cx| {
+            // The connection first: it may just have become quick enough.
+            if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            self.poll_expired(timer.as_mut(), cx).map(Err)
+        })
+        .await
+    }
+
+    fn poll_expired(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Phase> {
+        if let Some(deadline) = self.deadline()
+            && deadline < timer.deadline()
+        {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            match self.deadline() {
+                Some(deadline) if deadline <= now => return Poll::Ready(self.state.lock().0),
+                Some(deadline) => timer.as_mut().reset(deadline),
+                None => timer.as_mut().reset(now + self.timeouts.read),
+            }
+        }
+    }
+}
+
+/// A connection's bytes, watched: reading the first one ends idleness, and a reply is over once it is flushed.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    progress: Progress,
+}
+
+impl<S> Watched<S> {
+    /// Watches `stream` on behalf of `progress`.
+    pub(super) fn new(stream: S, progress: Progress) -> Self {
+        Self { stream, progress }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        if buffer.filled().len() > before {
+            self.progress.leave(Phase::Idle, Phase::Head);
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        self.progress.leave(Phase::Reply, Phase::Idle);
+        Poll::Ready(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::sleep;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        read: Duration::from_secs(5),
+        write: Duration::from_secs(3),
+        idle: Duration::from_secs(30),
+    };
+
+    /// Runs `connection` under supervision on a paused clock: how it ended, and after how many seconds.
+    async fn run<F: Future>(progress: &Progress, connection: F) -> (Option<Phase>, u64) {
+        let begun = Instant::now();
+        let outcome = progress.supervise(connection).await;
+        (outcome.err(), begun.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_is_given_the_read_timeout_however_its_bytes_drip() {
+        let progress = Progress::new(TIMEOUTS);
+        let (mut client, server) = duplex(64);
+        let mut server = Watched::new(server, progress.clone());
+        let dripping = async {
+            loop {
+                client.write_all(b"x").await.unwrap();
+                assert_eq!(server.read_u8().await.unwrap(), b'x');
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        assert_eq!(run(&progress, dripping).await, (Some(Phase::Head), 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_request_may_take_longer_to_begin_but_not_to_arrive() {
+        let progress = Progress::new(TIMEOUTS);
+        let (mut client, server) = duplex(64);
+        let mut server = Watched::new(server, progress.clone());
+        let next_request = async {
+            progress.enter(Phase::Reply);
+            server.flush().await.unwrap();
+            sleep(Duration::from_secs(20)).await;
+            client.write_all(b"G").await.unwrap();
+            server.read_u8().await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(run(&progress, next_request).await, (Some(Phase::Head), 25));
+        progress.enter(Phase::Idle);
+        assert_eq!(run(&progress, std::future::pending::<()>()).await, (Some(Phase::Idle), 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_own_work_is_not_timed_and_a_client_that_does_not_read_is() {
+        let progress = Progress::new(TIMEOUTS);
+        let (_client, server) = duplex(64);
+        let mut server = Watched::new(server, progress.clone());
+        let stuck = async {
+            progress.enter(Phase::Answering);
+            sleep(Duration::from_secs(100)).await;
+            progress.enter(Phase::Reply);
+            server.write_all(&[0; 1000]).await.unwrap();
+        };
+        assert_eq!(run(&progress, stuck).await, (Some(Phase::Reply), 103));
+    }
+}
