@@ -111,11 +111,11 @@ async fn a_client_that_asks_and_never_reads_is_let_go() {
 async fn what_is_too_long_is_refused_and_costs_nobody_else_anything() {
     let app = wire::start(QUICK, "").await;
     let path = announce_path();
-    let long = format!("{path}&x={}", "x".repeat(9 * 1024));
+    let long = format!("{path}&x={}", "x".repeat(13 * 1024));
     let refused = reply(&ask(connect(&app).await, &long, "").await);
     assert_eq!(text(&refused, "failure reason").as_deref(), Some("request too long"));
 
-    let scrape = format!("/scrape?x={}&info_hash={}", "x".repeat(9 * 1024), "i".repeat(20));
+    let scrape = format!("/scrape?x={}&info_hash={}", "x".repeat(13 * 1024), "i".repeat(20));
     assert!(reply(&ask(connect(&app).await, &scrape, "").await).get("files").is_some());
 
     for flood in [

@@ -20,9 +20,9 @@ use crate::frontend::route::{Route, Routes};
 use crate::metrics::{Action, HttpMetrics, Verdict};
 use crate::pipeline::Pipeline;
 
-/// The longest query of an announce: many times what clients send, tokens and sealed credentials included. A scrape of many
-/// torrents may fill the whole request.
-const MAX_ANNOUNCE_QUERY_BYTES: usize = 8 * 1024;
+/// The longest query of an announce: the longest token that the `jwt` hook reads (8 KiB), and half as much for everything else. A
+/// scrape of many torrents may fill the whole request.
+const MAX_ANNOUNCE_QUERY_BYTES: usize = 12 * 1024;
 
 /// What the frontend needs to answer.
 #[derive(Debug)]
