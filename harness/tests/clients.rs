@@ -1,26 +1,52 @@
 //! The clients that people use, together in one swarm per transport: one seeds, every other one completes, and the tracker's
 //! records tell of each client what it did, over which family.
 //!
-//! docs/clients.md says what each client can do.
+//! docs/clients.md says what each client can do, and so why some are missing from some swarms.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
 mod fleet;
 
-use contract::AddressFamily;
-use fleet::{Fleet, Kind};
+use contract::AddressFamily::{self, V4, V6};
+use fleet::{Doors, Fleet, Kind, Stage, Transport};
 use harness::Torrent;
 
 const SIZE: usize = 1024 * 1024;
 
+fn shared_by(kinds: &[Kind], transport: Transport, family: AddressFamily, doors: Doors, seeder: Kind) {
+    let fleet = Fleet::start(kinds, Stage { transport, family, doors });
+    fleet.share(&Torrent::random("archive.bin", SIZE), seeder);
+}
+
+/// Those that send the URL's path over UDP (BEP 41).
+const WITH_URL_DATA: [Kind; 2] = [Kind::Deluge, Kind::QBittorrent];
+
 #[test]
 fn all_clients_share_a_swarm_over_http_and_ipv4() {
-    let fleet = Fleet::start(&Kind::ALL, |network, port| format!("http://{}:{port}", network.ipv4()));
-    fleet.share(&Torrent::random("http4.bin", SIZE), Kind::Transmission, AddressFamily::V4);
+    shared_by(&Kind::ALL, Transport::Http, V4, Doors::Passkeys, Kind::Transmission);
 }
 
 #[test]
 fn all_clients_share_a_swarm_over_http_and_ipv6() {
-    let fleet = Fleet::start(&Kind::ALL, |network, port| format!("http://[{}]:{port}", network.ipv6()));
-    fleet.share(&Torrent::random("http6.bin", SIZE), Kind::QBittorrent, AddressFamily::V6);
+    shared_by(&Kind::ALL, Transport::Http, V6, Doors::Passkeys, Kind::QBittorrent);
+}
+
+#[test]
+fn clients_with_url_data_show_their_passkey_over_udp_and_ipv4() {
+    shared_by(&WITH_URL_DATA, Transport::Udp, V4, Doors::Passkeys, Kind::Deluge);
+}
+
+#[test]
+fn clients_with_url_data_show_their_passkey_over_udp_and_ipv6() {
+    shared_by(&WITH_URL_DATA, Transport::Udp, V6, Doors::Passkeys, Kind::QBittorrent);
+}
+
+#[test]
+fn all_clients_share_an_open_swarm_over_udp_and_ipv4() {
+    shared_by(&Kind::ALL, Transport::Udp, V4, Doors::Open, Kind::RTorrent);
+}
+
+#[test]
+fn all_clients_share_an_open_swarm_over_udp_and_ipv6() {
+    shared_by(&Kind::ALL, Transport::Udp, V6, Doors::Open, Kind::Aria2);
 }

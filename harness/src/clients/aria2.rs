@@ -51,7 +51,9 @@ impl Aria2 {
                 "--console-log-level=info",
                 "--summary-interval=0",
             ])
-            .args(["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"])
+            // Without DHT there are no UDP trackers either. It knows no other node, and our torrents are private.
+            .args(["--enable-dht=true", "--enable-dht6=false", "--bt-enable-lpd=false"])
+            .arg(format!("--dht-file-path={}", folder.path().join("dht.dat").display()))
             .args(["--enable-peer-exchange=false", "--seed-ratio=0", "--file-allocation=none"])
             .args(["--check-integrity=true", "--allow-overwrite=true"])
             .args(host.authority().map(|file| format!("--ca-certificate={}", file.display())))

@@ -1,4 +1,6 @@
-//! A tracker for users with passkeys, and a client of each kind on a host of its own, each with a user of its own.
+//! A client of each kind on a host of its own, each with a user of its own, and the tracker between them.
+
+mod stage;
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -6,9 +8,11 @@ use std::thread;
 use contract::{AddressFamily, Event, Keys, TrafficEvent};
 use harness::{
     Aria2, Client, Deluge, Host, Network, QBittorrent, RTorrent, RedisServer, Service, Torrent, Transmission,
-    free_port,
 };
 use tempfile::TempDir;
+
+use stage::Place;
+pub(crate) use stage::{Doors, Stage, Transport};
 
 type AnyClient = Box<dyn Client + Send>;
 
@@ -52,35 +56,31 @@ pub(crate) struct Fleet {
     tracker: Service,
     redis: RedisServer,
     _folder: TempDir,
-    announce: String,
+    stage: Stage,
+    place: Place,
     _network: Network,
 }
 
 impl Fleet {
-    /// Starts everything. `address` gives the tracker's base URL.
-    pub(crate) fn start(kinds: &[Kind], address: impl Fn(&Network, u16) -> String) -> Self {
-        let (folder, redis) = (tempfile::tempdir().unwrap(), RedisServer::start());
-        let (mut network, port) = (Network::start(), free_port());
-        let announce = address(&network, port);
+    pub(crate) fn start(kinds: &[Kind], stage: Stage) -> Self {
+        let (folder, redis, mut network) =
+            (tempfile::tempdir().unwrap(), RedisServer::start(), Network::start());
+        let place = stage.place(&network);
         let hosts: Vec<(Kind, Host)> =
             kinds.iter().map(|kind| (*kind, network.host(&format!("{kind:?}").to_lowercase()))).collect();
-        for kind in kinds {
-            let passkeys = redis::cmd("SADD").arg(Keys::default().passkeys()).arg(kind.passkey()).to_owned();
-            passkeys.exec(&mut redis.connection()).unwrap();
-        }
-        let listen = announce.trim_start_matches("http://").to_owned();
-        let tracker = Service::start("tracker", folder.path(), &tracker_config(&listen, &redis.url()));
+        let passkeys: Vec<String> = kinds.iter().map(|kind| kind.passkey()).collect();
+        let mut whitelist = redis::cmd("SADD");
+        whitelist.arg(Keys::default().passkeys()).arg(passkeys).exec(&mut redis.connection()).unwrap();
+        let tracker = Service::start("tracker", folder.path(), &place.tracker_config(&redis.url()));
         let clients = start_all(&hosts);
-        Self { clients, tracker, redis, _folder: folder, announce, _network: network }
+        Self { clients, tracker, redis, _folder: folder, stage, place, _network: network }
     }
 
-    /// Lets one client seed, all others download, and holds the tracker's records against that.
-    pub(crate) fn share(&self, torrent: &Torrent, seeder: Kind, family: AddressFamily) {
+    /// Lets one client seed and all others download, until each has the file; the tracker has to know each as a seeder then.
+    pub(crate) fn share(&self, torrent: &Torrent, seeder: Kind) {
         torrent.write_content(&self.clients[&seeder].files());
         self.add(torrent, seeder);
-        self.wait_for(seeder, "is recorded as a seeder", || {
-            self.story(torrent, seeder).iter().any(|event| event.left == 0).then_some(())
-        });
+        self.wait_for(seeder, "is known as a seeder", || self.is_seeding(torrent, seeder).then_some(()));
         let leechers = || self.clients.keys().copied().filter(|kind| *kind != seeder);
         leechers().for_each(|kind| self.add(torrent, kind));
         for kind in leechers() {
@@ -88,28 +88,64 @@ impl Fleet {
             self.wait_for(kind, "has the file", || torrent.is_complete_in(&files).then_some(()));
             self.clients[&kind].announce_completion(torrent);
         }
-        for kind in leechers() {
-            let story = self.wait_for(kind, "is recorded as complete", || {
-                let story = self.story(torrent, kind);
-                story.iter().any(|event| kind.is_completion(event)).then_some(story)
-            });
-            let downloaded: u64 = story.iter().map(|event| event.dd).sum();
-            assert!(downloaded >= torrent.size(), "{kind:?} has the whole file: {story:?}");
-            assert_eq!(story[0].event, Event::Started, "{kind:?}: {story:?}");
+        match self.stage.doors {
+            Doors::Passkeys => leechers().for_each(|kind| self.is_recorded_as_complete(torrent, kind)),
+            Doors::Open => {}
         }
+        self.wait_for(seeder, "and all others seed", || self.all_seed().then_some(()));
+        self.is_recorded_in_its_family(torrent);
+    }
+
+    fn add(&self, torrent: &Torrent, kind: Kind) {
+        self.clients[&kind].share(torrent, &self.place.announce_url(&kind.passkey()));
+    }
+
+    fn is_seeding(&self, torrent: &Torrent, kind: Kind) -> bool {
+        match self.stage.doors {
+            Doors::Passkeys => self.story(torrent, kind).iter().any(|event| event.left == 0),
+            Doors::Open => self.figure("seedbook_tracker_seeders") == 1,
+        }
+    }
+
+    fn is_recorded_as_complete(&self, torrent: &Torrent, kind: Kind) {
+        let story = self.wait_for(kind, "is recorded as complete", || {
+            let story = self.story(torrent, kind);
+            story.iter().any(|event| kind.is_completion(event)).then_some(story)
+        });
+        let downloaded: u64 = story.iter().map(|event| event.dd).sum();
+        assert!(downloaded >= torrent.size(), "{kind:?} has the whole file: {story:?}");
+        assert_eq!(story[0].event, Event::Started, "{kind:?}: {story:?}");
+    }
+
+    /// By the swarm's own figures: every client once, with one endpoint, in the stage's family.
+    fn all_seed(&self) -> bool {
+        let (own, other) = match self.stage.family {
+            AddressFamily::V4 => ("v4", "v6"),
+            AddressFamily::V6 => ("v6", "v4"),
+        };
+        let endpoints = |family: &str| self.figure(&format!("seedbook_tracker_endpoints_{family}"));
+        let all = self.clients.len();
+        (self.figure("seedbook_tracker_seeders"), self.figure("seedbook_tracker_leechers")) == (all, 0)
+            && (endpoints(own), endpoints(other)) == (all, 0)
+    }
+
+    fn is_recorded_in_its_family(&self, torrent: &Torrent) {
         let log = self.tracker.log();
         for (kind, client) in &self.clients {
             assert!(!log.contains(&kind.passkey()), "a passkey is in the log");
             for event in self.story(torrent, *kind) {
-                assert_eq!(event.af, family, "{kind:?}: {event:?}");
+                assert_eq!(event.af, self.stage.family, "{kind:?}: {event:?}");
                 let prefix = client.peer_id_prefix().as_bytes();
                 assert!(event.peer_id.0.starts_with(prefix), "{kind:?}: {event:?}");
             }
         }
     }
 
-    fn add(&self, torrent: &Torrent, kind: Kind) {
-        self.clients[&kind].share(torrent, &format!("{}/announce/{}", self.announce, kind.passkey()));
+    /// One of the tracker's metrics; 0 while it is not there.
+    fn figure(&self, name: &str) -> usize {
+        let page = self.tracker.metrics();
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |figure| figure.parse().expect("a gauge is a number"))
     }
 
     /// What the stream tells of a client, oldest first.
@@ -124,10 +160,10 @@ impl Fleet {
         let mut range = redis::cmd("XRANGE");
         range.arg(Keys::default().traffic()).arg("-").arg("+");
         let entries: Vec<Entry> = range.query(&mut self.redis.connection()).unwrap();
-        let pairs = |fields: &[(Vec<u8>, Vec<u8>)]| {
+        let event = |fields: &[(Vec<u8>, Vec<u8>)]| {
             TrafficEvent::from_fields(fields.iter().map(|(name, value)| (&name[..], &value[..]))).unwrap()
         };
-        entries.iter().map(|(_, fields)| pairs(fields)).collect()
+        entries.iter().map(|(_, fields)| event(fields)).collect()
     }
 
     fn wait_for<T>(&self, kind: Kind, what: &str, condition: impl FnMut() -> Option<T>) -> T {
@@ -152,20 +188,4 @@ fn start_all(hosts: &[(Kind, Host)]) -> BTreeMap<Kind, AnyClient> {
         let starts: Vec<_> = starts.collect();
         starts.into_iter().map(|(kind, start)| (kind, start.join().expect("the client starts"))).collect()
     })
-}
-
-fn tracker_config(listen: &str, redis: &str) -> String {
-    format!(
-        "announce_interval: 5s
-min_announce_interval: 2s
-redis_broker: {redis}
-http:
-  addr: '{listen}'
-hooks:
-  prehooks:
-    - name: passkey approval
-  posthooks:
-    - name: traffic push
-"
-    )
 }

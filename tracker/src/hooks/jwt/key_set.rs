@@ -37,7 +37,8 @@ pub(super) struct Source {
 /// Resolves when a fetch is over, with or without success; an error when the hook went away.
 pub(super) type Refreshed = oneshot::Receiver<()>;
 
-type Keys = HashMap<String, Arc<DecodingKey>>;
+/// Signing keys by their `kid`.
+pub(super) type Keys = HashMap<String, Arc<DecodingKey>>;
 
 /// The keys in force. The task that fetches them ends with this.
 #[derive(Debug)]
@@ -148,8 +149,9 @@ impl Shared {
     }
 }
 
+/// Why there are no new keys.
 #[derive(Debug, Error)]
-enum Unusable {
+pub(super) enum Unusable {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("the issuer answered {0}")]
@@ -174,7 +176,8 @@ struct Document {
     keys: Vec<serde_json::Value>,
 }
 
-fn read(body: &[u8]) -> Result<Keys, Unusable> {
+/// Reads a document with keys.
+pub(super) fn read(body: &[u8]) -> Result<Keys, Unusable> {
     let document: Document = serde_json::from_slice(body).map_err(|_| Unusable::NotASet)?;
     let members = document.keys.into_iter().take(MAX_KEYS);
     let keys: Keys = members.filter_map(|member| usable(&serde_json::from_value(member).ok()?)).collect();

@@ -115,7 +115,7 @@ impl Jwt {
         };
         let Some(kid) = key_id(token) else { return invalid() };
         match self.keys.find(&kid) {
-            Some(key) if self.is_for(token, &key, announce.info_hash) => Verdict::Pass,
+            Some(key) if is_for(token, &key, &self.validation, announce.info_hash) => Verdict::Pass,
             Some(_) => invalid(),
             // A key that we do not know may be a new one.
             None => match self.keys.refresh(Instant::now()) {
@@ -124,11 +124,6 @@ impl Jwt {
                 None => invalid(),
             },
         }
-    }
-
-    fn is_for(&self, token: &Credential, key: &DecodingKey, info_hash: InfoHash) -> bool {
-        let claims = decode::<Claims>(token.reveal(), key, &self.validation);
-        claims.is_ok_and(|token| token.claims.infohash == info_hash.hex().as_str())
     }
 }
 
@@ -140,6 +135,18 @@ impl Hook for Jwt {
     fn waits_for(&self) -> Option<String> {
         self.keys.is_empty().then(|| "jwt: the signing keys could not be fetched yet".into())
     }
+}
+
+/// Whether a token opens a torrent, by the text of the issuer's key set: what the hook decides once it has fetched that.
+#[must_use]
+pub fn opens(token: &Credential, info_hash: InfoHash, key_set: &[u8], options: &Options) -> bool {
+    let key = key_id(token).and_then(|kid| key_set::read(key_set).ok()?.remove(&kid));
+    key.is_some_and(|key| is_for(token, &key, &validation(options), info_hash))
+}
+
+fn is_for(token: &Credential, key: &DecodingKey, validation: &Validation, info_hash: InfoHash) -> bool {
+    let claims = decode::<Claims>(token.reveal(), key, validation);
+    claims.is_ok_and(|token| token.claims.infohash == info_hash.hex().as_str())
 }
 
 fn validation(options: &Options) -> Validation {

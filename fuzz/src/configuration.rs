@@ -1,0 +1,18 @@
+//! Configuration files: read, or refused with sentences; and what is in force can be shown.
+
+/// The tracker's, in either shape.
+pub(crate) fn tracker(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match tracker::config::Config::load(Some(text), []) {
+        Ok(config) => drop(config.effective().expect("what was accepted can be shown")),
+        Err(problems) => assert!(!problems.0.is_empty(), "refused without a reason"),
+    }
+}
+
+/// The consumer's.
+pub(crate) fn consumer(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Err(problems) = consumer::config::Config::read(text, []) {
+        assert!(!problems.0.is_empty(), "refused without a reason");
+    }
+}

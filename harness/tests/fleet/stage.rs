@@ -1,0 +1,79 @@
+//! The tracker that a fleet announces to: over which transport, in which family, and who may.
+
+use std::net::IpAddr;
+
+use contract::AddressFamily;
+use harness::{Network, free_port};
+
+/// How clients reach the tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Http,
+    Udp,
+}
+
+/// Who may announce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doors {
+    /// Users with a passkey; every announce goes into the stream.
+    Passkeys,
+    /// Everybody, for clients that cannot show a passkey over UDP. Nothing is recorded; the swarm's figures are all there is.
+    Open,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stage {
+    pub(crate) transport: Transport,
+    pub(crate) family: AddressFamily,
+    pub(crate) doors: Doors,
+}
+
+/// Where the tracker listens.
+#[derive(Debug)]
+pub(crate) struct Place {
+    stage: Stage,
+    address: String,
+}
+
+impl Stage {
+    pub(crate) fn place(self, network: &Network) -> Place {
+        let ip: IpAddr = match self.family {
+            AddressFamily::V4 => network.ipv4().into(),
+            AddressFamily::V6 => network.ipv6().into(),
+        };
+        // A TCP port that is free has nearly always a free UDP port beside it, as nothing else here uses UDP.
+        Place { stage: self, address: std::net::SocketAddr::new(ip, free_port()).to_string() }
+    }
+}
+
+impl Place {
+    pub(crate) fn announce_url(&self, passkey: &str) -> String {
+        let scheme = match self.stage.transport {
+            Transport::Http => "http",
+            Transport::Udp => "udp",
+        };
+        match self.stage.doors {
+            Doors::Passkeys => format!("{scheme}://{}/announce/{passkey}", self.address),
+            Doors::Open => format!("{scheme}://{}/announce", self.address),
+        }
+    }
+
+    /// Short intervals, so that a test sees several announces, and figures of the swarms at most a second old.
+    pub(crate) fn tracker_config(&self, redis: &str) -> String {
+        let frontends = match self.stage.transport {
+            Transport::Http => format!("http: {{addr: '{}'}}\n", self.address),
+            Transport::Udp => format!("http: {{addr: '127.0.0.1:0'}}\nudp: {{addr: '{}'}}\n", self.address),
+        };
+        let hooks = match self.stage.doors {
+            Doors::Passkeys => {
+                "hooks: {prehooks: [{name: passkey approval}], posthooks: [{name: traffic push}]}\n"
+            }
+            Doors::Open => "",
+        };
+        format!(
+            "announce_interval: 5s\nmin_announce_interval: 2s\nredis_broker: {redis}\n\
+             storage: {{config: {{gc_interval: 1s}}}}\n{frontends}{hooks}"
+        )
+    }
+}
