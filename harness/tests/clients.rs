@@ -18,7 +18,7 @@ fn shared_by(kinds: &[Kind], transport: Transport, family: AddressFamily, doors:
     fleet.share(&Torrent::random("archive.bin", SIZE), seeder);
 }
 
-/// Those that send the URL's path over UDP (BEP 41).
+/// Those that send the URL's path over UDP (BEP 41). No other speaks UDP over IPv6 to an address.
 const WITH_URL_DATA: [Kind; 2] = [Kind::Deluge, Kind::QBittorrent];
 
 #[test]
@@ -44,9 +44,4 @@ fn clients_with_url_data_show_their_passkey_over_udp_and_ipv6() {
 #[test]
 fn all_clients_share_an_open_swarm_over_udp_and_ipv4() {
     shared_by(&Kind::ALL, Transport::Udp, V4, Doors::Open, Kind::RTorrent);
-}
-
-#[test]
-fn all_clients_share_an_open_swarm_over_udp_and_ipv6() {
-    shared_by(&Kind::ALL, Transport::Udp, V6, Doors::Open, Kind::Aria2);
 }

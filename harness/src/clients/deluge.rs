@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -11,6 +12,8 @@ use super::Client;
 use crate::{Host, Process, Torrent};
 
 const RPC_PORT: u16 = 58846;
+/// Longer than Python takes to start on a busy machine.
+const TIMEOUT_SECS: &str = "30";
 const USER: &str = "tester";
 const PASSWORD: &str = "of-a-test-only";
 
@@ -38,7 +41,8 @@ impl Deluge {
         command.envs(host.authority().map(|file| ("SSL_CERT_FILE", file)));
         let process = RefCell::new(Process::start("deluge", command, folder.path()));
         let client = Self { process, host: host.clone(), folder };
-        client.until("Deluge answers", || client.console("status").ok());
+        // The console waits for ever when it is refused.
+        client.until("Deluge listens", || TcpStream::connect((host.ipv4, RPC_PORT)).ok());
         client
     }
 
@@ -50,8 +54,12 @@ impl Deluge {
 
     /// Runs one command of the console; what it printed, which on failure is the error.
     fn console(&self, command: &str) -> Result<String, String> {
-        let mut console = self.host.command("deluge-console");
-        console.arg("--config").arg(self.folder.path().join("console")).env("HOME", self.folder.path());
+        let mut console = self.host.command("timeout");
+        console
+            .args([TIMEOUT_SECS, "deluge-console"])
+            .arg("--config")
+            .arg(self.folder.path().join("console"))
+            .env("HOME", self.folder.path());
         console.arg(format!("connect 127.0.0.1:{RPC_PORT} {USER} {PASSWORD}; {command}"));
         let output = console.output().map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -88,7 +96,7 @@ impl Client for Deluge {
 /// Deluge's files are a version, then the settings.
 fn settings(folder: &Path) -> String {
     let settings = json!({
-        "allow_remote": false,
+        "allow_remote": true,
         "daemon_port": RPC_PORT,
         "dht": false,
         "download_location": folder.join("files"),

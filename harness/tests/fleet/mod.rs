@@ -40,7 +40,7 @@ impl Kind {
         }
     }
 
-    /// rTorrent 0.9.8 sends `completed` up to half an hour late; that nothing is left it says before that.
+    /// rTorrent 0.9.8 keeps `completed` for later; that nothing is left it says before that.
     fn is_completion(self, event: &TrafficEvent) -> bool {
         event.left == 0 && (self == Self::RTorrent || event.event == Event::Completed)
     }
@@ -175,6 +175,11 @@ impl Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         if thread::panicking() {
+            eprintln!("---- the tracker's figures ----");
+            let page = self.tracker.metrics();
+            page.lines()
+                .filter(|line| line.starts_with("seedbook_tracker"))
+                .for_each(|line| eprintln!("{line}"));
             eprintln!("---- what the stream tells, oldest first ----");
             self.entries().iter().for_each(|event| eprintln!("{event:?}"));
         }
