@@ -38,7 +38,7 @@ const USER_INFO: &AsciiSet = &CONTROLS
 
 /// Opens a client for any of the forms operators use: `redis://host/0`, `rediss://`, ACL users
 /// (`redis://user:password@host`), Unix sockets (`unix:///run/redis.sock`), and Chihaya's `redis://password@host:port/db`, where
-/// a user part without a colon is the password.
+/// a user part without a colon is the password, with its `redis-socket://password@/run/redis.sock?db=0` for a socket.
 ///
 /// # Errors
 /// When the URL is none of these. The error does not repeat it.
@@ -49,9 +49,15 @@ pub fn client(url: &ServiceUrl) -> RedisResult<redis::Client> {
 
 fn normalized(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((user_info, address)) = rest.rsplit_once('@') else { return url.to_owned() };
+    let Some((user_info, address)) = rest.rsplit_once('@') else {
+        return if scheme == "redis-socket" { format!("unix://{rest}") } else { url.to_owned() };
+    };
     let (user, password) = user_info.split_once(':').unwrap_or(("", user_info));
     let escape = |part: &str| utf8_percent_encode(part, USER_INFO).to_string();
+    if scheme == "redis-socket" {
+        let more = if address.contains('?') { '&' } else { '?' };
+        return format!("unix://{address}{more}pass={}", escape(password));
+    }
     format!("{scheme}://{}:{}@{address}", escape(user), escape(password))
 }
 
@@ -154,6 +160,9 @@ mod tests {
         assert_eq!(normalized("redis://bob:hunter2@h:6379/0"), "redis://bob:hunter2@h:6379/0");
         assert_eq!(normalized("redis://:p@ss/word@h:6379/0"), "redis://:p%40ss%2Fword@h:6379/0");
         assert_eq!(normalized("redis://h:6379/0"), "redis://h:6379/0");
+        let socket = "redis-socket://hunter2@/run/redis.sock?db=1";
+        assert_eq!(normalized(socket), "unix:///run/redis.sock?db=1&pass=hunter2");
+        assert_eq!(normalized("redis-socket:///run/redis.sock"), "unix:///run/redis.sock");
         assert_eq!(normalized("unix:///run/redis.sock"), "unix:///run/redis.sock");
     }
 

@@ -216,6 +216,12 @@ fn endpoints(http: &HttpConfig, certificate: Option<Arc<CertificateSource>>) -> 
 }
 
 fn policy(http: &HttpConfig) -> Result<Policy> {
+    if http.believes_nobody() {
+        warn!(
+            "http.real_ip_header is set, but there are no http.trusted_proxies: nobody's header is believed, and clients behind a \
+             proxy seem to come from the proxy; list the proxies' addresses"
+        );
+    }
     let header = (!http.real_ip_header.is_empty()).then(|| http.real_ip_header.parse()).transpose()?;
     Ok(Policy {
         routes: http.routes()?,

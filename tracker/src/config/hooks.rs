@@ -17,7 +17,21 @@ macro_rules! hooks {
             $($(#[$doc])* #[serde(rename = $name)] $variant($options),)*
         }
 
-        const NAMES: &[&str] = &[$($name),*];
+        /// Every hook's name.
+        pub(super) const NAMES: &[&str] = &[$($name),*];
+
+        /// Which keys a sample's options leave out, and whether the rest are at their defaults.
+        #[cfg(test)]
+        pub(super) fn against_defaults(name: &str, options: &Value) -> (Vec<String>, bool) {
+            use contract::config::unmentioned;
+            match name {
+                $($name => {
+                    let read: $options = section(options, name).unwrap();
+                    (unmentioned::<$options>(options).unwrap(), read == <$options>::default())
+                })*
+                unknown => panic!("there is no hook `{unknown}`"),
+            }
+        }
 
         fn read_one(name: &str, options: &Value, path: &str) -> Result<HookConfig, Problems> {
             match name {

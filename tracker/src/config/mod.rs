@@ -5,6 +5,8 @@
 mod hooks;
 mod http;
 mod listen;
+#[cfg(test)]
+mod manual;
 mod shape;
 mod storage;
 mod udp;
@@ -256,8 +258,8 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
-        let problems = load("min_announce_interval: 2h\nhttp:\n  real_ip_header: x-real-ip\n").unwrap_err();
-        assert!(problems.contains("`min_announce_interval`") && problems.contains("`http.trusted_proxies`"));
+        let problems = load("min_announce_interval: 2h\nhttp:\n  real_ip_header: x real ip\n").unwrap_err();
+        assert!(problems.contains("`min_announce_interval`") && problems.contains("`http.real_ip_header`"));
     }
 
     #[test]

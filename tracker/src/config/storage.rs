@@ -31,6 +31,8 @@ pub struct MemoryConfig {
     pub peer_lifetime: Period,
     /// Locks: more of them means less waiting between cores.
     pub shard_count: usize,
+    /// Taken for the sake of other trackers' files: gauges are brought up to date every few seconds.
+    pub prometheus_reporting_interval: Period,
 }
 
 impl Default for StorageConfig {
@@ -45,6 +47,7 @@ impl Default for MemoryConfig {
             gc_interval: Period::from_secs(3 * 60),
             peer_lifetime: Period::from_secs(31 * 60),
             shard_count: 256,
+            prometheus_reporting_interval: Period::from_secs(1),
         }
     }
 }
