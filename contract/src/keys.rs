@@ -77,6 +77,13 @@ impl Keys {
         self.key(SNAPSHOT_PREFIX)
     }
 
+    /// What the names begin with in which a tracker's progress is kept (a hash with `booked`); the rest is the id of one
+    /// tracker process. Written and read by the tracker only, to notice a Redis that lost what it had confirmed.
+    #[must_use]
+    pub fn recorder_prefix(&self) -> String {
+        self.key("tracker:recorder:")
+    }
+
     /// Hash with the last absolute counters of one session.
     #[must_use]
     pub fn snapshot(&self, passkey: &Passkey, info_hash: &InfoHash, peer_id: &PeerId) -> String {
@@ -153,6 +160,7 @@ mod tests {
         assert_eq!(bare.snapshot(&passkey, &hash, &peer), format!("tracker:last:k1:{h}:{p}"));
         assert_eq!(bare.seeding(&passkey), "tracker:passkey:seed:k1");
         assert_eq!(bare.leeching_members(&passkey, &hash), format!("tracker:passkey:leech:members:k1:{h}"));
+        assert_eq!(prefixed.recorder_prefix(), "a:tracker:recorder:");
         assert_eq!(prefixed.dead_letters(), "a:tracker:traffic:dlq");
     }
 }

@@ -114,6 +114,12 @@ impl Link {
         self.complain(error);
     }
 
+    /// Drops the connection without a word: Redis answered, but perhaps another one behind the same name, or with other rules,
+    /// will serve better.
+    pub fn forget(&mut self) {
+        self.connection = None;
+    }
+
     fn complain(&mut self, error: &RedisError) {
         if self.was_up {
             warn!(url = %self.url, %error, "Redis does not answer; trying again until it does");

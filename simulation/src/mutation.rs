@@ -69,7 +69,8 @@ impl Scripts {
 fn two_commands(record: &str) -> String {
     let append = "return redis.pcall('XADD', STREAM, '*', unpack(entry))";
     let record = patched(record, append, "DEFERRED[#DEFERRED + 1] = entry; return 'deferred'");
-    let record = patched(&record, "local STREAM = KEYS[1]", "local DEFERRED = {}\nlocal STREAM = KEYS[1]");
+    let keys = "local STREAM, BOOKED = KEYS[1], KEYS[2]";
+    let record = patched(&record, keys, &format!("local DEFERRED = {{}}\n{keys}"));
     patched(&record, "return outcomes\n", "return { outcomes, DEFERRED }\n")
 }
 

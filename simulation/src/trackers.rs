@@ -131,7 +131,7 @@ impl World<'_> {
         let mut records = Vec::with_capacity(count);
         for (fact, report) in tracker.queue.drain(..count) {
             tracker.sequence += 1;
-            let entry = Entry { report, sequence: tracker.sequence };
+            let entry = Entry { booking: report.into(), sequence: tracker.sequence };
             records.push(Record { fact, script: tracker.script.clone(), entry });
         }
         records
@@ -171,7 +171,7 @@ impl World<'_> {
 
     fn call(&self, records: &[Record]) -> Vec<Bytes> {
         let entries: Vec<Entry> = records.iter().map(|record| record.entry.clone()).collect();
-        let call = records[0].script.call(&entries);
+        let call = records[0].script.call(&entries, 0);
         let mut args: Vec<Bytes> = call
             .args_iter()
             .map(|arg| match arg {

@@ -185,7 +185,7 @@ impl App {
     }
 }
 
-/// Ready means that a new user's announce would be accepted and recorded now. Holds the pipeline weakly: an operator's open
+/// Ready means that users' announces are accepted and recorded now, be it in the spool. Holds the pipeline weakly: an operator's open
 /// connection to the admin listener must not keep the recorder from finishing.
 fn readiness(pipeline: Weak<Pipeline>) -> Readiness {
     Arc::new(move || {

@@ -5,12 +5,12 @@ mod frontends;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
 };
 
 use crate::forward::ForwardMetrics;
 use crate::swarm::{Census, Swarms};
-use crate::traffic::Outcome;
+use crate::traffic::{Outcome, SpoolMetrics};
 use frontends::Frontends;
 pub use frontends::{Action, Dropped, HttpMetrics, Latency, UdpMetrics, Verdict};
 
@@ -29,10 +29,15 @@ pub struct RecorderMetrics {
     pub commit_seconds: Histogram,
     /// Attempts that failed.
     pub errors: IntCounter,
-    /// Announces refused because Redis was away.
+    /// Announces refused because neither Redis nor a spool took them.
     pub refused: IntCounter,
+    /// Reports that Redis lost after it had confirmed them.
+    pub lost_reports: IntCounter,
+    /// The spool.
+    pub spool: SpoolMetrics,
     last_commit: Gauge,
-    outcomes: [IntCounter; 5],
+    outcomes: [IntCounter; 6],
+    standings: [IntGauge; 5],
 }
 
 impl RecorderMetrics {
@@ -51,8 +56,16 @@ impl RecorderMetrics {
             Outcome::Repeated => 2,
             Outcome::Late => 3,
             Outcome::Failed(_) => 4,
+            Outcome::Unwritable(_) => 5,
         };
         self.outcomes[place].inc();
+    }
+
+    /// Shows how the recorder works: the place of its standing in `starting direct spooling replaying refusing`.
+    pub fn show_standing(&self, place: usize) {
+        for (other, gauge) in self.standings.iter().enumerate() {
+            gauge.set(i64::from(other == place));
+        }
     }
 }
 
@@ -153,6 +166,12 @@ fn recorder(registry: &Registry) -> Result<RecorderMetrics> {
     )?;
     registry.register(Box::new(last_commit.clone()))?;
     let outcome = |word: &str| outcomes.get_metric_with_label_values(&[word]);
+    let standings = IntGaugeVec::new(
+        Opts::new("seedbook_tracker_recorder_state", "1 for the way in which the recorder works now"),
+        &["state"],
+    )?;
+    registry.register(Box::new(standings.clone()))?;
+    let standing = |word: &str| standings.get_metric_with_label_values(&[word]);
     Ok(RecorderMetrics {
         waiting: gauge(registry, "seedbook_tracker_recorder_waiting", "Reports that wait to be recorded")?,
         commit_seconds: histogram(
@@ -166,13 +185,27 @@ fn recorder(registry: &Registry) -> Result<RecorderMetrics> {
             "seedbook_tracker_recorder_refused_total",
             "Announces refused because they could not be recorded",
         )?,
+        lost_reports: counter(
+            registry,
+            "seedbook_tracker_redis_lost_reports_total",
+            "Reports that Redis lost after it had confirmed them",
+        )?,
+        spool: SpoolMetrics::new(registry)?,
         last_commit,
+        standings: [
+            standing("starting")?,
+            standing("direct")?,
+            standing("spooling")?,
+            standing("replaying")?,
+            standing("refusing")?,
+        ],
         outcomes: [
             outcome("booked")?,
             outcome("idle")?,
             outcome("repeated")?,
             outcome("late")?,
             outcome("failed")?,
+            outcome("unwritable")?,
         ],
     })
 }

@@ -68,12 +68,11 @@ impl Rulebook {
             match hook {
                 HookConfig::TrafficPush(options) => {
                     let setup = options.setup(&site);
-                    let kept =
-                        last.and_then(|last| last.recorder.clone()).filter(|kept| *kept.setup() == setup);
-                    book.recorder = kept;
+                    let last = last.and_then(|last| last.recorder.as_ref());
+                    book.recorder = last.filter(|last| *last.setup() == setup).cloned();
                     if book.recorder.is_none() {
-                        let (recorder, task) = traffic::spawn(setup, metrics.recorder.clone())
-                            .context("traffic push: redis_broker")?;
+                        let (recorder, task) =
+                            traffic::spawn(setup, metrics.recorder.clone(), last).context("traffic push")?;
                         (book.recorder, recording) = (Some(recorder), Some(task));
                     }
                 }
@@ -91,8 +90,7 @@ impl Rulebook {
     /// What stands between a new user and a recorded announce now; empty when nothing does.
     #[must_use]
     pub fn waits_for(&self) -> Vec<String> {
-        let recorder = self.recorder.as_ref().filter(|recorder| !recorder.is_up());
-        let recorder = recorder.map(|_| "traffic push: Redis does not answer".to_owned());
+        let recorder = self.recorder.as_ref().and_then(Recorder::waits_for).map(str::to_owned);
         self.hooks.iter().filter_map(|hook| hook.waits_for()).chain(recorder).collect()
     }
 

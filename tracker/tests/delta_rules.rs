@@ -79,7 +79,8 @@ impl Say {
         };
         let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
         let admitted = Admitted { announce, admission };
-        Entry { report: Report { admitted, account, observed_ms: self.at_ms }, sequence: self.seq }
+        let report = Report { admitted, account, observed_ms: self.at_ms };
+        Entry { booking: report.into(), sequence: self.seq }
     }
 }
 
@@ -94,7 +95,7 @@ impl Books {
     async fn tell(&mut self, tracker: &str, says: &[Say]) -> Vec<Outcome> {
         let entries: Vec<Entry> = says.iter().map(|say| say.entry()).collect();
         let script = RecordScript::new(tracker, self.rules.clone());
-        script.run(&mut self.connection, &entries).await.unwrap()
+        script.run(&mut self.connection, &entries, 0).await.unwrap().outcomes
     }
 
     /// Every announce alone, through one tracker.
@@ -398,9 +399,10 @@ async fn one_foreign_key_does_not_stop_the_batch_around_it() {
     let key = Keys::default().snapshot(&"alice".parse().unwrap(), &InfoHash([7; 20]), &PeerId([8; 20]));
     let _: () = books.server.connection().set(key, "not a hash").unwrap();
     let mut other = Say::up(0).at(0).entry();
-    other.report.admitted.announce.peer_id = PeerId([9; 20]);
+    other.booking.peer_id = PeerId([9; 20]);
     let script = RecordScript::new("t1", books.rules.clone());
-    let outcomes = script.run(&mut books.connection, &[Say::up(0).at(0).entry(), other]).await.unwrap();
+    let batch = [Say::up(0).at(0).entry(), other];
+    let outcomes = script.run(&mut books.connection, &batch, 0).await.unwrap().outcomes;
     assert!(matches!(&outcomes[0], Outcome::Failed(reason) if reason.contains("WRONGTYPE")));
     assert_eq!(outcomes[1], Outcome::Booked);
 }
@@ -412,7 +414,7 @@ async fn a_stream_that_cannot_be_written_leaves_the_bytes_owed() {
     let mut look = books.server.connection();
     let _: () = look.rename("tracker:traffic", "aside").unwrap();
     let _: () = look.set("tracker:traffic", "not a stream").unwrap();
-    assert!(matches!(&books.tell("t1", &[Say::up(70).at(60)]).await[0], Outcome::Failed(_)));
+    assert!(matches!(&books.tell("t1", &[Say::up(70).at(60)]).await[0], Outcome::Unwritable(_)));
     let _: () = look.rename("aside", "tracker:traffic").unwrap();
     books.hear(&[Say::up(70).at(120)]).await;
     assert_eq!(books.uploads(), [0, 70]);

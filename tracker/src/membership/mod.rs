@@ -98,9 +98,10 @@ impl<M: Member> Membership<M> {
         self.verdicts.tag(member)
     }
 
-    /// Whether Redis is away: what is known stays in force, and nothing new can be learnt.
+    /// Whether Redis never answered, so that nobody is known. When it goes away later, what is known stays in force: known
+    /// members' announces are answered, only newcomers are told to come back.
     #[must_use]
-    pub fn is_away(&self) -> bool {
-        self.verdicts.is_frozen()
+    pub fn knows_nobody(&self) -> bool {
+        self.verdicts.knows_nobody()
     }
 }

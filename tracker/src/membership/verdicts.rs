@@ -73,6 +73,8 @@ pub struct Verdicts<M> {
     epoch: AtomicU64,
     /// Until the first connection, and while Redis is away: nothing can have been revoked there that we could learn of: verdicts stay in force.
     frozen: AtomicBool,
+    /// Redis answered at least once, so that there may be known members.
+    reached: AtomicBool,
 }
 
 impl<M> Default for Verdicts<M> {
@@ -81,6 +83,7 @@ impl<M> Default for Verdicts<M> {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             epoch: AtomicU64::new(0),
             frozen: AtomicBool::new(true),
+            reached: AtomicBool::new(false),
         }
     }
 }
@@ -145,6 +148,13 @@ impl<M: Member> Verdicts<M> {
     pub fn thaw(&self) {
         self.invalidate();
         self.frozen.store(false, Ordering::Release);
+        self.reached.store(true, Ordering::Release);
+    }
+
+    /// Whether Redis never answered: nobody can be known.
+    #[must_use]
+    pub fn knows_nobody(&self) -> bool {
+        !self.reached.load(Ordering::Acquire)
     }
 
     /// Whether Redis is away.

@@ -1,6 +1,8 @@
 //! Options of `traffic push`.
 
-use contract::config::{Period, ServiceUrl};
+use std::path::PathBuf;
+
+use contract::config::{Period, Problems, ServiceUrl};
 use serde::{Deserialize, Serialize};
 
 use super::recorder::Setup;
@@ -33,6 +35,30 @@ pub struct Options {
     pub snapshot_ttl: Period,
     /// What a session's first `started` is worth.
     pub first_started: FirstStarted,
+    /// Where announces are kept while Redis is away.
+    pub spool: SpoolOptions,
+}
+
+/// Where announces are kept while Redis is away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpoolOptions {
+    /// The folder, one for each tracker process. Empty: there is no spool, and announces are refused while Redis is away.
+    pub directory: PathBuf,
+    /// Bytes it may take on disk, about 6,000 announces each MiB.
+    pub max_bytes: u64,
+}
+
+impl SpoolOptions {
+    /// Below this there is no room for batches of announces.
+    pub const MIN_BYTES: u64 = 64 * 1024;
+}
+
+impl Default for SpoolOptions {
+    /// No folder: a default one would be shared by all trackers that are started in the same place.
+    fn default() -> Self {
+        Self { directory: PathBuf::new(), max_bytes: 256 * 1024 * 1024 }
+    }
 }
 
 /// What a session's first `started` is worth.
@@ -59,11 +85,21 @@ impl Default for Options {
             skip_idle: false,
             snapshot_ttl: Period::from_secs(21 * 86_400),
             first_started: FirstStarted::Baseline,
+            spool: SpoolOptions::default(),
         }
     }
 }
 
-impl Check for Options {}
+impl Check for Options {
+    fn problems(&self, path: &str) -> Problems {
+        let mut problems = Problems::default();
+        if self.spool.max_bytes < SpoolOptions::MIN_BYTES {
+            let min = SpoolOptions::MIN_BYTES;
+            problems.push(format!("`{path}.spool.max_bytes`: must be at least {min} (64 KiB)"));
+        }
+        problems
+    }
+}
 
 impl Options {
     /// The recorder's setup on one site.
@@ -82,10 +118,11 @@ impl Options {
                 snapshot_ttl_secs: self.snapshot_ttl.as_secs(),
                 skip_idle: self.skip_idle,
                 credit_first_started: self.first_started == FirstStarted::Credit,
-                ..Rules::new(&contract::Keys::default())
+                ..Rules::new(&contract::Keys::new(&site.key_prefix))
             },
             retry_count: self.retry_count,
             retry_interval: self.retry_interval.0,
+            spool: (!self.spool.directory.as_os_str().is_empty()).then(|| self.spool.clone()),
         }
     }
 }

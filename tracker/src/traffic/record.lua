@@ -2,9 +2,14 @@
 -- entry, in one atomic step. Running it again with the same arguments books nothing.
 --
 -- KEYS[1]     the stream
--- KEYS[1+i]   the snapshot of announce i
--- ARGV[1..5]  tracker id, snapshot TTL (s), TTL after stopped (s), skip idle (0|1), credit a first `started` (0|1)
+-- KEYS[2]     how far this tracker's announces are booked: a hash with `booked`, its highest sequence number
+-- KEYS[2+i]   the snapshot of announce i
+-- ARGV[1..6]  tracker id, snapshot TTL (s), TTL after stopped (s), skip idle (0|1), credit a first `started` (0|1), the
+--             highest number that the tracker knows to be booked (0: none)
 -- then 16 for each announce, see `names` below
+--
+-- Answers one word for each announce, and `lost <n>` behind them when Redis has booked n numbers less than the tracker
+-- was told: it restarted without its data, or a replica that lagged took over.
 --
 -- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and three of our own:
 --   obs  "<observed ms> <left>"           the newest observation: what is older is a late re-send
@@ -15,10 +20,11 @@
 --
 -- Numbers are doubles: exact up to 2^53, which the tracker enforces. `%.0f` writes them without an exponent.
 
-local STREAM = KEYS[1]
+local STREAM, BOOKED = KEYS[1], KEYS[2]
 local ME, TTL, STOPPED_TTL = ARGV[1], ARGV[2], ARGV[3]
 local SKIP_IDLE, CREDIT_FIRST = ARGV[4] == '1', ARGV[5] == '1'
-local HEADER, WIDTH = 5, 16
+local CONFIRMED = tonumber(ARGV[6])
+local HEADER, WIDTH = 6, 16
 local TRACKERS_REMEMBERED = 3
 -- Clients report `completed` up to some 70 kB higher than in the announce after it. That may be a `started`, too, at an
 -- address or a tracker that has not answered one yet: only a counter that is small itself begins a new run within this.
@@ -73,7 +79,7 @@ local function book(key, a, du, dd, dt, fields)
   local skip = SKIP_IDLE and du == 0 and dd == 0 and a.event == 'none' and a.left == a.known_left
   if not skip then
     local added = append(a, du, dd, dt)
-    if type(added) == 'table' and added.err then return added end
+    if type(added) == 'table' and added.err then return 'unwritable ' .. added.err end
   end
   redis.call('HSET', key, unpack(fields))
   redis.call('EXPIRE', key, a.event == 'stopped' and STOPPED_TTL or TTL)
@@ -151,13 +157,22 @@ end
 local names = { 'passkey', 'infohash', 'peer_id', 'port', 'ip', 'af', 'up', 'down', 'left', 'event', 'obs', 'seq',
   'interval', 'min_interval', 'fd', 'pd' }
 local outcomes = {}
-for i = 1, #KEYS - 1 do
+
+-- The first write of all: a Redis that takes none (a replica, no memory, no disk) says so here, before anything is booked.
+local booked = tonumber(redis.call('HMGET', BOOKED, 'booked')[1] or 0) or 0
+local newest = #KEYS > 2 and tonumber(ARGV[HEADER + (#KEYS - 3) * WIDTH + 12]) or 0
+local noted = redis.pcall('HSET', BOOKED, 'booked', int(math.max(booked, newest, CONFIRMED)))
+if type(noted) == 'table' and noted.err then return noted end
+redis.call('EXPIRE', BOOKED, TTL)
+
+for i = 1, #KEYS - 2 do
   local a, base = {}, HEADER + (i - 1) * WIDTH
   for n, name in ipairs(names) do a[name] = ARGV[base + n] end
   -- A clock that runs ahead must not make every later announce look late.
   a.up, a.down, a.obs = tonumber(a.up), tonumber(a.down), math.min(tonumber(a.obs), NOW_MS)
-  local outcome = record(KEYS[1 + i], a)
+  local outcome = record(KEYS[2 + i], a)
   if type(outcome) == 'table' then outcome = outcome.err end
   outcomes[i] = outcome
 end
+if booked < CONFIRMED then outcomes[#outcomes + 1] = 'lost ' .. int(CONFIRMED - booked) end
 return outcomes

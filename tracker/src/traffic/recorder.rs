@@ -1,31 +1,27 @@
-//! The recorder: reports queue here, and a client is answered once its report is in the stream.
-//!
-//! One batch is in flight at a time. While it travels the next one gathers, so batches grow with the load and leave at
-//! once when idle, and a session's announces keep their order even when a batch must be sent again.
+//! The way to the recorder: reports queue here, and a client is answered once its report is in the stream or in the spool.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contract::config::ServiceUrl;
-use redis::RedisResult;
+use redis::RedisError;
 use service::redis::{Link, Timeouts};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tracing::error;
 
-use super::script::{Entry, Outcome, RecordScript, Rules};
+use super::booking::Booking;
+use super::courier::Courier;
+use super::desk::{Desk, Job, Standing, State};
+use super::options::SpoolOptions;
+use super::script::{RecordScript, Rules};
+use super::spool::{OpenError, Spool};
+use super::writer::Writer;
 use crate::announce::Report;
 use crate::metrics::RecorderMetrics;
 
 /// Reports that may wait at one time. Beyond it clients are told to come back, and lose nothing: counters are absolute.
 const MAX_WAITING: usize = 65_536;
-/// Reports in one call. Redis is busy for some 3 ms with so many; more would make its other users wait.
-const MAX_BATCH: usize = 256;
-/// How often an idle recorder looks whether a Redis that was away is back.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How the recorder is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +32,12 @@ pub struct Setup {
     pub timeouts: Timeouts,
     /// How deltas are computed.
     pub rules: Rules,
-    /// How often a batch is sent again after an error before its clients are told to come back.
+    /// How often a batch is sent again after an error before it is spooled, or its clients are told to come back.
     pub retry_count: u32,
     /// How long to wait before it is sent again.
     pub retry_interval: Duration,
+    /// Where announces are kept while Redis is away; `None`: nowhere, they are refused.
+    pub spool: Option<SpoolOptions>,
 }
 
 /// Why a report is not recorded. The client keeps its counters, so nothing is lost by refusing it.
@@ -48,29 +46,47 @@ pub enum RecordError {
     /// More reports wait than the recorder keeps.
     #[error("too many announces wait to be recorded")]
     Overloaded,
-    /// Redis did not take it, however often it was asked.
+    /// Redis did not take it, however often it was asked, and there is no spool.
     #[error("the announce could not be recorded")]
     Unavailable,
+    /// Redis is away, and the spool has reached its limit.
+    #[error("the announce could not be recorded: the tracker's spool is full")]
+    SpoolFull,
+    /// Redis is away, and so is the disk.
+    #[error("the announce could not be recorded: the tracker's disk does not take it")]
+    SpoolFailed,
+}
+
+/// Why a recorder cannot be started.
+#[derive(Debug, Error)]
+pub enum SpawnError {
+    /// The URL cannot be read.
+    #[error("redis_broker: {0}")]
+    Redis(#[from] RedisError),
+    /// The spool's folder.
+    #[error("spool.directory {0}: {1}")]
+    Spool(String, #[source] OpenError),
+    /// A reload must not leave answered announces behind.
+    #[error(
+        "spool.directory: {0} still holds {1} announces that are not in Redis; it can be changed once they are"
+    )]
+    SpoolNotEmpty(String, u64),
 }
 
 /// Called once, on the recorder's task, when a report's fate is known. Must not block.
 pub type Recorded = Box<dyn FnOnce(Result<(), RecordError>) + Send>;
-
-struct Job {
-    report: Report,
-    recorded: Recorded,
-}
 
 /// The way to the recorder. Dropping the last one lets the recorder finish what it has and end.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     setup: Arc<Setup>,
     jobs: mpsc::Sender<Job>,
-    is_up: Arc<AtomicBool>,
+    state: Arc<State>,
+    spool: Option<Arc<Spool>>,
 }
 
 impl Recorder {
-    /// Books a report; resolves when it is in the stream.
+    /// Books a report; resolves when it is in the stream or in the spool.
     ///
     /// # Errors
     /// [`RecordError`] when the client must come back later.
@@ -88,15 +104,22 @@ impl Recorder {
 
     /// Books a report and calls `recorded` when its fate is known; at once when too many wait already.
     pub fn submit(&self, report: Report, recorded: Recorded) {
-        if let Err(refused) = self.jobs.try_send(Job { report, recorded }) {
+        if let Err(refused) = self.jobs.try_send(Job { booking: Booking::from(report), recorded }) {
             (refused.into_inner().recorded)(Err(RecordError::Overloaded));
         }
     }
 
-    /// Whether Redis took the last batch, or answered the last probe.
+    /// What stands between an announce and its record now; `None` when it would be recorded, be it in the spool.
     #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.is_up.load(Ordering::Relaxed)
+    pub fn waits_for(&self) -> Option<&'static str> {
+        match self.state.get() {
+            Standing::Direct | Standing::Spooling | Standing::Replaying => None,
+            Standing::Starting => Some("traffic push: Redis does not answer yet"),
+            Standing::Refusing if self.spool.is_some() => {
+                Some("traffic push: Redis does not take announces, and the spool takes none either")
+            }
+            Standing::Refusing => Some("traffic push: Redis does not take announces"),
+        }
     }
 
     /// How it was set up.
@@ -106,115 +129,49 @@ impl Recorder {
     }
 }
 
-/// Starts the recorder. The handle resolves when every [`Recorder`] is dropped and what was queued is booked.
+/// Starts the recorder. The handle resolves when every [`Recorder`] is dropped and what was queued is booked or spooled.
+///
+/// `predecessor`: the recorder that this one replaces. A spool in the same folder is handed on, and this one begins when the
+/// other has finished, so that a session's announces keep their order.
 ///
 /// # Errors
-/// When the Redis URL cannot be read. Redis need not be there yet.
-pub fn spawn(setup: Setup, metrics: RecorderMetrics) -> RedisResult<(Recorder, JoinHandle<()>)> {
+/// [`SpawnError`]: what the operator must change. Redis need not be there yet.
+pub fn spawn(
+    setup: Setup,
+    metrics: RecorderMetrics,
+    predecessor: Option<&Recorder>,
+) -> Result<(Recorder, JoinHandle<()>), SpawnError> {
     let (jobs, queue) = mpsc::channel(MAX_WAITING);
     let link = Link::new(&setup.redis, setup.timeouts)?;
+    let spool = spool_of(&setup, &metrics, predecessor)?;
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
-    let is_up = Arc::new(AtomicBool::new(false));
+    let state = Arc::new(State::default());
     let setup = Arc::new(setup);
-    let writer = Writer { link, script, setup: setup.clone(), metrics, sequence: 0, is_up: is_up.clone() };
-    Ok((Recorder { setup, jobs, is_up }, tokio::spawn(writer.run(queue))))
+    let courier = Courier::new(link, script, metrics.clone());
+    let desk = Desk::new(courier.tracker_id().to_owned(), spool.clone(), metrics, state.clone());
+    let writer = Writer { courier, desk, setup: setup.clone() };
+    Ok((Recorder { setup, jobs, state, spool }, tokio::spawn(writer.run(queue))))
 }
 
-struct Writer {
-    link: Link,
-    script: RecordScript,
-    setup: Arc<Setup>,
-    metrics: RecorderMetrics,
-    sequence: u64,
-    /// While Redis is known to be away a batch is tried once, so that clients hear of it soon.
-    is_up: Arc<AtomicBool>,
-}
-
-impl Writer {
-    async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut jobs = Vec::with_capacity(MAX_BATCH);
-        self.probe().await;
-        while self.gather(&mut queue, &mut jobs).await > 0 {
-            self.metrics.waiting.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
-            let (batch, waiting): (Vec<Entry>, Vec<_>) = jobs.drain(..).map(|job| self.number(job)).unzip();
-            let outcomes = self.commit(&batch).await;
-            self.is_up.store(outcomes.is_some(), Ordering::Relaxed);
-            self.answer(outcomes, waiting);
-        }
+fn spool_of(
+    setup: &Setup,
+    metrics: &RecorderMetrics,
+    predecessor: Option<&Recorder>,
+) -> Result<Option<Arc<Spool>>, SpawnError> {
+    let last = predecessor.and_then(|recorder| recorder.spool.as_ref());
+    let wanted = setup.spool.as_ref();
+    if let Some((last, wanted)) =
+        last.zip(wanted).filter(|(last, wanted)| last.directory() == wanted.directory)
+    {
+        last.set_limit(wanted.max_bytes);
+        return Ok(Some(last.clone()));
     }
-
-    /// Waits for reports; 0 when there will be no more. While Redis is away it also looks whether it is back: on a tracker
-    /// that is taken out of service because it is not ready, no announce would find out.
-    async fn gather(&mut self, queue: &mut mpsc::Receiver<Job>, jobs: &mut Vec<Job>) -> usize {
-        loop {
-            if self.is_up.load(Ordering::Relaxed) {
-                return queue.recv_many(jobs, MAX_BATCH).await;
-            }
-            match tokio::time::timeout(PROBE_INTERVAL, queue.recv_many(jobs, MAX_BATCH)).await {
-                Ok(count) => return count,
-                Err(_elapsed) => self.probe().await,
-            }
-        }
+    if let Some(last) = last.filter(|last| !last.is_empty()) {
+        return Err(SpawnError::SpoolNotEmpty(last.directory().display().to_string(), last.records()));
     }
-
-    async fn probe(&mut self) {
-        let Ok(mut connection) = self.link.connection().await else { return };
-        match redis::cmd("PING").query_async::<()>(&mut connection).await {
-            Ok(()) => self.is_up.store(true, Ordering::Relaxed),
-            Err(error) => self.link.lost(&error),
-        }
-    }
-
-    fn number(&mut self, job: Job) -> (Entry, Recorded) {
-        self.sequence += 1;
-        (Entry { report: job.report, sequence: self.sequence }, job.recorded)
-    }
-
-    /// Sends the batch until it is booked; `None` when it was not within the configured retries.
-    async fn commit(&mut self, batch: &[Entry]) -> Option<Vec<Outcome>> {
-        let started = Instant::now();
-        let attempts = if self.is_up.load(Ordering::Relaxed) { 1 + self.setup.retry_count } else { 1 };
-        for attempt in 1..=attempts {
-            match self.attempt(batch).await {
-                Ok(outcomes) => {
-                    self.metrics.committed(started.elapsed());
-                    return Some(outcomes);
-                }
-                Err(error) => {
-                    self.metrics.errors.inc();
-                    self.link.lost(&error);
-                }
-            }
-            if attempt < attempts {
-                tokio::time::sleep(self.setup.retry_interval).await;
-            }
-        }
-        None
-    }
-
-    async fn attempt(&mut self, batch: &[Entry]) -> RedisResult<Vec<Outcome>> {
-        let mut connection = self.link.connection().await?;
-        self.script.run(&mut connection, batch).await
-    }
-
-    fn answer(&self, outcomes: Option<Vec<Outcome>>, waiting: Vec<Recorded>) {
-        let Some(outcomes) = outcomes else {
-            self.metrics.refused.inc_by(waiting.len() as u64);
-            for recorded in waiting {
-                recorded(Err(RecordError::Unavailable));
-            }
-            return;
-        };
-        for (outcome, recorded) in outcomes.into_iter().zip(waiting) {
-            self.metrics.count(&outcome);
-            let verdict = match outcome {
-                Outcome::Failed(reason) => {
-                    error!(%reason, "Redis refused one announce; its client is told to come back");
-                    Err(RecordError::Unavailable)
-                }
-                Outcome::Booked | Outcome::Idle | Outcome::Repeated | Outcome::Late => Ok(()),
-            };
-            recorded(verdict);
-        }
-    }
+    let open = |wanted: &SpoolOptions| {
+        Spool::open(&wanted.directory, wanted.max_bytes, metrics.spool.clone())
+            .map_err(|error| SpawnError::Spool(wanted.directory.display().to_string(), error))
+    };
+    wanted.map(open).transpose()
 }

@@ -4,7 +4,7 @@ use contract::{AddressFamily, Keys};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
 
-use crate::announce::Report;
+use super::booking::{Booking, Entry};
 
 /// How deltas are computed; the operator's choices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Rules {
     pub stream_key: String,
     /// What snapshot keys begin with, prefix included; `<passkey>:<infohash>:<peer_id>` follows.
     pub snapshot_prefix: String,
+    /// What the keys begin with in which Redis remembers how far it booked each tracker, prefix included.
+    pub recorder_prefix: String,
     /// Seconds a snapshot outlives its last announce.
     pub snapshot_ttl_secs: u64,
     /// Seconds it outlives a `stopped`.
@@ -30,21 +32,13 @@ impl Rules {
         Self {
             stream_key: keys.traffic(),
             snapshot_prefix: keys.snapshot_prefix(),
+            recorder_prefix: keys.recorder_prefix(),
             snapshot_ttl_secs: 21 * 86_400,
             stopped_ttl_secs: 86_400,
             skip_idle: false,
             credit_first_started: false,
         }
     }
-}
-
-/// A report with its number: (tracker id, number) names it for ever, so that it is booked once.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// What to book.
-    pub report: Report,
-    /// Rising within one tracker process.
-    pub sequence: u64,
 }
 
 /// What became of one entry.
@@ -60,10 +54,21 @@ pub enum Outcome {
     Late,
     /// Redis refused this one (for example a foreign value under the snapshot's key).
     Failed(String),
+    /// The stream took nothing (for example a foreign value under its key): every other entry would fare the same.
+    Unwritable(String),
+}
+
+/// Redis' answer to a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// In the batch's order.
+    pub outcomes: Vec<Outcome>,
+    /// How many numbers Redis is behind what it confirmed earlier; 0 unless it lost data.
+    pub lost: u64,
 }
 
 /// The script, as one tracker process calls it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RecordScript {
     script: Script,
     tracker_id: String,
@@ -89,7 +94,20 @@ impl RecordScript {
         format!("{:08x}", rand::random::<u32>())
     }
 
-    /// Books a batch. The outcomes are in the batch's order.
+    /// The id under which it books.
+    #[must_use]
+    pub fn tracker_id(&self) -> &str {
+        &self.tracker_id
+    }
+
+    /// The same script for what another process left behind.
+    #[must_use]
+    pub fn on_behalf_of(&self, tracker_id: &str) -> Self {
+        Self { tracker_id: tracker_id.to_owned(), ..self.clone() }
+    }
+
+    /// Books a batch. An empty one books nothing and finds out whether Redis takes writes. `confirmed`: the highest number
+    /// that Redis is known to have booked, 0 for none.
     ///
     /// # Errors
     /// Whatever Redis or the connection says. The batch may be booked nevertheless: send it again unchanged.
@@ -97,8 +115,9 @@ impl RecordScript {
         &self,
         connection: &mut MultiplexedConnection,
         batch: &[Entry],
-    ) -> RedisResult<Vec<Outcome>> {
-        let call = self.call(batch);
+        confirmed: u64,
+    ) -> RedisResult<Receipt> {
+        let call = self.call(batch, confirmed);
         let reply = match call.query_async::<Value>(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // A restart, a failover or SCRIPT FLUSH: teach it again, then go on as if nothing had been.
@@ -107,28 +126,28 @@ impl RecordScript {
             }
             other => other?,
         };
-        outcomes(reply, batch.len())
+        receipt(reply, batch.len())
     }
 
     /// The command that books a batch: `EVALSHA` of [`RecordScript::text`]. For whoever runs the script on a Redis of
     /// its own, as the simulation does.
     #[must_use]
-    pub fn call(&self, batch: &[Entry]) -> Cmd {
+    pub fn call(&self, batch: &[Entry], confirmed: u64) -> Cmd {
         let rules = &self.rules;
         let mut call = redis::cmd("EVALSHA");
-        call.arg(self.script.get_hash()).arg(batch.len() + 1).arg(&rules.stream_key);
-        for entry in batch {
-            let Report { admitted, account, .. } = &entry.report;
+        call.arg(self.script.get_hash()).arg(batch.len() + 2).arg(&rules.stream_key);
+        call.arg(format!("{}{}", rules.recorder_prefix, self.tracker_id));
+        for Entry { booking, .. } in batch {
             call.arg(format!(
                 "{}{}:{}:{}",
                 rules.snapshot_prefix,
-                account.passkey.reveal(),
-                admitted.booked_on().hex(),
-                admitted.announce.peer_id.hex()
+                booking.passkey.reveal(),
+                booking.info_hash.hex(),
+                booking.peer_id.hex()
             ));
         }
         call.arg(&self.tracker_id).arg(rules.snapshot_ttl_secs).arg(rules.stopped_ttl_secs);
-        call.arg(i32::from(rules.skip_idle)).arg(i32::from(rules.credit_first_started));
+        call.arg(i32::from(rules.skip_idle)).arg(i32::from(rules.credit_first_started)).arg(confirmed);
         for entry in batch {
             add_entry(&mut call, entry);
         }
@@ -137,48 +156,59 @@ impl RecordScript {
 }
 
 /// The sixteen arguments of one entry, in the order of `names` in the script.
-fn add_entry(call: &mut Cmd, entry: &Entry) {
-    let Report { admitted, account, observed_ms } = &entry.report;
-    let (announce, admission) = (&admitted.announce, &admitted.admission);
-    call.arg(account.passkey.reveal())
-        .arg(admitted.booked_on().hex().as_str())
-        .arg(announce.peer_id.hex().as_str())
-        .arg(announce.port)
-        .arg(announce.ip.to_string())
-        .arg(AddressFamily::of(announce.ip).as_str())
-        .arg(announce.uploaded)
-        .arg(announce.downloaded)
-        .arg(announce.left)
-        .arg(announce.event.as_str())
-        .arg(observed_ms)
-        .arg(entry.sequence)
-        .arg(admission.interval)
-        .arg(admission.min_interval)
-        .arg(account.fd.as_deref().unwrap_or_default())
-        .arg(account.pd.as_deref().unwrap_or_default());
+fn add_entry(call: &mut Cmd, Entry { booking, sequence }: &Entry) {
+    let Booking { passkey, info_hash, peer_id, ip, port, uploaded, downloaded, left, .. } = booking;
+    call.arg(passkey.reveal())
+        .arg(info_hash.hex().as_str())
+        .arg(peer_id.hex().as_str())
+        .arg(port)
+        .arg(ip.to_string())
+        .arg(AddressFamily::of(*ip).as_str())
+        .arg(uploaded)
+        .arg(downloaded)
+        .arg(left)
+        .arg(booking.event.as_str())
+        .arg(booking.observed_ms)
+        .arg(sequence)
+        .arg(booking.interval)
+        .arg(booking.min_interval)
+        .arg(booking.fd.as_deref().unwrap_or_default())
+        .arg(booking.pd.as_deref().unwrap_or_default());
 }
 
-fn outcomes(reply: Value, expected: usize) -> RedisResult<Vec<Outcome>> {
+/// One word for each entry, and one more when Redis lost what it had confirmed.
+fn receipt(reply: Value, expected: usize) -> RedisResult<Receipt> {
     let Value::Array(items) = reply else { return Err(unexpected()) };
-    if items.len() != expected {
+    let mut words = items.into_iter().map(word).collect::<RedisResult<Vec<String>>>()?;
+    let lost = if words.len() == expected + 1 { words.pop() } else { None };
+    let lost = lost.and_then(|word| word.strip_prefix("lost ")?.parse().ok()).unwrap_or(0);
+    if words.len() != expected {
         return Err(unexpected());
     }
-    items.into_iter().map(outcome).collect()
+    Ok(Receipt { outcomes: words.into_iter().map(outcome).collect(), lost })
 }
 
-fn outcome(item: Value) -> RedisResult<Outcome> {
-    let word = match item {
-        Value::BulkString(bytes) => bytes,
-        Value::SimpleString(text) => text.into_bytes(),
-        _ => return Err(unexpected()),
-    };
-    Ok(match word.as_slice() {
-        b"booked" => Outcome::Booked,
-        b"idle" => Outcome::Idle,
-        b"repeated" => Outcome::Repeated,
-        b"late" => Outcome::Late,
-        other => Outcome::Failed(String::from_utf8_lossy(other).into_owned()),
-    })
+fn word(item: Value) -> RedisResult<String> {
+    match item {
+        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::SimpleString(text) => Ok(text),
+        _ => Err(unexpected()),
+    }
+}
+
+fn outcome(word: String) -> Outcome {
+    match word.as_str() {
+        "booked" => Outcome::Booked,
+        "idle" => Outcome::Idle,
+        "repeated" => Outcome::Repeated,
+        "late" => Outcome::Late,
+        other => match other.strip_prefix("unwritable ") {
+            Some(reason) => Outcome::Unwritable(reason.to_owned()),
+            // A foreign value under one snapshot's key; anything else (no permission) would hold for every key.
+            None if word.contains("WRONGTYPE") => Outcome::Failed(word),
+            None => Outcome::Unwritable(word),
+        },
+    }
 }
 
 fn unexpected() -> RedisError {

@@ -1,0 +1,74 @@
+//! What the recorder carries: one announce reduced to what is booked, small enough to queue by the thousand and to keep on
+//! disk while Redis is away.
+
+use std::net::IpAddr;
+
+use contract::{Event, InfoHash, Passkey, PeerId};
+
+use crate::announce::Report;
+
+/// One announce as it is booked. The counters are absolute, so that booking it again changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booking {
+    /// The canonical passkey.
+    pub passkey: Passkey,
+    /// The canonical torrent.
+    pub info_hash: InfoHash,
+    /// The client.
+    pub peer_id: PeerId,
+    /// The address that peers are told.
+    pub ip: IpAddr,
+    /// The port that peers are told; 0 when the client listens nowhere.
+    pub port: u16,
+    /// Bytes uploaded in the client's present run.
+    pub uploaded: u64,
+    /// Bytes downloaded in the client's present run.
+    pub downloaded: u64,
+    /// Bytes still wanted.
+    pub left: u64,
+    /// What happened.
+    pub event: Event,
+    /// When the tracker saw it, in Unix milliseconds.
+    pub observed_ms: u64,
+    /// Seconds until the client's next announce.
+    pub interval: u32,
+    /// Seconds before which it should not announce.
+    pub min_interval: u32,
+    /// Film id that the credential carried.
+    pub fd: Option<String>,
+    /// Playlist id that the credential carried.
+    pub pd: Option<String>,
+}
+
+impl From<Report> for Booking {
+    fn from(report: Report) -> Self {
+        let Report { admitted, account, observed_ms } = report;
+        let info_hash = admitted.booked_on();
+        let (announce, admission) = (admitted.announce, admitted.admission);
+        Self {
+            passkey: account.passkey,
+            info_hash,
+            peer_id: announce.peer_id,
+            ip: announce.ip,
+            port: announce.port,
+            uploaded: announce.uploaded,
+            downloaded: announce.downloaded,
+            left: announce.left,
+            event: announce.event,
+            observed_ms,
+            interval: admission.interval,
+            min_interval: admission.min_interval,
+            fd: account.fd,
+            pd: account.pd,
+        }
+    }
+}
+
+/// A booking with its number: (tracker id, number) names it for ever, so that it is booked once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What to book.
+    pub booking: Booking,
+    /// Rising within one tracker process.
+    pub sequence: u64,
+}

@@ -1,0 +1,110 @@
+//! A spooled entry as bytes. Numbers are little-endian; texts carry their length. Framing and checksums are the segment's.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use contract::{Event, InfoHash, Passkey, PeerId};
+
+use crate::traffic::booking::{Booking, Entry};
+
+/// Appends an entry. `None` when a text is longer than 65,535 bytes, which no request that a frontend accepts can carry.
+pub(super) fn encode(Entry { booking, sequence }: &Entry, out: &mut Vec<u8>) -> Option<()> {
+    for number in [*sequence, booking.observed_ms, booking.uploaded, booking.downloaded, booking.left] {
+        out.extend(number.to_le_bytes());
+    }
+    out.extend(booking.interval.to_le_bytes());
+    out.extend(booking.min_interval.to_le_bytes());
+    out.extend(booking.port.to_le_bytes());
+    out.push(event_number(booking.event));
+    match booking.ip {
+        IpAddr::V4(ip) => {
+            out.push(4);
+            out.extend(ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.push(6);
+            out.extend(ip.octets());
+        }
+    }
+    out.extend(booking.info_hash.0);
+    out.extend(booking.peer_id.0);
+    text(booking.passkey.reveal(), out)?;
+    text(booking.fd.as_deref().unwrap_or_default(), out)?;
+    text(booking.pd.as_deref().unwrap_or_default(), out)
+}
+
+fn text(text: &str, out: &mut Vec<u8>) -> Option<()> {
+    out.extend(u16::try_from(text.len()).ok()?.to_le_bytes());
+    out.extend(text.as_bytes());
+    Some(())
+}
+
+/// Reads an entry back; `None` for bytes that [`encode`] did not write.
+pub(super) fn decode(bytes: &[u8]) -> Option<Entry> {
+    let mut rest = Reader(bytes);
+    let sequence = rest.u64()?;
+    let (observed_ms, uploaded, downloaded, left) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
+    let (interval, min_interval) = (u32::from_le_bytes(rest.take()?), u32::from_le_bytes(rest.take()?));
+    let port = u16::from_le_bytes(rest.take()?);
+    let [event, family] = rest.take()?;
+    let ip = match family {
+        4 => IpAddr::V4(Ipv4Addr::from(rest.take::<4>()?)),
+        6 => IpAddr::V6(Ipv6Addr::from(rest.take::<16>()?)),
+        _ => return None,
+    };
+    let booking = Booking {
+        ip,
+        port,
+        uploaded,
+        downloaded,
+        left,
+        event: event_of(event)?,
+        observed_ms,
+        interval,
+        min_interval,
+        info_hash: InfoHash(rest.take()?),
+        peer_id: PeerId(rest.take()?),
+        passkey: Passkey::from_bytes(rest.text()?.as_bytes()).ok()?,
+        fd: rest.optional_text()?,
+        pd: rest.optional_text()?,
+    };
+    rest.0.is_empty().then_some(Entry { booking, sequence })
+}
+
+fn event_number(event: Event) -> u8 {
+    match event {
+        Event::None => 0,
+        Event::Started => 1,
+        Event::Completed => 2,
+        Event::Stopped => 3,
+    }
+}
+
+fn event_of(number: u8) -> Option<Event> {
+    [Event::None, Event::Started, Event::Completed, Event::Stopped].get(usize::from(number)).copied()
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let length = usize::from(u16::from_le_bytes(self.take()?));
+        let (head, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(head).ok()
+    }
+
+    fn optional_text(&mut self) -> Option<Option<String>> {
+        let text = self.text()?;
+        Some((!text.is_empty()).then(|| text.to_owned()))
+    }
+}

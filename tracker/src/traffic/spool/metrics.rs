@@ -1,0 +1,67 @@
+//! What the spool shows: how much waits, how old it is, and what became of it.
+
+use prometheus::{Gauge, IntCounter, IntGauge, Registry, Result};
+
+use super::store::Store;
+
+/// What the spool counts.
+#[derive(Debug, Clone)]
+pub struct SpoolMetrics {
+    bytes: IntGauge,
+    records: IntGauge,
+    oldest_age_seconds: Gauge,
+    /// Booked from the spool.
+    pub replayed: IntCounter,
+    /// Refused by Redis for good and kept in a file of their own.
+    pub set_aside: IntCounter,
+    /// Announces that entered the spool.
+    pub spooled: IntCounter,
+    coalesced: IntCounter,
+}
+
+impl SpoolMetrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn new(registry: &Registry) -> Result<Self> {
+        let counter = |name: &str, help: &str| -> Result<IntCounter> {
+            let counter = IntCounter::new(format!("seedbook_tracker_spool_{name}"), help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge> {
+            let gauge = IntGauge::new(format!("seedbook_tracker_spool_{name}"), help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let oldest_age_seconds =
+            Gauge::new("seedbook_tracker_spool_oldest_age_seconds", "Age of the oldest spooled announce")?;
+        registry.register(Box::new(oldest_age_seconds.clone()))?;
+        Ok(Self {
+            bytes: gauge("bytes", "Bytes in the spool on disk")?,
+            records: gauge("records", "Announces in the spool")?,
+            oldest_age_seconds,
+            replayed: counter("replayed_total", "Announces booked from the spool")?,
+            set_aside: counter(
+                "set_aside_total",
+                "Spooled announces that Redis refuses for good, kept in .aside files",
+            )?,
+            spooled: counter("spooled_total", "Announces written to the spool")?,
+            coalesced: counter(
+                "coalesced_total",
+                "Spooled announces dropped because a later one of the session says the same",
+            )?,
+        })
+    }
+
+    /// Brings the gauges up to date; `now_ms` in Unix milliseconds.
+    pub(super) fn publish(&self, store: &Store, now_ms: u64) {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.bytes.set(signed(store.bytes()));
+        self.records.set(signed(store.records()));
+        let age_ms = store.oldest_ms().map_or(0, |oldest| now_ms.saturating_sub(oldest));
+        self.oldest_age_seconds.set(std::time::Duration::from_millis(age_ms).as_secs_f64());
+        self.coalesced.inc_by(store.coalesced().saturating_sub(self.coalesced.get()));
+    }
+}

@@ -1,0 +1,67 @@
+//! Taking entries out of the spool: the oldest first, in batches of one process's entries, gone once they are booked.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::store::Store;
+use crate::traffic::booking::Entry;
+
+/// The oldest entries, all of one tracker process and of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The process that numbered them.
+    pub tracker_id: String,
+    /// In the order in which they were spooled.
+    pub entries: Vec<Entry>,
+    segment: u64,
+    end: u64,
+}
+
+impl Store {
+    /// The oldest entries, at most so many; `None` when there are none. They stay until [`Store::booked`].
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn oldest(&mut self, limit: usize) -> io::Result<Option<Batch>> {
+        while let Some(first) = self.segments.front() {
+            let mut frames = first.frames(self.cursor)?;
+            let (segment, tracker_id) = (first.number, first.tracker_id.clone());
+            let mut entries = Vec::with_capacity(limit.min(1024));
+            while entries.len() < limit && frames.position < first.bytes {
+                let Some(frame) = frames.next_frame()? else { break };
+                entries.push(frame.entry);
+            }
+            if !entries.is_empty() {
+                self.is_being_read = true;
+                return Ok(Some(Batch { tracker_id, entries, segment, end: frames.position }));
+            }
+            let unreadable = self.cursor < first.bytes;
+            if let Some(first) = self.segments.front_mut() {
+                first.torn |= unreadable;
+            }
+            self.retire_first();
+        }
+        Ok(None)
+    }
+
+    /// Lets go of a batch whose entries are booked.
+    pub fn booked(&mut self, batch: &Batch) {
+        let Some(first) = self.segments.front_mut().filter(|first| first.number == batch.segment) else {
+            return;
+        };
+        self.cursor = batch.end;
+        first.records = first.records.saturating_sub(batch.entries.len() as u64);
+        first.oldest_ms = batch.entries.last().map(|entry| entry.booking.observed_ms);
+        if batch.end >= first.bytes {
+            self.retire_first();
+        }
+    }
+
+    /// Keeps some entries of a batch for later, because Redis will not book them until somebody repairs it.
+    ///
+    /// # Errors
+    /// When they cannot be written; they are still in the batch's own file then.
+    pub fn keep_for_later(&mut self, batch: &Batch, entries: &[Entry]) -> io::Result<PathBuf> {
+        self.set_aside(&batch.tracker_id, entries)
+    }
+}
