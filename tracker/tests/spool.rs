@@ -129,7 +129,7 @@ async fn metric(app: &App, name: &str) -> u64 {
     let page = String::from_utf8(get(app.admin_address, "/metrics").await).unwrap();
     let name = format!("seedbook_tracker_{name} ");
     let value = page.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0");
-    value.parse::<f64>().unwrap() as u64
+    value.parse().unwrap()
 }
 
 async fn becomes(app: &App, state: &str) {

@@ -29,7 +29,7 @@ fn entry(session: u8, sequence: u64, uploaded: u64, event: Event) -> Entry {
         observed_ms: 1_700_000_000_000 + sequence,
         interval: 1800,
         min_interval: 900,
-        fd: (session % 2 == 0).then(|| "film é".to_owned()),
+        fd: session.is_multiple_of(2).then(|| "film é".to_owned()),
         pd: None,
     };
     Entry { booking, sequence }
@@ -60,7 +60,10 @@ fn what_goes_in_comes_out_unchanged_and_in_order_across_a_restart() {
     let folder = TempDir::new().unwrap();
     let mut store = Store::open(folder.path(), MIB).unwrap();
     let entries: Vec<Entry> = (1..=500)
-        .map(|n| entry((n % 7) as u8, n, n * 10, [Event::None, Event::Completed][n as usize % 2]))
+        .map(|n| {
+            let event = if n % 3 == 0 { Event::Completed } else { Event::None };
+            entry(u8::try_from(n % 7).unwrap(), n, n * 10, event)
+        })
         .collect();
     for batch in entries.chunks(13) {
         store.append("aaaa", batch).unwrap();

@@ -50,7 +50,7 @@ impl Hook for HybridAlias {
     }
 
     fn waits_for(&self) -> Option<String> {
-        self.torrents.is_away().then(|| "torrent aliases: Redis does not answer".into())
+        self.torrents.knows_nothing().then(|| "torrent aliases: Redis does not answer".into())
     }
 }
 

@@ -200,7 +200,7 @@ impl Hook for PasskeyApproval {
     }
 
     fn waits_for(&self) -> Option<String> {
-        self.passkeys.knows_nobody().then(|| "passkey approval: Redis does not answer".into())
+        self.passkeys.knows_nothing().then(|| "passkey approval: Redis does not answer".into())
     }
 }
 

@@ -175,7 +175,7 @@ impl Hook for TorrentApproval {
 
     fn waits_for(&self) -> Option<String> {
         let Rule::Set(set) = &self.rule else { return None };
-        set.is_away().then(|| "torrent approval: Redis does not answer".into())
+        set.knows_nothing().then(|| "torrent approval: Redis does not answer".into())
     }
 }
 

@@ -98,10 +98,10 @@ impl<M: Member> Membership<M> {
         self.verdicts.tag(member)
     }
 
-    /// Whether Redis never answered, so that nobody is known. When it goes away later, what is known stays in force: known
-    /// members' announces are answered, only newcomers are told to come back.
+    /// Whether Redis never answered, so that nothing is known. When it goes away later, what is known stays in force, and only
+    /// announces that need something new are told to come back.
     #[must_use]
-    pub fn knows_nobody(&self) -> bool {
-        self.verdicts.knows_nobody()
+    pub fn knows_nothing(&self) -> bool {
+        self.verdicts.knows_nothing()
     }
 }

@@ -151,9 +151,9 @@ impl<M: Member> Verdicts<M> {
         self.reached.store(true, Ordering::Release);
     }
 
-    /// Whether Redis never answered: nobody can be known.
+    /// Whether Redis never answered: nothing can be known.
     #[must_use]
-    pub fn knows_nobody(&self) -> bool {
+    pub fn knows_nothing(&self) -> bool {
         !self.reached.load(Ordering::Acquire)
     }
 

@@ -187,7 +187,7 @@ impl Desk {
                 warn!(%directory, %error, advice, "Redis takes no announces: they are answered, and kept in the spool until it does");
             }
             None => {
-                warn!(%error, advice, "Redis takes no announces, and there is no spool.directory: clients are told to come back")
+                warn!(%error, advice, "Redis takes no announces, and there is no spool.directory: clients are told to come back");
             }
         }
     }

@@ -13,7 +13,9 @@ use crate::traffic::booking::Entry;
 
 const MAGIC: &[u8; 8] = b"SBSPOOL1";
 /// Magic, then the tracker id padded with zeros.
-pub(super) const HEADER_BYTES: u64 = 24;
+const HEADER: usize = 24;
+/// Where a segment's first frame begins.
+pub(super) const HEADER_BYTES: u64 = HEADER as u64;
 /// Length and checksum.
 const FRAME_HEAD: usize = 8;
 /// Longer than any entry: a length beyond it is damage.
@@ -52,15 +54,16 @@ impl Segment {
     }
 
     /// Reads a file from beginning to end; `None` when not even its header is whole.
-    pub(super) fn scan(path: PathBuf, number: u64) -> io::Result<Option<Self>> {
-        let mut file = BufReader::new(File::open(&path)?);
-        let mut head = [0; HEADER_BYTES as usize];
+    pub(super) fn scan(path: &Path, number: u64) -> io::Result<Option<Self>> {
+        let mut file = BufReader::new(File::open(path)?);
+        let mut head = [0; HEADER];
         let tracker_id = match file.read_exact(&mut head) {
             Ok(()) => tracker_id_of(&head),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
             Err(error) => return Err(error),
         };
         let Some(tracker_id) = tracker_id else { return Ok(None) };
+        let path = path.to_owned();
         let mut segment =
             Self { path, number, tracker_id, bytes: HEADER_BYTES, records: 0, oldest_ms: None, torn: false };
         let mut frames = Frames { file, position: HEADER_BYTES };
@@ -161,8 +164,8 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn header(tracker_id: &str) -> [u8; HEADER_BYTES as usize] {
-    let mut head = [0; HEADER_BYTES as usize];
+fn header(tracker_id: &str) -> [u8; HEADER] {
+    let mut head = [0; HEADER];
     head[..8].copy_from_slice(MAGIC);
     for (place, byte) in head[8..].iter_mut().zip(tracker_id.bytes()) {
         *place = byte;
@@ -170,7 +173,7 @@ fn header(tracker_id: &str) -> [u8; HEADER_BYTES as usize] {
     head
 }
 
-fn tracker_id_of(head: &[u8; HEADER_BYTES as usize]) -> Option<String> {
+fn tracker_id_of(head: &[u8; HEADER]) -> Option<String> {
     let id = head.strip_prefix(MAGIC)?.split(|byte| *byte == 0).next()?;
     let legal = !id.is_empty() && id.iter().all(u8::is_ascii_alphanumeric);
     legal.then(|| String::from_utf8_lossy(id).into_owned())

@@ -108,29 +108,21 @@ impl Store {
         found.sort();
         let newest = found.last().map(|(number, _)| *number);
         for (number, path) in found {
-            self.adopt(number, path, newest == Some(number))?;
+            match Segment::scan(&path, number)? {
+                Some(segment) => self.segments.push_back(segment),
+                None => {
+                    warn!(file = %path.display(), "a spool file has no readable header; it is kept as .damaged");
+                    fs::rename(&path, path.with_extension("damaged"))?;
+                }
+            }
+        }
+        if let Some(last) = self.segments.back_mut().filter(|last| last.torn && newest == Some(last.number)) {
+            cut(last)?;
         }
         if !self.is_empty() {
-            info!(directory = %self.directory.display(), records = self.records(), "announces of an earlier run wait in the spool");
+            let (directory, records) = (self.directory.display(), self.records());
+            info!(%directory, records, "announces of an earlier run wait in the spool");
         }
-        Ok(())
-    }
-
-    /// Only the newest segment can be torn by a kill, and only in an announce that nobody was answered for: it is cut. Any
-    /// other torn segment is damage; its readable part is replayed and the file kept.
-    fn adopt(&mut self, number: u64, path: PathBuf, is_newest: bool) -> io::Result<()> {
-        let Some(mut segment) = Segment::scan(path.clone(), number)? else {
-            warn!(file = %path.display(), "a spool file has no readable header; it is kept as .damaged");
-            return fs::rename(&path, path.with_extension("damaged"));
-        };
-        if segment.torn && is_newest {
-            let file = OpenOptions::new().write(true).open(&path)?;
-            file.set_len(segment.bytes)?;
-            file.sync_all()?;
-            segment.torn = false;
-            info!(file = %path.display(), "cut an unfinished write off the spool; nobody was answered for it");
-        }
-        self.segments.push_back(segment);
         Ok(())
     }
 
@@ -287,6 +279,17 @@ impl Store {
     pub fn set_limit(&mut self, max_bytes: u64) {
         self.max_bytes = max_bytes;
     }
+}
+
+/// Only the newest segment can be torn by a kill, and only in an announce that nobody was answered for. Any other torn segment
+/// is damage: its readable part is replayed and the file kept.
+fn cut(newest: &mut Segment) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(&newest.path)?;
+    file.set_len(newest.bytes)?;
+    file.sync_all()?;
+    newest.torn = false;
+    info!(file = %newest.path.display(), "cut an unfinished write off the spool; nobody was answered for it");
+    Ok(())
 }
 
 fn number_of(path: &Path) -> Option<u64> {
