@@ -149,9 +149,9 @@ impl Desk {
         }
     }
 
-    /// Lets go of a batch that Redis answered.
-    pub(super) async fn booked(&mut self, batch: Batch, outcomes: &[Outcome]) {
-        let Some(spool) = &self.spool else { return };
+    /// Lets go of a batch that Redis answered. `false` when it has to be sent again.
+    pub(super) async fn booked(&mut self, batch: Batch, outcomes: &[Outcome]) -> bool {
+        let Some(spool) = &self.spool else { return true };
         outcomes.iter().for_each(|outcome| self.metrics.count(outcome));
         let failed = |(_, outcome): &(&Entry, &Outcome)| matches!(outcome, Outcome::Failed(_));
         let refused = batch.entries.iter().zip(outcomes).filter(failed);
@@ -162,11 +162,15 @@ impl Desk {
             Ok(Some(file)) => {
                 error!(file = %file.display(), "Redis refuses some spooled announces (a foreign value under a snapshot's key?); they are kept and tried again at the next start");
             }
-            Err(error) => error!(%error, "announces that Redis refuses cannot be kept aside; trying again"),
+            Err(error) => {
+                error!(%error, "announces that Redis refuses cannot be kept aside; trying again");
+                return false;
+            }
         }
         if !spool.is_empty() {
             self.stand(Standing::Replaying);
         }
+        true
     }
 
     /// Redis takes nothing.

@@ -20,7 +20,7 @@ use super::trouble::{Setback, Trouble};
 /// Reports in one call. Redis is busy for some 3 ms with so many; more would make its other users wait.
 const MAX_BATCH: usize = 256;
 /// Spooled announces in one call: more than a live batch, so that the spool empties under full load.
-const REPLAY_BATCH: usize = 512;
+const REPLAY_BATCH: u16 = 512;
 
 pub(super) struct Writer {
     pub(super) courier: Courier,
@@ -33,6 +33,13 @@ enum Next {
     Turn,
     /// Nobody reports any more.
     End,
+}
+
+/// What happens to new reports while spooled ones travel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Newcomers {
+    Wait,
+    AreSpooled,
 }
 
 /// What came of one attempt to move what waits.
@@ -80,32 +87,49 @@ impl Writer {
     /// wait for Redis here, except for the last batch: while it travels new reports wait for it, or the spool would never be
     /// empty under load.
     async fn catch_up(&mut self, queue: &mut mpsc::Receiver<Job>) -> Next {
-        let Self { courier, desk, .. } = self;
-        let mut jobs = Vec::with_capacity(MAX_BATCH);
-        let mut almost_there = desk.standing() == Standing::Starting;
+        let starting = self.desk.standing() == Standing::Starting;
+        let mut newcomers = if starting { Newcomers::Wait } else { Newcomers::AreSpooled };
         loop {
-            let attempt = attempt(courier, desk.spool.clone());
-            tokio::pin!(attempt);
-            let sent = loop {
-                tokio::select! {
-                    biased;
-                    sent = &mut attempt => break sent,
-                    count = queue.recv_many(&mut jobs, MAX_BATCH), if !almost_there => {
-                        if count == 0 {
-                            return Next::End;
-                        }
-                        let (batch, waiting) = desk.number(&mut jobs);
-                        desk.shelve(batch, waiting).await;
-                    }
+            let Some(sent) = self.send_while_spooling(queue, newcomers).await else { return Next::End };
+            let taken = settle(&mut self.desk, sent).await;
+            let remaining = self.desk.spool.as_ref().map_or(0, |spool| spool.records());
+            newcomers = match (taken, remaining) {
+                (true, 0) => {
+                    self.desk.redis_is_back();
+                    return Next::Turn;
+                }
+                (true, few) if few <= u64::from(REPLAY_BATCH) => Newcomers::Wait,
+                (true, _) => Newcomers::AreSpooled,
+                (false, _) => {
+                    self.courier.rest();
+                    Newcomers::AreSpooled
                 }
             };
-            almost_there = settle(desk, sent).await;
-            let remaining = desk.spool.as_ref().map_or(0, |spool| spool.records());
-            if almost_there && remaining == 0 {
-                desk.redis_is_back();
-                return Next::Turn;
+        }
+    }
+
+    /// One attempt at the oldest of the spool; `None` when nobody reports any more.
+    async fn send_while_spooling(
+        &mut self,
+        queue: &mut mpsc::Receiver<Job>,
+        newcomers: Newcomers,
+    ) -> Option<Sent> {
+        let Self { courier, desk, .. } = self;
+        let attempt = attempt(courier, desk.spool.clone());
+        tokio::pin!(attempt);
+        let mut jobs = Vec::with_capacity(MAX_BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                sent = &mut attempt => return Some(sent),
+                count = queue.recv_many(&mut jobs, MAX_BATCH), if newcomers == Newcomers::AreSpooled => {
+                    if count == 0 {
+                        return None;
+                    }
+                    let (batch, waiting) = desk.number(&mut jobs);
+                    desk.shelve(batch, waiting).await;
+                }
             }
-            almost_there &= remaining <= REPLAY_BATCH as u64;
         }
     }
 }
@@ -113,7 +137,7 @@ impl Writer {
 /// Sends the oldest spooled entries; an empty batch when there are none, to find out whether Redis takes writes.
 async fn attempt(courier: &mut Courier, spool: Option<Arc<Spool>>) -> Sent {
     let batch = match &spool {
-        Some(spool) => spool.oldest(REPLAY_BATCH).await,
+        Some(spool) => spool.oldest(REPLAY_BATCH.into()).await,
         None => Ok(None),
     };
     let batch = match batch {
@@ -131,15 +155,13 @@ async fn attempt(courier: &mut Courier, spool: Option<Arc<Spool>>) -> Sent {
     Sent { batch, receipt }
 }
 
-/// Whether Redis took what was sent.
+/// Whether Redis took what was sent, and the spool let go of it.
 async fn settle(desk: &mut Desk, Sent { batch, receipt }: Sent) -> bool {
     match receipt {
-        Ok(receipt) => {
-            if let Some(batch) = batch {
-                desk.booked(batch, &receipt.outcomes).await;
-            }
-            true
-        }
+        Ok(receipt) => match batch {
+            Some(batch) => desk.booked(batch, &receipt.outcomes).await,
+            None => true,
+        },
         Err(setback) => {
             desk.redis_failed(&setback);
             false
