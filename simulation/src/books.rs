@@ -31,7 +31,8 @@ impl World<'_> {
         call: &[Bytes],
         facts: &[usize],
     ) -> Result<Reply, crate::world::Violation> {
-        let known: Vec<bool> = call[4..4 + facts.len()].iter().map(|key| self.has(key)).collect();
+        // After EVALSHA, its hash, the count of keys, the stream and how far the tracker is booked.
+        let known: Vec<bool> = call[5..5 + facts.len()].iter().map(|key| self.has(key)).collect();
         let reply = self.ask(&self.scripts.record, call);
         if let Reply::Error(error) = &reply {
             return Err(crate::world::Violation(format!("the script failed: {error}")));

@@ -146,14 +146,14 @@ fn batch(dice: &mut Dice, sequence: &mut u64) -> Vec<Vec<u8>> {
     let bookings: Vec<Booking> = (0..count)
         .map(|_| {
             *sequence += u64::from(dice.percent(80));
-            Booking { report: report(dice, *sequence), sequence: *sequence }
+            Booking { booking: report(dice, *sequence).into(), sequence: *sequence }
         })
         .collect();
     let arg = |arg| match arg {
         redis::Arg::Simple(bytes) => <[u8]>::to_vec(bytes),
         _ => Vec::new(),
     };
-    script.call(&bookings).args_iter().map(arg).collect()
+    script.call(&bookings, 0).args_iter().map(arg).collect()
 }
 
 fn report(dice: &mut Dice, step: u64) -> Report {
