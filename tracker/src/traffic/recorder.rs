@@ -109,6 +109,12 @@ impl Recorder {
         }
     }
 
+    /// Whether Redis took what it was sent last.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.state.get(), Standing::Direct | Standing::Replaying)
+    }
+
     /// What stands between an announce and its record now; `None` when it would be recorded, be it in the spool.
     #[must_use]
     pub fn waits_for(&self) -> Option<&'static str> {
