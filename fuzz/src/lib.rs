@@ -5,6 +5,7 @@
 
 mod configuration;
 mod credentials;
+mod forwarders;
 mod http;
 mod messages;
 mod udp;
@@ -23,6 +24,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "announce_query", run: http::announce_query },
     Target { name: "bencode", run: messages::bencode },
     Target { name: "consumer_config", run: configuration::consumer },
+    Target { name: "forwarder_list", run: forwarders::list },
+    Target { name: "forwarder_packet", run: forwarders::packet },
+    Target { name: "forwarder_reply", run: forwarders::reply },
     Target { name: "http_path", run: http::path },
     Target { name: "jwt", run: credentials::jwt },
     Target { name: "scrape_query", run: http::scrape_query },

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)] // Test support: a panic with its message is the report.
 
+mod certificate;
 mod clients;
 mod http;
 mod network;
@@ -12,6 +13,7 @@ mod seedbook;
 mod torrent;
 mod wait;
 
+pub use certificate::Certificate;
 pub use clients::{Aria2, Client, Deluge, Download, Gid, QBittorrent, RTorrent, Transfer, Transmission};
 pub use network::{Host, Network};
 pub use process::{Process, processes_in};

@@ -137,7 +137,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Makes clients that start on this host later believe certificates of one authority, whose own is in `file` (PEM).
+    /// Makes clients that start on this host later believe the certificate in `file` (PEM), or those it signed.
     #[must_use]
     pub fn trusting(self, file: &Path) -> Self {
         Self { authority: Some(file.to_owned()), ..self }

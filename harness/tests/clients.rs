@@ -32,6 +32,16 @@ fn all_clients_share_a_swarm_over_http_and_ipv6() {
 }
 
 #[test]
+fn all_clients_share_a_swarm_over_https_and_ipv4() {
+    shared_by(&Kind::ALL, Transport::Https, V4, Doors::Passkeys, Kind::Deluge);
+}
+
+#[test]
+fn all_clients_share_a_swarm_over_https_and_ipv6() {
+    shared_by(&Kind::ALL, Transport::Https, V6, Doors::Passkeys, Kind::Aria2);
+}
+
+#[test]
 fn clients_with_url_data_show_their_passkey_over_udp_and_ipv4() {
     shared_by(&WITH_URL_DATA, Transport::Udp, V4, Doors::Passkeys, Kind::Deluge);
 }

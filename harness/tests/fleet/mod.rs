@@ -66,8 +66,9 @@ impl Fleet {
         let (folder, redis, mut network) =
             (tempfile::tempdir().unwrap(), RedisServer::start(), Network::start());
         let place = stage.place(&network);
-        let hosts: Vec<(Kind, Host)> =
-            kinds.iter().map(|kind| (*kind, network.host(&format!("{kind:?}").to_lowercase()))).collect();
+        let mut host =
+            |kind: Kind| network.host(&format!("{kind:?}").to_lowercase()).trusting(&place.certificate());
+        let hosts: Vec<(Kind, Host)> = kinds.iter().map(|kind| (*kind, host(*kind))).collect();
         let passkeys: Vec<String> = kinds.iter().map(|kind| kind.passkey()).collect();
         let mut whitelist = redis::cmd("SADD");
         whitelist.arg(Keys::default().passkeys()).arg(passkeys).exec(&mut redis.connection()).unwrap();

@@ -1,14 +1,16 @@
 //! The tracker that a fleet announces to: over which transport, in which family, and who may.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use contract::AddressFamily;
-use harness::{Network, free_port};
+use harness::{Certificate, Network, free_port};
 
 /// How clients reach the tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
     Http,
+    Https,
     Udp,
 }
 
@@ -34,6 +36,7 @@ pub(crate) struct Stage {
 pub(crate) struct Place {
     stage: Stage,
     address: String,
+    certificate: Certificate,
 }
 
 impl Stage {
@@ -43,14 +46,21 @@ impl Stage {
             AddressFamily::V6 => network.ipv6().into(),
         };
         // A TCP port that is free has nearly always a free UDP port beside it, as nothing else here uses UDP.
-        Place { stage: self, address: std::net::SocketAddr::new(ip, free_port()).to_string() }
+        let address = SocketAddr::new(ip, free_port()).to_string();
+        Place { stage: self, address, certificate: Certificate::for_addresses(&[ip]) }
     }
 }
 
 impl Place {
+    /// What a client has to trust to announce over HTTPS.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.certificate.file()
+    }
+
     pub(crate) fn announce_url(&self, passkey: &str) -> String {
         let scheme = match self.stage.transport {
             Transport::Http => "http",
+            Transport::Https => "https",
             Transport::Udp => "udp",
         };
         match self.stage.doors {
@@ -63,6 +73,12 @@ impl Place {
     pub(crate) fn tracker_config(&self, redis: &str) -> String {
         let frontends = match self.stage.transport {
             Transport::Http => format!("http: {{addr: '{}'}}\n", self.address),
+            Transport::Https => format!(
+                "http: {{addr: '', https_addr: '{}', tls_cert_path: '{}', tls_key_path: '{}'}}\n",
+                self.address,
+                self.certificate.file().display(),
+                self.certificate.key_file().display()
+            ),
             Transport::Udp => format!("http: {{addr: '127.0.0.1:0'}}\nudp: {{addr: '{}'}}\n", self.address),
         };
         let hooks = match self.stage.doors {

@@ -8,11 +8,15 @@ use thiserror::Error;
 use crate::bencode::{self, Value};
 
 /// Peers taken from one answer at most.
-pub(super) const MAX_PEERS: usize = 200;
+pub const MAX_PEERS: usize = 200;
+
+/// Actions of UDP packets (BEP 15).
+const ANNOUNCE: u32 = 1;
+const ERROR: u32 = 3;
 
 /// A forwarder's word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// It knows the torrent.
     Peers(Learned),
     /// It does not want to hear of this torrent for a while.
@@ -21,18 +25,18 @@ pub(super) enum Answer {
 
 /// What it taught us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Learned {
+pub struct Learned {
     /// When it wants to hear of this client again; as it came, sensible or not.
-    pub(super) interval: Duration,
+    pub interval: Duration,
     /// Peers, port 0 already left out.
-    pub(super) peers: Vec<SocketAddr>,
+    pub peers: Vec<SocketAddr>,
     /// The address it saw us at (BEP 24).
-    pub(super) own_ip: Option<IpAddr>,
+    pub own_ip: Option<IpAddr>,
 }
 
 /// How long it wants to be left alone about a torrent (BEP 31).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+pub enum Wait {
     /// So long.
     For(Duration),
     /// `retry in` is `never`.
@@ -43,7 +47,7 @@ pub(super) enum Wait {
 
 /// Why there is no answer. Texts name no URL: it may hold a key of the operator's.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub enum Failure {
     /// Name look-up, connection, reading or writing.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -71,7 +75,10 @@ pub(super) enum Failure {
 }
 
 /// Reads a bencoded announce reply.
-pub(super) fn read(body: &[u8]) -> Result<Answer, Failure> {
+///
+/// # Errors
+/// [`Failure::Garbage`] when it is none.
+pub fn read(body: &[u8]) -> Result<Answer, Failure> {
     let reply = bencode::parse(body).map_err(|_| Failure::Garbage)?;
     if !matches!(reply, Value::Dictionary(_)) {
         return Err(Failure::Garbage);
@@ -96,8 +103,37 @@ pub(super) fn read(body: &[u8]) -> Result<Answer, Failure> {
     Ok(Answer::Peers(Learned { interval, peers, own_ip }))
 }
 
+/// Reads the answer to an announce over UDP (BEP 15), whose peers are of the family of the address it came from.
+///
+/// # Errors
+/// [`Failure::Garbage`] when it is none.
+pub fn read_packet(packet: &[u8], remote: IpAddr) -> Result<Answer, Failure> {
+    match word(packet, 0) {
+        Some(ERROR) => Ok(Answer::Refused(Wait::Unsaid)),
+        Some(ANNOUNCE) if packet.len() >= 20 => {
+            let mut peers = Vec::new();
+            if remote.is_ipv4() {
+                compact_v4(&packet[20..], &mut peers);
+            } else {
+                compact_v6(&packet[20..], &mut peers);
+            }
+            peers.retain(|peer| peer.port() != 0);
+            // The number is signed; a negative one is no interval.
+            let interval = word(packet, 8).filter(|seconds| i32::try_from(*seconds).is_ok()).unwrap_or(0);
+            let interval = Duration::from_secs(interval.into());
+            Ok(Answer::Peers(Learned { interval, peers, own_ip: None }))
+        }
+        _ => Err(Failure::Garbage),
+    }
+}
+
+/// The big-endian number at a place in a packet.
+pub(super) fn word(packet: &[u8], at: usize) -> Option<u32> {
+    packet.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
 /// Reads 6-byte peers. A broken tail is left out.
-pub(super) fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
+fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     let (chunks, _) = bytes.as_chunks::<6>();
     peers.extend(chunks.iter().take(MAX_PEERS).map(|[a, b, c, d, high, low]| {
         SocketAddr::from((Ipv4Addr::new(*a, *b, *c, *d), u16::from_be_bytes([*high, *low])))
@@ -105,7 +141,7 @@ pub(super) fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
 }
 
 /// Reads 18-byte peers. A broken tail is left out.
-pub(super) fn compact_v6(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
+fn compact_v6(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     let (chunks, _) = bytes.as_chunks::<18>();
     peers.extend(chunks.iter().take(MAX_PEERS).filter_map(|chunk| {
         let (ip, port) = chunk.split_first_chunk::<16>()?;

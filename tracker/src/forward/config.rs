@@ -94,7 +94,10 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<Forwarder>, Problems> {
 }
 
 /// Reads a file's text.
-fn read(text: &str) -> Result<Vec<Forwarder>, Problems> {
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read(text: &str) -> Result<Vec<Forwarder>, Problems> {
     let entries = parse_yaml_list(text)?;
     let (mut forwarders, mut problems) = (Vec::<Forwarder>::new(), Problems::default());
     if entries.len() > MAX_FORWARDERS {

@@ -3,7 +3,7 @@
 //! An announce never waits for a forwarder. It takes what is known already, leaves a job in each forwarder's lane, and goes on;
 //! what the forwarders answer is there for the next announce. `docs/forwarding.md` says what is told to whom.
 
-mod answer;
+pub mod answer;
 mod config;
 mod health;
 mod http;
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::announce::{Admitted, Offers};
 pub(crate) use config::read_file;
-pub use config::{Forwarder, MAX_FORWARDERS, Scheme, Target};
+pub use config::{Forwarder, MAX_FORWARDERS, Scheme, Target, read as read_list};
 use lane::{Job, Lane};
 pub use metrics::ForwardMetrics;
 use store::{Call, Store};

@@ -7,7 +7,7 @@ use contract::Event;
 use tokio::net::UdpSocket;
 use tokio::time::timeout_at;
 
-use super::answer::{Answer, Failure, Learned, Wait, compact_v4, compact_v6};
+use super::answer::{Answer, Failure, read_packet, word};
 use super::config::{Forwarder, Target};
 use super::http::numwant;
 use super::lane::Job;
@@ -17,7 +17,6 @@ use crate::announce::Role;
 const PROTOCOL_ID: u64 = 0x0417_2710_1980;
 const CONNECT: u32 = 0;
 const ANNOUNCE: u32 = 1;
-const ERROR: u32 = 3;
 /// BEP 15: a client may use a connection id for one minute.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 /// How often a request is sent before the forwarder counts as silent.
@@ -66,7 +65,7 @@ impl UdpClient {
         let transaction = rand::random();
         let packet = announce_request(link.id, transaction, job, told, &self.target.path);
         let reply = ask(&link.socket, &packet, transaction, self.first_wait).await?;
-        let answer = read_announce(&reply, link.remote)?;
+        let answer = read_packet(&reply, link.remote.ip())?;
         if matches!(answer, Answer::Peers(_)) {
             self.link = Some(link);
         }
@@ -169,30 +168,6 @@ fn read_connect(packet: &[u8]) -> Option<u64> {
     (word(packet, 0)? == CONNECT).then(|| u64::from_be_bytes(id))
 }
 
-fn read_announce(packet: &[u8], remote: SocketAddr) -> Result<Answer, Failure> {
-    match word(packet, 0) {
-        Some(ERROR) => Ok(Answer::Refused(Wait::Unsaid)),
-        Some(ANNOUNCE) if packet.len() >= 20 => {
-            let mut peers = Vec::new();
-            if remote.is_ipv4() {
-                compact_v4(&packet[20..], &mut peers);
-            } else {
-                compact_v6(&packet[20..], &mut peers);
-            }
-            peers.retain(|peer| peer.port() != 0);
-            // The number is signed; a negative one is no interval.
-            let interval = word(packet, 8).filter(|seconds| i32::try_from(*seconds).is_ok()).unwrap_or(0);
-            let interval = Duration::from_secs(interval.into());
-            Ok(Answer::Peers(Learned { interval, peers, own_ip: None }))
-        }
-        _ => Err(Failure::Garbage),
-    }
-}
-
-fn word(packet: &[u8], at: usize) -> Option<u32> {
-    packet.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,21 +205,21 @@ mod tests {
     fn answers_are_read_by_the_forwarders_family() {
         let mut packet = [1u32, 5, 900, 0, 0].map(u32::to_be_bytes).concat();
         packet.extend([192, 0, 2, 9, 0, 80, 192, 0, 2, 8, 0, 0]);
-        let Ok(Answer::Peers(learned)) = read_announce(&packet, "192.0.2.1:1".parse().unwrap()) else {
+        let Ok(Answer::Peers(learned)) = read_packet(&packet, "192.0.2.1".parse().unwrap()) else {
             panic!("an answer")
         };
         assert_eq!(learned.peers, ["192.0.2.9:80".parse().unwrap()], "port 0 is nobody's");
         assert_eq!(learned.interval, Duration::from_secs(900));
         let error = [3u32, 5].map(u32::to_be_bytes).concat();
-        assert!(matches!(read_announce(&error, "[::1]:1".parse().unwrap()), Ok(Answer::Refused(_))));
-        assert!(read_announce(&packet[..19], "192.0.2.1:1".parse().unwrap()).is_err());
+        assert!(matches!(read_packet(&error, "::1".parse().unwrap()), Ok(Answer::Refused(_))));
+        assert!(read_packet(&packet[..19], "192.0.2.1".parse().unwrap()).is_err());
         assert_eq!(read_connect(&[0; 15]), None);
     }
 
     proptest! {
         #[test]
         fn no_datagram_makes_the_reader_panic(packet in proptest::collection::vec(any::<u8>(), 0..80)) {
-            drop((read_connect(&packet), read_announce(&packet, "[::1]:1".parse().unwrap())));
+            drop((read_connect(&packet), read_packet(&packet, "::1".parse().unwrap())));
         }
     }
 }
