@@ -32,7 +32,7 @@ impl QBittorrent {
         fs::write(config.join("qBittorrent.conf"), settings(folder.path())).unwrap();
         let mut command = host.command("qbittorrent-nox");
         command.arg(format!("--profile={}", folder.path().display())).env("HOME", folder.path());
-        // OpenSSL's variable. Qt and libtorrent both take their authorities from there.
+        // OpenSSL's variable: libtorrent takes its authorities from there.
         command.envs(host.authority().map(|file| ("SSL_CERT_FILE", file)));
         let process = RefCell::new(Process::start("qbittorrent", command, folder.path()));
         let client = Self { process, url: format!("http://{}:{API_PORT}/api/v2", host.ipv4), folder };

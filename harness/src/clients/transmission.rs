@@ -47,10 +47,7 @@ impl Transmission {
         fs::write(folder.path().join("settings.json"), settings(folder.path()).to_string()).unwrap();
         let mut command = host.command("transmission-daemon");
         command.arg("--foreground").arg("--config-dir").arg(folder.path());
-        if let Some(file) = host.authority() {
-            // Without the first one, transmission 3 believes every certificate.
-            command.env("TR_CURL_SSL_VERIFY", "1").env("CURL_CA_BUNDLE", file);
-        }
+        command.envs(host.authority().map(|file| ("CURL_CA_BUNDLE", file)));
         let process = RefCell::new(Process::start("transmission", command, folder.path()));
         let url = format!("http://{}:{RPC_PORT}/transmission/rpc", host.ipv4);
         let client = Self { process, url, folder };
