@@ -66,13 +66,17 @@ impl World<'_> {
     fn hear(&mut self, fact: usize, snapshot: bool) {
         let known = &mut self.facts[fact];
         known.heard = true;
+        let truth = &mut self.sessions[known.session].truth;
+        if !snapshot {
+            truth.first = fact;
+        }
         let heard = Heard {
+            early: fact < truth.first,
             run: known.run,
             started: known.event == Event::Started,
             snapshot,
             credit_first: self.scenario.credit_first,
         };
-        let truth = &mut self.sessions[known.session].truth;
         truth.up.hear(known.up, heard);
         truth.down.hear(known.down, heard);
         if self.scenario.durability == Durability::EverySecond {

@@ -14,6 +14,8 @@ pub(crate) struct Heard {
     pub(crate) started: bool,
     /// Whether Redis still had the session's snapshot.
     pub(crate) snapshot: bool,
+    /// Whether the client sent it before the one with which its session began in the books.
+    pub(crate) early: bool,
     /// Whether the site credits the counters of a first `started`.
     pub(crate) credit_first: bool,
 }
@@ -63,7 +65,7 @@ impl Meter {
         }
         let Some(newest) = self.chains.last().copied() else { return };
         if let Some(place) = self.chains.iter().rposition(|chain| chain.run == heard.run) {
-            self.go_on(place, counter);
+            self.go_on(place, counter, heard.early);
         } else if heard.run < newest.run {
             self.hazy = true;
             self.chains.insert(0, fresh);
@@ -76,11 +78,11 @@ impl Meter {
         }
     }
 
-    fn go_on(&mut self, place: usize, counter: u64) {
+    fn go_on(&mut self, place: usize, counter: u64, early: bool) {
         let old = place + 2 < self.chains.len();
         let chain = &mut self.chains[place];
-        // What comes from two runs ago, or whose run's end nobody saw, cannot be placed.
-        self.hazy |= counter > chain.max && (old || chain.ended_unseen);
+        // What comes from two runs ago, from before the baseline, or from a run whose end nobody saw cannot be placed.
+        self.hazy |= counter > chain.max && (old || early || chain.ended_unseen);
         chain.max = chain.max.max(counter);
     }
 }
@@ -88,6 +90,8 @@ impl Meter {
 /// One session: (passkey, info hash, peer id).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Truth {
+    /// The announce with which the session began in the books.
+    pub(crate) first: usize,
     /// The uploaded counter.
     pub(crate) up: Meter,
     /// The downloaded counter.
