@@ -31,7 +31,6 @@ impl World<'_> {
         call: &[Bytes],
         facts: &[usize],
     ) -> Result<Reply, crate::world::Violation> {
-        // After EVALSHA, its hash, the count of keys, the stream and how far the tracker is booked.
         let known: Vec<bool> = call[5..5 + facts.len()].iter().map(|key| self.has(key)).collect();
         let reply = self.ask(&self.scripts.record, call);
         if let Reply::Error(error) = &reply {
@@ -43,6 +42,9 @@ impl World<'_> {
         };
         let outcomes: Vec<String> = outcomes.iter().map(|word| word.text().to_owned()).collect();
         self.tell(|| format!("Redis books announces {facts:?}: {}", outcomes.join(", ")));
+        if outcomes.len() > facts.len() && !self.redis.rolled_back {
+            violation("Redis says that it lost announces, and lost none")?;
+        }
         // A session that appears in this batch for the first time has its snapshot from then on.
         let mut booked = std::collections::BTreeSet::new();
         for ((fact, word), known) in facts.iter().zip(&outcomes).zip(known) {

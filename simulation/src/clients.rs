@@ -7,10 +7,9 @@
 use std::net::IpAddr;
 
 use contract::{Event, PeerId};
-use tracker::announce::{Account, Admission, Admitted, Announce, Families, Report, UserTag};
 
 use crate::scenario::{Clocks, SKEW_MS};
-use crate::world::{Fact, World};
+use crate::world::World;
 
 /// Between two announces with different counters lies more than clocks may differ: else nobody could tell their order.
 const CALM_MS: u64 = 2 * SKEW_MS + 1;
@@ -27,30 +26,30 @@ pub(crate) enum Life {
 /// One address of a client at one tracker.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    tracker: usize,
-    ip: IpAddr,
+    pub(crate) tracker: usize,
+    pub(crate) ip: IpAddr,
     /// The event that this tracker must hear.
-    owes: Option<Event>,
+    pub(crate) owes: Option<Event>,
     /// The announce that waits for its answer.
-    asked: Option<usize>,
+    pub(crate) asked: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    user: usize,
-    torrent: usize,
-    session: usize,
-    peer_id: PeerId,
-    run: u32,
-    up: u64,
-    down: u64,
-    left: u64,
+    pub(crate) user: usize,
+    pub(crate) torrent: usize,
+    pub(crate) session: usize,
+    pub(crate) peer_id: PeerId,
+    pub(crate) run: u32,
+    pub(crate) up: u64,
+    pub(crate) down: u64,
+    pub(crate) left: u64,
     /// How much too high `completed` is reported.
-    wobble: u64,
+    pub(crate) wobble: u64,
     pub(crate) life: Life,
-    introduced: bool,
-    endpoints: Vec<Endpoint>,
-    announced_ms: u64,
+    pub(crate) introduced: bool,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) announced_ms: u64,
 }
 
 impl Client {
@@ -207,110 +206,5 @@ impl World<'_> {
         let run = client.run;
         let (session, what) = (client.session, if same { "the same peer id" } else { "a new peer id" });
         self.tell(|| format!("client {who} restarts with {what}: session {session}, run {run}"));
-    }
-
-    /// Announces at one endpoint, or at all of them.
-    fn announces(&mut self, who: usize) {
-        let count = self.clients[who].endpoints.len();
-        let one = self.dice.index(count);
-        let all = self.settling || self.dice.percent(40);
-        for at in 0..count {
-            if all || at == one {
-                self.announces_at(who, at);
-            }
-        }
-    }
-
-    pub(crate) fn announces_at(&mut self, who: usize, at: usize) {
-        let asked = self.clients[who].endpoints[at].asked;
-        let impatient = self.dice.percent(30);
-        let life = self.clients[who].life;
-        let owes = self.clients[who].endpoints[at].owes;
-        let silent = life == Life::Gone || (life == Life::Stopping && owes.is_none());
-        if silent || (asked.is_some() && !impatient) {
-            return;
-        }
-        let client = &mut self.clients[who];
-        let event = owes.unwrap_or(Event::None);
-        let high = if event == Event::Completed { client.wobble } else { 0 };
-        let fact = Fact {
-            client: who,
-            endpoint: at,
-            session: client.session,
-            run: client.run,
-            up: client.up,
-            down: client.down + high,
-            event,
-            answered: false,
-            heard: false,
-            replaced_by: None,
-        };
-        client.endpoints[at].asked = Some(self.facts.len());
-        client.announced_ms = self.now_ms;
-        let Endpoint { tracker, ip, .. } = client.endpoints[at].clone();
-        let lost = !self.settling && self.dice.percent(self.scenario.faults / 2);
-        let number = self.facts.len();
-        self.tell(|| {
-            let Fact { run, up, down, event, .. } = fact;
-            let fate = if lost { " (lost on the way)" } else { "" };
-            format!("announce {number}: client {who}/{at}, run {run}, {event:?}, up {up}, down {down}, to tracker {tracker}{fate}")
-        });
-        self.facts.push(fact);
-        if !lost {
-            self.tracker_hears(tracker, number, ip);
-        }
-    }
-
-    /// The report a tracker makes of an announce.
-    pub(crate) fn report(&self, number: usize, ip: IpAddr, observed_ms: u64) -> Report {
-        let fact = &self.facts[number];
-        let client = &self.clients[fact.client];
-        let account = Account {
-            passkey: self.scenario.users[client.user],
-            tag: UserTag(std::num::NonZeroU64::MIN),
-            fd: None,
-            pd: None,
-        };
-        let announce = Announce {
-            info_hash: self.scenario.torrents[client.torrent],
-            peer_id: client.peer_id,
-            ip,
-            port: 6881,
-            uploaded: fact.up,
-            downloaded: fact.down,
-            left: client.left,
-            event: fact.event,
-            num_want: 50,
-            families: Families::Both,
-            credential: None,
-            jwt: None,
-        };
-        let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
-        Report { admitted: Admitted { announce, admission }, account, observed_ms }
-    }
-
-    /// The answer to an announce reaches its client, or is lost.
-    pub(crate) fn answer(&mut self, number: usize, accepted: bool) {
-        if accepted {
-            self.facts[number].answered = true;
-        }
-        let lost = !self.settling && self.dice.percent(self.scenario.faults);
-        let Fact { client: who, endpoint, event, .. } = self.facts[number];
-        let client = &mut self.clients[who];
-        let at = &mut client.endpoints[endpoint];
-        if lost || at.asked != Some(number) {
-            return;
-        }
-        at.asked = None;
-        if !accepted {
-            return;
-        }
-        if at.owes == Some(event) {
-            at.owes = None;
-        }
-        client.introduced = true;
-        if client.life == Life::Stopping && client.endpoints.iter().all(|at| at.owes.is_none()) {
-            client.life = Life::Gone;
-        }
     }
 }

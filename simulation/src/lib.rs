@@ -4,7 +4,9 @@
 //! and the presence rules are the shipped code. Around them everything fails as it pleases, and at the end the books must
 //! balance to the byte. `docs/simulation.md` says what is modelled and how to read a trace.
 
+mod announces;
 mod books;
+mod chores;
 mod clients;
 mod consumers;
 mod dice;
@@ -15,8 +17,11 @@ mod oracle;
 pub mod redis;
 mod scenario;
 mod schedule;
+mod spool;
+mod steps;
 mod trace;
 mod trackers;
+mod wire;
 mod world;
 
 pub use dice::Dice;

@@ -10,10 +10,10 @@ use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::mutation::{Mutation, Scripts};
 use crate::redis::{Keyspace, Server};
-use crate::scenario::{Clocks, SKEW_MS, Scenario};
+use crate::scenario::{SKEW_MS, Scenario};
 use crate::trace::Trace;
 use crate::trackers::Tracker;
-use crate::world::{Checked, RedisHost, T0_MS, Violation, World};
+use crate::world::{RedisHost, T0_MS, Violation, World};
 
 /// A Redis and scripts that schedules use one after another.
 pub struct Stage {
@@ -67,30 +67,6 @@ pub enum Tracing {
     Off,
     /// Every one.
     On,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Client,
-    Tracker,
-    Message,
-    Loss,
-    Timeout,
-    Consumer,
-    Chore,
-    Fault,
-    Mend,
-    Write,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    TrackerKill,
-    RedisCrash,
-    ConsumerKill,
-    LinkDown,
-    ScriptFlush,
-    ClockJump,
 }
 
 impl Stage {
@@ -192,128 +168,5 @@ impl World<'_> {
     pub(crate) fn pass_time(&mut self, ms: u64) {
         self.now_ms += ms;
         self.set_redis_clock();
-    }
-
-    fn nothing_is_under_way(&self) -> bool {
-        self.messages.is_empty() && self.trackers.iter().all(Tracker::is_idle)
-    }
-
-    fn step(&mut self) -> Checked {
-        let ms = match self.dice.within(0..=999) {
-            0..700 => self.dice.within(1..=40),
-            700..900 => self.dice.within(500..=5000),
-            900..970 => self.dice.within(10_000..=60_000),
-            970..998 => self.dice.within(300_000..=2_400_000),
-            // A day passes in peace: what is under way for so long is beyond any timeout.
-            _ if self.nothing_is_under_way() => 86_400_000,
-            _ => 3_000_000,
-        };
-        self.pass_time(ms);
-        let faults = self.scenario.faults;
-        let step = self.dice.weighted(&[
-            (30, Step::Client),
-            (18, Step::Tracker),
-            (24, Step::Message),
-            (faults / 3, Step::Loss),
-            (4, Step::Timeout),
-            (20, Step::Consumer),
-            (5, Step::Chore),
-            (faults, Step::Fault),
-            (4, Step::Mend),
-            (6, Step::Write),
-        ]);
-        match step {
-            Step::Client => self.client_acts(),
-            Step::Tracker => {
-                let slot = self.dice.index(self.trackers.len());
-                self.tracker_turn(slot);
-            }
-            Step::Message => return self.some_message_arrives(),
-            Step::Loss => self.some_message_is_lost(),
-            Step::Timeout => {
-                let slot = self.dice.index(self.trackers.len());
-                self.tracker_times_out(slot);
-            }
-            Step::Consumer => {
-                let who = self.dice.index(self.consumers.len());
-                return self.consumer_turn(who);
-            }
-            Step::Chore => {
-                let who = self.dice.index(self.consumers.len());
-                return self.chore_turn(who);
-            }
-            Step::Fault => self.fault(),
-            Step::Mend => self.mend(),
-            Step::Write => self.redis_writes(),
-        }
-        Ok(())
-    }
-
-    /// Any of those under way, in any order; Redis's own answers are no older than Redis.
-    fn some_message_arrives(&mut self) -> Checked {
-        if self.messages.is_empty() {
-            return Ok(());
-        }
-        let place = self.dice.index(self.messages.len());
-        let message = self.messages.remove(place);
-        self.deliver(message)
-    }
-
-    fn some_message_is_lost(&mut self) {
-        if !self.messages.is_empty() {
-            let place = self.dice.index(self.messages.len());
-            let message = self.messages.remove(place);
-            self.tell(|| format!("a message of tracker {} is lost", message.slot));
-        }
-    }
-
-    fn fault(&mut self) {
-        let fault = self.dice.weighted(&[
-            (3, Fault::TrackerKill),
-            (3, Fault::RedisCrash),
-            (4, Fault::ConsumerKill),
-            (2, Fault::LinkDown),
-            (1, Fault::ScriptFlush),
-            (3, Fault::ClockJump),
-        ]);
-        let slot = self.dice.index(self.trackers.len());
-        let who = self.dice.index(self.consumers.len());
-        match fault {
-            Fault::TrackerKill => self.tracker_crashes(slot),
-            Fault::RedisCrash => self.redis_crashes(),
-            Fault::ConsumerKill => self.consumer_crashes(who),
-            Fault::LinkDown => self.trackers[slot].link_up = false,
-            Fault::ScriptFlush => drop(self.redis.server.run(&crate::redis::words(&["SCRIPT", "FLUSH"]))),
-            Fault::ClockJump => self.clock_jumps(slot, who),
-        }
-        self.figures.kills +=
-            u64::from(matches!(fault, Fault::TrackerKill | Fault::RedisCrash | Fault::ConsumerKill));
-    }
-
-    fn mend(&mut self) {
-        self.redis_returns();
-        self.trackers.iter_mut().for_each(|tracker| tracker.link_up = true);
-    }
-
-    /// Consumers' clocks may jump in any schedule: they decide about nothing but presence, which the last sweep settles.
-    fn clock_jumps(&mut self, slot: usize, who: usize) {
-        let far = i64::try_from(self.dice.within(0..=172_800_000)).unwrap_or(0) - 86_400_000;
-        let wild = self.scenario.clocks == Clocks::Wild;
-        let whose = match self.dice.index(3) {
-            0 if wild => {
-                self.trackers[slot].skew_ms = far;
-                "a tracker's"
-            }
-            1 if wild => {
-                self.redis.skew_ms = far;
-                self.set_redis_clock();
-                "Redis's"
-            }
-            _ => {
-                self.consumers[who].skew_ms = far;
-                "a consumer's"
-            }
-        };
-        self.tell(|| format!("{whose} clock jumps to {far} ms off"));
     }
 }

@@ -15,7 +15,8 @@ use crate::oracle::Truth;
 use crate::redis::{Keyspace, Server};
 use crate::scenario::Scenario;
 use crate::trace::Trace;
-use crate::trackers::{Message, Tracker};
+use crate::trackers::Tracker;
+use crate::wire::Message;
 
 /// Unix milliseconds at which every schedule begins.
 pub(crate) const T0_MS: u64 = 1_700_000_000_000;

@@ -14,8 +14,7 @@ use harness::RedisServer;
 use simulation::ledger::Ledger;
 use simulation::redis::{Reply, Server, words};
 use simulation::{Dice, Scripts, Stage, Tracing};
-use tracker::announce::{Account, Admission, Admitted, Announce, Families, Report, UserTag};
-use tracker::traffic::{Entry as Booking, RecordScript, Rules};
+use tracker::traffic::{Booking, Entry as Numbered, RecordScript, Rules};
 
 const STREAM: &str = "tracker:traffic";
 
@@ -143,24 +142,23 @@ fn reply(value: redis::Value) -> Reply {
 fn batch(dice: &mut Dice, sequence: &mut u64) -> Vec<Vec<u8>> {
     let script = RecordScript::new(format!("t{}", dice.within(0..=1)), Rules::new(&Keys::default()));
     let count = dice.within(1..=4);
-    let bookings: Vec<Booking> = (0..count)
+    let bookings: Vec<Numbered> = (0..count)
         .map(|_| {
             *sequence += u64::from(dice.percent(80));
-            Booking { booking: report(dice, *sequence).into(), sequence: *sequence }
+            Numbered { booking: booking(dice, *sequence), sequence: *sequence }
         })
         .collect();
     let arg = |arg| match arg {
         redis::Arg::Simple(bytes) => <[u8]>::to_vec(bytes),
         _ => Vec::new(),
     };
-    script.call(&bookings, 0).args_iter().map(arg).collect()
+    script.call(&bookings, dice.within(0..=1) * *sequence).args_iter().map(arg).collect()
 }
 
-fn report(dice: &mut Dice, step: u64) -> Report {
-    let passkey = format!("user{}", dice.within(0..=1)).parse().unwrap();
-    let account = Account { passkey, tag: UserTag(std::num::NonZeroU64::MIN), fd: None, pd: None };
+fn booking(dice: &mut Dice, step: u64) -> Booking {
     let events = [Event::None, Event::None, Event::Started, Event::Completed, Event::Stopped];
-    let announce = Announce {
+    Booking {
+        passkey: format!("user{}", dice.within(0..=1)).parse().unwrap(),
         info_hash: InfoHash([u8::try_from(dice.within(1..=2)).unwrap(); 20]),
         peer_id: PeerId([u8::try_from(dice.within(1..=2)).unwrap(); 20]),
         ip: [192, 0, 2, 1].into(),
@@ -169,15 +167,13 @@ fn report(dice: &mut Dice, step: u64) -> Report {
         downloaded: dice.within(0..=20) * 400_000,
         left: dice.within(0..=1) * 5,
         event: events[dice.index(events.len())],
-        num_want: 50,
-        families: Families::Both,
-        credential: None,
-        jwt: None,
-    };
-    let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
-    // Some of them out of order.
-    let observed_ms = 1_700_000_000_000 + step * 1000 - dice.within(0..=20) * 300;
-    Report { admitted: Admitted { announce, admission }, account, observed_ms }
+        // Some of them out of order.
+        observed_ms: 1_700_000_000_000 + step * 1000 - dice.within(0..=20) * 300,
+        interval: 1800,
+        min_interval: 900,
+        fd: None,
+        pd: None,
+    }
 }
 
 /// The commands of one step, for a side with its own ids.
