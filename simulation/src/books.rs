@@ -70,6 +70,7 @@ impl World<'_> {
         known.heard = true;
         let truth = &mut self.sessions[known.session].truth;
         if !snapshot {
+            truth.forgotten |= truth.up.begun();
             truth.first = fact;
         }
         let heard = Heard {
@@ -95,12 +96,20 @@ impl World<'_> {
                 (event.passkey, event.info_hash, event.peer_id, i64::try_from(event.ts).unwrap_or(i64::MAX));
             let (id, du, dd, ts) = (entry.id, event.du, event.dd, event.ts);
             self.tell(|| format!("  entry {id}: du {du}, dd {dd}, ts {ts}, {:?}", event.event));
-            if !self.event_keys.insert(key) && !self.redis.lost_entries {
+            let may_repeat = self.redis.lost_entries || self.may_repeat(&entry);
+            if !self.event_keys.insert(key) && !may_repeat {
                 return violation(format!("entry {id} has the key of an earlier one (ts {ts})"));
             }
             self.history.push(entry);
         }
         Ok(())
+    }
+
+    fn may_repeat(&self, entry: &Entry) -> bool {
+        let event = &entry.event;
+        let session = self.session_of(&(event.passkey, event.info_hash, event.peer_id));
+        let forgotten = session.is_some_and(|session| self.sessions[session].truth.forgotten);
+        forgotten && (self.scenario.credit_first || (event.du, event.dd) == (0, 0))
     }
 
     fn entries_after(&self, after: consumer::EntryId) -> Result<Vec<Entry>, crate::world::Violation> {

@@ -55,11 +55,17 @@ impl Meter {
         self.hazy
     }
 
+    /// Whether anything was heard yet.
+    pub(crate) fn begun(&self) -> bool {
+        !self.chains.is_empty()
+    }
+
     /// Hears one report's counter.
     pub(crate) fn hear(&mut self, counter: u64, heard: Heard) {
         let fresh = Chain { run: heard.run, base: 0, max: counter, ended_unseen: false };
         let baseline = if heard.credit_first && heard.started { 0 } else { counter };
         if !heard.snapshot {
+            self.hazy |= self.begun() && heard.credit_first;
             self.chains.push(Chain { base: baseline, ..fresh });
             return;
         }
@@ -92,6 +98,8 @@ impl Meter {
 pub(crate) struct Truth {
     /// The announce with which the session began in the books.
     pub(crate) first: usize,
+    /// Its snapshot was gone when it was booked again: what is booked then may repeat a key, and carries no bytes.
+    pub(crate) forgotten: bool,
     /// The uploaded counter.
     pub(crate) up: Meter,
     /// The downloaded counter.
