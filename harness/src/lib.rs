@@ -18,7 +18,7 @@ pub use clients::{Aria2, Client, Deluge, Download, Gid, QBittorrent, RTorrent, T
 pub use network::{Host, Network};
 pub use process::{Process, processes_in};
 pub use redis_server::RedisServer;
-pub use seedbook::{Answer, Service, Trackerctl, binary, binary_folder, repository};
+pub use seedbook::{Answer, Service, TRUSTED, Trackerctl, binary, binary_folder, repository};
 pub use torrent::Torrent;
 pub use wait::{DEADLINE, eventually, eventually_async};
 

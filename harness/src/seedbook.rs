@@ -31,6 +31,9 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// Names the file with the certificates to believe, instead of the system's own.
+pub const TRUSTED: &str = "SSL_CERT_FILE";
+
 /// A running `tracker` or `consumer`. Killed on drop.
 #[derive(Debug)]
 pub struct Service {
@@ -50,11 +53,17 @@ impl Service {
     /// As [`Service::start`], without waiting.
     #[must_use]
     pub fn launch(name: &str, folder: &Path, config: &str) -> Self {
+        Self::launch_with(name, folder, config, &[])
+    }
+
+    /// As [`Service::launch`], with these environment variables.
+    #[must_use]
+    pub fn launch_with(name: &str, folder: &Path, config: &str, environment: &[(&str, &Path)]) -> Self {
         let file = folder.join(format!("{name}.yaml"));
         fs::write(&file, config).expect("a test's configuration can be written");
         let admin = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new(binary(name));
-        command.arg("--config").arg(&file).current_dir(folder);
+        command.arg("--config").arg(&file).current_dir(folder).envs(environment.iter().copied());
         command.env(format!("{}_METRICS_ADDR", name.to_uppercase()), &admin);
         Self { process: Process::start(name, command, folder), admin: format!("http://{admin}") }
     }
@@ -94,6 +103,7 @@ impl Service {
 pub struct Trackerctl {
     redis: String,
     database: String,
+    trusted: Option<PathBuf>,
 }
 
 /// What a run of `trackerctl` gave.
@@ -111,7 +121,13 @@ impl Trackerctl {
     /// `redis` and `database` are the URLs that an operator would export.
     #[must_use]
     pub fn new(redis: impl Into<String>, database: impl Into<String>) -> Self {
-        Self { redis: redis.into(), database: database.into() }
+        Self { redis: redis.into(), database: database.into(), trusted: None }
+    }
+
+    /// The same, believing the certificate in this file as if its authority were the system's.
+    #[must_use]
+    pub fn trusting(self, certificate: &Path) -> Self {
+        Self { trusted: Some(certificate.to_owned()), ..self }
     }
 
     /// Runs it, whatever comes of it.
@@ -121,6 +137,7 @@ impl Trackerctl {
             .args(arguments)
             .env("REDIS_URL", &self.redis)
             .env("DATABASE_URL", &self.database)
+            .envs(self.trusted.iter().map(|file| (TRUSTED, file)))
             .output()
             .expect("trackerctl can be started");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

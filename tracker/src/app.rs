@@ -66,6 +66,7 @@ impl App {
         if config.heap_profile {
             profile::start_heap_sampling().context("heap_profile")?;
         }
+        warn_of(config);
         let metrics = Metrics::new().context("metrics")?;
         let (rules, recording) = Rulebook::build(config, &metrics, None)?;
         let pipeline = Arc::new(Pipeline {
@@ -137,6 +138,7 @@ impl App {
         if !restart.is_empty() {
             warn!(keys = restart.join(", "), "these keys changed and take effect only after a restart");
         }
+        warn_of(config);
         self.config.hooks = config.hooks.clone();
         info!("the new configuration is in force");
         Ok(())
@@ -215,13 +217,13 @@ fn endpoints(http: &HttpConfig, certificate: Option<Arc<CertificateSource>>) -> 
     ]
 }
 
-fn policy(http: &HttpConfig) -> Result<Policy> {
-    if http.believes_nobody() {
-        warn!(
-            "http.real_ip_header is set, but there are no http.trusted_proxies: nobody's header is believed, and clients behind a \
-             proxy seem to come from the proxy; list the proxies' addresses"
-        );
+fn warn_of(config: &Config) {
+    for warning in config.warnings() {
+        warn!("{warning}");
     }
+}
+
+fn policy(http: &HttpConfig) -> Result<Policy> {
     let header = (!http.real_ip_header.is_empty()).then(|| http.real_ip_header.parse()).transpose()?;
     Ok(Policy {
         routes: http.routes()?,

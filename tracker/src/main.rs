@@ -33,6 +33,9 @@ fn main() -> ExitCode {
 }
 
 fn show(config: &Config) -> Result<()> {
+    for warning in config.warnings() {
+        eprintln!("warning: {warning}");
+    }
     println!("{}", serde_json::to_string_pretty(&config.effective()?)?);
     Ok(())
 }
@@ -40,6 +43,7 @@ fn show(config: &Config) -> Result<()> {
 #[tokio::main(worker_threads = 2)]
 async fn run(config: &Config, args: &Args) -> Result<()> {
     service::logs::init(&config.log)?;
+    service::open_files::raise();
     let mut hangups = service::signals::hangups().context("signals")?;
     let mut app = App::start(config).await?;
     let signal = loop {

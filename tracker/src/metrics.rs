@@ -1,6 +1,7 @@
 //! What the tracker counts, in Prometheus' naming: seconds and bytes as base units, no label that a client chooses.
 
 mod frontends;
+mod hooks;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use crate::swarm::{Census, Swarms};
 use crate::traffic::{Outcome, SpoolMetrics};
 use frontends::Frontends;
 pub use frontends::{Action, Dropped, HttpMetrics, Latency, UdpMetrics, Verdict};
+pub use hooks::{HookMetrics, KeySetMetrics, PeerLimitMetrics, SiteMetrics};
 
 /// From 10 microseconds, a reply out of memory, to 5 seconds, a Redis in trouble.
 const LATENCY_BUCKETS: &[f64] = &[
@@ -95,21 +97,6 @@ impl SwarmMetrics {
     }
 }
 
-/// How often `peer limits` had something to say.
-#[derive(Debug, Clone)]
-pub struct PeerLimitMetrics {
-    /// Announces of a client too many on its torrent.
-    pub sessions: IntCounter,
-    /// Announces that came too soon.
-    pub announces: IntCounter,
-    /// `stopped` of sessions that were not known.
-    pub strangers: IntCounter,
-    /// Users who came from too many addresses, once for each window.
-    pub addresses: IntCounter,
-    /// Announces that were not limited because there was no room to remember their session.
-    pub untracked: IntCounter,
-}
-
 /// All of the tracker's metrics and the registry they are in.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -125,8 +112,8 @@ pub struct Metrics {
     pub recorder: RecorderMetrics,
     /// The swarms.
     pub swarm: SwarmMetrics,
-    /// The limits.
-    pub peer_limits: PeerLimitMetrics,
+    /// The hooks.
+    pub hooks: HookMetrics,
     /// The forwarders.
     pub forward: ForwardMetrics,
 }
@@ -147,7 +134,7 @@ impl Metrics {
             udp: frontends.udp(&registry)?,
             recorder: recorder(&registry)?,
             swarm: swarm(&registry)?,
-            peer_limits: peer_limits(&registry)?,
+            hooks: HookMetrics::new(&registry)?,
             forward: ForwardMetrics::new(&registry)?,
             registry,
         })
@@ -229,22 +216,6 @@ fn swarm(registry: &Registry) -> Result<SwarmMetrics> {
             "seedbook_tracker_sweep_seconds",
             "One sweep for silent peers through all shards",
         )?,
-    })
-}
-
-fn peer_limits(registry: &Registry) -> Result<PeerLimitMetrics> {
-    let found = IntCounterVec::new(
-        Opts::new("seedbook_tracker_peer_limits_total", "What peer limits found, by kind"),
-        &["finding"],
-    )?;
-    registry.register(Box::new(found.clone()))?;
-    let finding = |word: &str| found.get_metric_with_label_values(&[word]);
-    Ok(PeerLimitMetrics {
-        sessions: finding("sessions")?,
-        announces: finding("announces")?,
-        strangers: finding("strangers")?,
-        addresses: finding("addresses")?,
-        untracked: finding("untracked")?,
     })
 }
 

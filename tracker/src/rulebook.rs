@@ -1,6 +1,7 @@
 //! The operator's rules in force: hooks, recorder, intervals. A reload makes a new book from the new file; announces under way
 //! finish by the one they began with.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -17,7 +18,7 @@ use crate::hooks::passkey_approval::{self, PasskeyApproval};
 use crate::hooks::peer_limits::PeerLimits;
 use crate::hooks::response::Response;
 use crate::hooks::torrent_approval::TorrentApproval;
-use crate::hooks::{Hook, Site, redis_timeouts};
+use crate::hooks::{Hook, Site};
 use crate::metrics::Metrics;
 use crate::traffic::{self, Recorder};
 
@@ -25,13 +26,24 @@ use crate::traffic::{self, Recorder};
 #[derive(Debug)]
 pub struct Rulebook {
     /// The hooks, in the operator's order.
-    pub hooks: Vec<Box<dyn Hook>>,
+    pub hooks: Vec<Arc<dyn Hook>>,
     /// Where accepted announces are booked; `None` when traffic push is off.
     pub recorder: Option<Recorder>,
     /// Other trackers that are told of our clients; `None` when there are none.
     pub forwarding: Option<Forwarding>,
     /// What clients are told unless a hook changes it.
     pub intervals: Intervals,
+    /// What each hook was made from, so that the next book can take it over.
+    origins: Vec<Origin>,
+    site: Site,
+}
+
+/// What a hook was made from.
+#[derive(Debug, Clone, PartialEq)]
+enum Origin {
+    Configured(HookConfig),
+    /// Hybrids are recognised with the connection of `passkey approval`.
+    Aliases(passkey_approval::Options),
 }
 
 /// Announce intervals in seconds.
@@ -47,8 +59,8 @@ pub struct Intervals {
 pub type Recording = JoinHandle<()>;
 
 impl Rulebook {
-    /// Makes the book. A recorder whose setup did not change is taken over from the `last` book, with what waits in it;
-    /// otherwise a new one is started, whose task is returned.
+    /// Makes the book. What did not change is taken over from the `last` one: hooks with what they know, which matters while
+    /// Redis or the site is away, and the recorder with what waits in it. A recorder that is new has a task, which is returned.
     ///
     /// # Errors
     /// What the operator must change.
@@ -58,16 +70,21 @@ impl Rulebook {
         last: Option<&Self>,
     ) -> Result<(Self, Option<Recording>)> {
         let site = Site { redis_broker: config.redis_broker.clone(), key_prefix: config.key_prefix.clone() };
-        let mut book =
-            Self { hooks: Vec::new(), recorder: None, forwarding: None, intervals: Intervals::of(config) };
-        book.forwarding = forwarding(config, metrics, last)?;
+        let mut book = Self {
+            hooks: Vec::new(),
+            recorder: None,
+            forwarding: forwarding(config, metrics, last)?,
+            intervals: Intervals::of(config),
+            origins: Vec::new(),
+            site,
+        };
         let mut recording = None;
         let list = config.hook_list()?;
         let needs_aliases = needs_aliases(&list);
         for hook in list {
             match hook {
                 HookConfig::TrafficPush(options) => {
-                    let setup = options.setup(&site);
+                    let setup = options.setup(&book.site);
                     let last = last.and_then(|last| last.recorder.as_ref());
                     book.recorder = last.filter(|last| *last.setup() == setup).cloned();
                     if book.recorder.is_none() {
@@ -77,14 +94,29 @@ impl Rulebook {
                     }
                 }
                 HookConfig::PasskeyApproval(options) if needs_aliases => {
-                    let aliases = aliases(&options, &site)?;
-                    book.hooks.push(start(HookConfig::PasskeyApproval(options), &site, metrics)?);
-                    book.hooks.push(Box::new(aliases));
+                    let aliases = Origin::Aliases(options.clone());
+                    book.add(Origin::Configured(HookConfig::PasskeyApproval(options)), metrics, last)?;
+                    book.add(aliases, metrics, last)?;
                 }
-                rule => book.hooks.push(start(rule, &site, metrics)?),
+                rule => book.add(Origin::Configured(rule), metrics, last)?,
             }
         }
         Ok((book, recording))
+    }
+
+    fn add(&mut self, origin: Origin, metrics: &Metrics, last: Option<&Self>) -> Result<()> {
+        let kept = last.filter(|last| last.site == self.site).and_then(|last| last.made_from(&origin));
+        self.hooks.push(match kept {
+            Some(hook) => hook,
+            None => origin.start(&self.site, metrics)?,
+        });
+        self.origins.push(origin);
+        Ok(())
+    }
+
+    fn made_from(&self, origin: &Origin) -> Option<Arc<dyn Hook>> {
+        let place = self.origins.iter().position(|known| known == origin)?;
+        self.hooks.get(place).cloned()
     }
 
     /// What stands between a new user and a recorded announce now; empty when nothing does.
@@ -119,13 +151,8 @@ fn needs_aliases(list: &[HookConfig]) -> bool {
 
 /// Aliases of torrents are where those of passkeys are: in the Redis of `passkey approval`.
 fn aliases(options: &passkey_approval::Options, site: &Site) -> Result<HybridAlias> {
-    let timeouts = redis_timeouts(
-        options.redis_connect_timeout,
-        options.redis_read_timeout,
-        options.redis_write_timeout,
-    );
     let redis = site.redis(options.redis_broker.as_ref());
-    HybridAlias::start(redis, &site.key_prefix, timeouts).context("passkey approval: redis_broker")
+    HybridAlias::start(redis, &site.key_prefix, options.timeouts()).context("passkey approval: redis_broker")
 }
 
 /// The forwarders of the last book, if they are the same, else new ones.
@@ -143,19 +170,29 @@ fn forwarding(config: &Config, metrics: &Metrics, last: Option<&Rulebook>) -> Re
     Forwarding::start(forwarders, scope, session_lifetime, &Pace::default(), &metrics.forward).map(Some)
 }
 
-/// Starts the hook that the operator configured.
-fn start(rule: HookConfig, site: &Site, metrics: &Metrics) -> Result<Box<dyn Hook>> {
-    Ok(match rule {
-        HookConfig::ClientApproval(options) => Box::new(ClientApproval::new(&options)),
-        HookConfig::IntervalVariation(options) => Box::new(IntervalVariation::new(options)),
-        HookConfig::PasskeyApproval(options) => {
-            Box::new(PasskeyApproval::start(&options, site).context("passkey approval")?)
+impl Origin {
+    fn start(&self, site: &Site, metrics: &Metrics) -> Result<Arc<dyn Hook>> {
+        match self {
+            Self::Configured(rule) => start(rule, site, metrics),
+            Self::Aliases(options) => Ok(Arc::new(aliases(options, site)?)),
         }
-        HookConfig::Jwt(options) => Box::new(Jwt::start(&options).context("jwt")?),
-        HookConfig::PeerLimits(options) => Box::new(PeerLimits::new(&options, metrics.peer_limits.clone())),
-        HookConfig::Response(options) => Box::new(Response::new(&options)),
+    }
+}
+
+fn start(rule: &HookConfig, site: &Site, metrics: &Metrics) -> Result<Arc<dyn Hook>> {
+    Ok(match rule {
+        HookConfig::ClientApproval(options) => Arc::new(ClientApproval::new(options)),
+        HookConfig::IntervalVariation(options) => Arc::new(IntervalVariation::new(options.clone())),
+        HookConfig::PasskeyApproval(options) => {
+            Arc::new(PasskeyApproval::start(options, site, &metrics.hooks.site).context("passkey approval")?)
+        }
+        HookConfig::Jwt(options) => Arc::new(Jwt::start(options, &metrics.hooks.key_set).context("jwt")?),
+        HookConfig::PeerLimits(options) => {
+            Arc::new(PeerLimits::new(options, metrics.hooks.peer_limits.clone()))
+        }
+        HookConfig::Response(options) => Arc::new(Response::new(options)),
         HookConfig::TorrentApproval(options) => {
-            Box::new(TorrentApproval::start(&options, site).context("torrent approval: redis_broker")?)
+            Arc::new(TorrentApproval::start(options, site).context("torrent approval: redis_broker")?)
         }
         HookConfig::TrafficPush(_) => {
             unreachable!("traffic push is the recorder, which the book itself starts")

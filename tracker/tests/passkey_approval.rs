@@ -14,7 +14,7 @@ use contract::sealed::Contents;
 use futures_util::future::join_all;
 use harness::{Process, RedisServer, eventually_async, free_port};
 use redis::Commands;
-use scene::{Web, announce, config, get, tracker};
+use scene::{Web, announce, config, get, metrics, tracker};
 use tracker::app::App;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -167,6 +167,12 @@ async fn a_site_that_fails_approves_nobody_and_says_come_back() {
     assert!(announce_as(&app, "bob").await.unwrap().contains("try again"), "too slow");
     web.delay(Duration::ZERO);
     assert_eq!(announce_as(&app, "bob").await, None, "a failure is not held against the user");
+    let page = metrics(&app).await;
+    for counted in
+        ["calls_total{answer=\"failed\"} 6", "calls_total{answer=\"approved\"} 1", "call_seconds_count 7"]
+    {
+        assert!(page.contains(&format!("seedbook_tracker_site_{counted}\n")), "{counted}: {page}");
+    }
     app.stop().await.unwrap();
 }
 

@@ -482,6 +482,21 @@ async fn a_reload_during_an_outage_hands_the_spool_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_while_redis_is_gone_forgets_nobody() {
+    let mut scene = Scene::open().await;
+    accepted(&scene.app, 0, 100).await;
+    scene.redis.kill();
+    accepted(&scene.app, 0, 200).await;
+    let mut other = config(&scene.redis.url(), &scene.folder.path().join("spool"), 16 * MIB, 1);
+    other.announce_interval = contract::config::Period::from_secs(1200);
+    scene.app.reload(&other).unwrap();
+    let reply = announce(&scene.app, 0, 300, "").await;
+    assert_eq!(failure(&reply), None);
+    assert_eq!(reply.get("interval").and_then(Value::as_integer), Some(1200));
+    scene.app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_cannot_be_used_stops_the_start_and_is_named() {
     let scene = Scene::open().await;
     let problem = async |directory: &Path| {

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::site::Failure;
 use super::{Answers, Callback, Lifetimes, OnError, Opinion, Question, Site, Unavailable};
+use crate::metrics::SiteMetrics;
 
 /// Questions on their way to the task.
 const MAX_ASKING: usize = 4096;
@@ -35,6 +36,8 @@ pub struct Options {
     pub lifetimes: Lifetimes,
     /// What counts while the site cannot be asked.
     pub on_error: OnError,
+    /// What is counted.
+    pub metrics: SiteMetrics,
     /// The compatibility mode: approvals are written to the whitelist, which then expires as a whole.
     pub whitelist: Option<Whitelist>,
 }
@@ -64,6 +67,7 @@ pub fn spawn(options: Options) -> RedisResult<Callback> {
         site: Arc::new(options.site),
         max_calls: options.max_calls.get(),
         on_error: options.on_error,
+        metrics: options.metrics,
         whitelist: options.whitelist.zip(link),
         answers: answers.clone(),
         calls: JoinSet::new(),
@@ -82,6 +86,7 @@ struct Caller {
     site: Arc<Site>,
     max_calls: usize,
     on_error: OnError,
+    metrics: SiteMetrics,
     whitelist: Option<(Whitelist, Link)>,
     answers: Arc<Answers>,
     calls: JoinSet<Called>,
@@ -122,7 +127,10 @@ impl Caller {
                 self.queue.push_back(passkey);
                 return;
             }
-            _ => self.without_the_site(&passkey),
+            _ => {
+                self.metrics.overflowed.inc();
+                self.without_the_site(&passkey)
+            }
         };
         // Whoever hung up meanwhile needs no answer.
         answered.send(refused).ok();
@@ -132,8 +140,13 @@ impl Caller {
         while self.calls.len() < self.max_calls
             && let Some(passkey) = self.queue.pop_front()
         {
-            let site = self.site.clone();
-            self.calls.spawn(async move { (passkey, site.ask(&passkey).await) });
+            let (site, metrics) = (self.site.clone(), self.metrics.clone());
+            self.calls.spawn(async move {
+                let started = Instant::now();
+                let answer = site.ask(&passkey).await;
+                metrics.called(started.elapsed());
+                (passkey, answer)
+            });
         }
     }
 
@@ -141,13 +154,18 @@ impl Caller {
         let known = match outcome {
             Ok(opinion) => {
                 self.site_answers();
-                if matches!(opinion, Opinion::Approved(_)) {
-                    self.write_down(&passkey).await;
+                match opinion {
+                    Opinion::Approved(_) => {
+                        self.metrics.approved.inc();
+                        self.write_down(&passkey).await;
+                    }
+                    Opinion::Refused => self.metrics.refused.inc(),
                 }
                 self.answers.learn(passkey, opinion, Instant::now());
                 Ok(())
             }
             Err(failure) => {
+                self.metrics.failed.inc();
                 self.complain(&failure);
                 self.without_the_site(&passkey)
             }

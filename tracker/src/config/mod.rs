@@ -31,6 +31,9 @@ pub use udp::UdpConfig;
 /// Environment variables begin with this: `TRACKER_HTTP_ADDR` sets `http.addr`.
 pub const ENV_PREFIX: &str = "TRACKER";
 
+/// How late clients announce: retries, slow hosts, their own timers.
+const ANNOUNCE_SLACK_SECS: u64 = 30;
+
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
@@ -184,6 +187,37 @@ impl Config {
         Ok(tree)
     }
 
+    /// What works, but hardly as the operator wants it.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.http.believes_nobody() {
+            warnings.push(
+                "`http.real_ip_header` is set, but there are no `http.trusted_proxies`: nobody's header is believed, and clients \
+                 behind a proxy seem to come from the proxy; list the proxies' addresses"
+                    .into(),
+            );
+        }
+        let longest = self.announce_interval.as_secs() + self.longest_delay();
+        if self.storage.config.peer_lifetime.as_secs() < longest + ANNOUNCE_SLACK_SECS {
+            warnings.push(format!(
+                "`storage.config.peer_lifetime`: some clients are asked to come back after {longest} s, and are forgotten about then; make \
+                 it {} s or more",
+                longest + ANNOUNCE_SLACK_SECS
+            ));
+        }
+        warnings
+    }
+
+    /// What `interval variation` may add to an interval, in seconds.
+    fn longest_delay(&self) -> u64 {
+        let delay = |hook: &HookConfig| match hook {
+            HookConfig::IntervalVariation(options) => Some(options.max_increase_delta.into()),
+            _ => None,
+        };
+        self.hook_list().ok().and_then(|hooks| hooks.iter().find_map(delay)).unwrap_or(0)
+    }
+
     /// What spans several keys or needs more than a type.
     fn problems(&self) -> Problems {
         let mut problems = Problems::default();
@@ -260,6 +294,22 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         let problems = load("min_announce_interval: 2h\nhttp:\n  real_ip_header: x real ip\n").unwrap_err();
         assert!(problems.contains("`min_announce_interval`") && problems.contains("`http.real_ip_header`"));
+    }
+
+    #[test]
+    fn what_works_badly_is_a_warning() {
+        assert!(load("").unwrap().warnings().is_empty());
+        let varied =
+            "hooks:\n  prehooks:\n  - name: interval variation\n    options: {max_increase_delta: 60}\n";
+        let short = load(varied).unwrap().warnings();
+        assert!(
+            short[0].contains("`storage.config.peer_lifetime`") && short[0].contains("1890 s"),
+            "{short:?}"
+        );
+        let long = format!("storage: {{config: {{peer_lifetime: 32m}}}}\n{varied}");
+        assert!(load(&long).unwrap().warnings().is_empty());
+        let proxied = load("http: {real_ip_header: x-real-ip}\n").unwrap().warnings();
+        assert!(proxied[0].contains("`http.trusted_proxies`"), "{proxied:?}");
     }
 
     #[test]

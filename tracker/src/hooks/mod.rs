@@ -61,7 +61,7 @@ pub trait Check {
 }
 
 /// What hooks that talk to Redis share: the tracker's own Redis and the prefix of its keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Site {
     /// The tracker's Redis.
     pub redis_broker: ServiceUrl,

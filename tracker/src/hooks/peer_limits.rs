@@ -166,7 +166,7 @@ mod tests {
     const LATER: u32 = 10_000;
 
     fn hook(options: &Options) -> PeerLimits {
-        PeerLimits::new(options, Metrics::new().unwrap().peer_limits)
+        PeerLimits::new(options, Metrics::new().unwrap().hooks.peer_limits)
     }
 
     fn say(hook: &PeerLimits, user: Option<&str>, now: u32, change: impl Fn(&mut Announce)) -> Admission {

@@ -44,15 +44,25 @@ pub(crate) async fn announce(app: &App, parameters: &str) -> Option<String> {
 
 /// The failure reason of any request.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let reply = parse(&body(address, path).await).unwrap();
+    let reason = reply.get("failure reason").and_then(Value::as_bytes);
+    reason.map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
+/// The metrics page.
+#[allow(dead_code)] // Each test file uses its part.
+pub(crate) async fn metrics(app: &App) -> String {
+    String::from_utf8(body(app.admin_address, "/metrics").await).unwrap()
+}
+
+async fn body(address: SocketAddr, path: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = Vec::new();
     stream.read_to_end(&mut response).await.unwrap();
     let end = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-    let reply = parse(&response[end + 4..]).unwrap();
-    let reason = reply.get("failure reason").and_then(Value::as_bytes);
-    reason.map(|text| String::from_utf8_lossy(text).into_owned())
+    response.split_off(end + 4)
 }
 
 /// A web server on loopback that gives one answer to everything until it is told another, and remembers what it was asked.

@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::fetch::{FetchError, Fetcher};
+use crate::metrics::KeySetMetrics;
 
 /// How often tokens that name unknown keys may make us fetch: anybody can make up such a token.
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ pub(super) struct Source {
     pub(super) uri: Uri,
     /// Between fetches.
     pub(super) interval: Duration,
+    pub(super) metrics: KeySetMetrics,
 }
 
 /// Resolves when a fetch is over, with or without success; an error when the hook went away.
@@ -119,6 +121,8 @@ async fn keep_fresh(shared: Arc<Shared>, source: Source) {
                     info!(keys = keys.len(), "jwt: the signing keys could be fetched again");
                 }
                 complained = false;
+                source.metrics.fetched.inc();
+                source.metrics.keys.set(i64::try_from(keys.len()).unwrap_or(i64::MAX));
                 shared.keys.store(Arc::new(keys));
             }
             Err(error) => {
@@ -126,6 +130,7 @@ async fn keep_fresh(shared: Arc<Shared>, source: Source) {
                     warn!(%error, "jwt: the signing keys could not be fetched; the last ones stay in force");
                 }
                 complained = true;
+                source.metrics.failed.inc();
             }
         }
         let waiting = shared.end_round();
@@ -197,6 +202,7 @@ fn usable(jwk: &Jwk) -> Option<(String, Arc<DecodingKey>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     const RSA: &str = r#""kty":"RSA","n":"AQAB","e":"AQAB""#;
 
@@ -260,7 +266,9 @@ mod tests {
         let (uri, asked) = issuer().await;
         let hour = Duration::from_secs(3600);
         let fetcher = Fetcher::trusting(rustls::RootCertStore::empty(), Duration::from_secs(10)).unwrap();
-        let keys = KeySet::spawn(Source { fetcher, uri, interval: hour });
+        let metrics = Metrics::new().unwrap().hooks.key_set;
+        let source = Source { fetcher, uri, interval: hour, metrics: metrics.clone() };
+        let keys = KeySet::spawn(source);
         keys.refresh(Instant::now()).expect("the first fetch is under way").await.unwrap();
         assert!(keys.find("1").is_some() && keys.find("2").is_none());
         assert!(keys.refresh(Instant::now()).is_none());
@@ -270,5 +278,6 @@ mod tests {
         other.await.unwrap();
         assert!(keys.find("2").is_some() && keys.find("1").is_none());
         assert_eq!(*asked.lock(), 2, "both waited for one fetch");
+        assert_eq!((metrics.fetched.get(), metrics.failed.get(), metrics.keys.get()), (2, 0, 1));
     }
 }

@@ -17,6 +17,7 @@ use self::key_set::{KeySet, Source};
 use super::{Check, Hook, LookUp, Verdict};
 use crate::announce::{Admission, Announce, Credential, Refusal};
 use crate::fetch::{self, Fetcher};
+use crate::metrics::KeySetMetrics;
 
 /// Nothing that a site signs for one torrent is that long.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -99,12 +100,13 @@ impl Jwt {
     ///
     /// # Errors
     /// What the operator must change.
-    pub fn start(options: &Options) -> Result<Self> {
+    pub fn start(options: &Options, metrics: &KeySetMetrics) -> Result<Self> {
         let source = Source {
             fetcher: Fetcher::new(options.http_timeout.0).context("TLS")?,
             uri: fetch::uri(options.jwk_set_url.reveal())
                 .map_err(|problem| anyhow!("jwk_set_url: {problem}"))?,
             interval: options.jwk_set_update_interval.0,
+            metrics: metrics.clone(),
         };
         Ok(Self { keys: KeySet::spawn(source), validation: validation(options) })
     }
