@@ -34,6 +34,30 @@ impl RedisServer {
         server
     }
 
+    /// Starts a replica of `master` and waits until it follows, and has on disk what it began with.
+    #[must_use]
+    pub fn replica_of(master: &Self) -> Self {
+        let replica = Self::start_with(&["--replicaof", &format!("127.0.0.1 {}", master.port)]);
+        eventually("the replica follows its master", || {
+            let state: String = redis::cmd("INFO").query(&mut replica.connection()).ok()?;
+            let signs = ["master_link_status:up", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"];
+            signs.iter().all(|sign| state.contains(sign)).then_some(())
+        });
+        replica
+    }
+
+    /// Answers at the address of a master that died, with what it had heard: still a replica until it is told otherwise.
+    #[must_use]
+    pub fn take_over(mut self, master: Self) -> Self {
+        self.kill();
+        self.port = master.port;
+        drop(master);
+        // Of a master that nobody can reach.
+        self.extra_args = ["--replicaof", "127.0.0.1 1"].map(str::to_owned).to_vec();
+        self.restart();
+        self
+    }
+
     /// `redis://127.0.0.1:PORT/0`.
     #[must_use]
     pub fn url(&self) -> String {

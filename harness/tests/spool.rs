@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
-use harness::{RedisServer, Service, eventually, free_port};
+use harness::{DEADLINE, RedisServer, Service, eventually, free_port};
 use redis::Commands;
 use tempfile::TempDir;
 
@@ -96,18 +97,24 @@ fn a_tracker_killed_while_it_replays_books_nothing_twice() {
     let mut tracker = Service::start("tracker", folder.path(), &configuration(&redis, port));
     traffic(port, 0..1, |_| {});
     redis.kill();
+    let began = Instant::now();
     let highest = traffic(port, 1..300, |_| {});
     redis.restart();
-    for booked in [1, 400, 1100] {
-        eventually("some is replayed", || {
-            (redis.connection().xlen::<_, u64>("tracker:traffic").unwrap() > booked).then_some(())
-        });
+    let mut look = redis.connection();
+    let all = 300 * u64::from(USERS);
+    for booked in [u64::from(USERS), 400, 1100] {
+        // Without a pause between looks: the kill must come before the end.
+        while look.xlen::<_, u64>("tracker:traffic").unwrap() <= booked {
+            assert!(began.elapsed() < DEADLINE, "nothing is replayed");
+        }
         tracker.kill();
+        let replayed: u64 = look.xlen("tracker:traffic").unwrap();
+        assert!(replayed < all || booked > 400, "killed too late to show anything");
         tracker = Service::start("tracker", folder.path(), &configuration(&redis, port));
     }
     eventually("the spool is empty", || tracker.metrics().contains("spool_records 0\n").then_some(()));
     assert_eq!(totals(&redis), highest);
     let entries: u64 = redis.connection().xlen("tracker:traffic").unwrap();
-    assert_eq!(entries, 300 * u64::from(USERS), "each announce is one event");
+    assert_eq!(entries, all, "each announce is one event");
     assert!(tracker.terminate().success());
 }

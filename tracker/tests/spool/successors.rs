@@ -1,0 +1,85 @@
+//! What comes back is not the Redis that went away: empty, or a replica that took over.
+
+use harness::{RedisServer, eventually_async};
+
+use crate::scene::{Scene, accepted, announce, approve, failure, metric, run, totals};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_comes_back_empty_begins_at_a_baseline_and_says_so_loudly() {
+    let scene = Scene::open().await;
+    for uploaded in [100, 200, 300] {
+        accepted(&scene.app, 0, uploaded).await;
+    }
+    let mut look = scene.redis.connection();
+    run(&mut look, "CONFIG SET maxmemory 1");
+    accepted(&scene.app, 0, 400).await;
+    run(&mut look, "FLUSHALL");
+    run(&mut look, "CONFIG SET maxmemory 0");
+    scene.becomes("direct").await;
+    approve(&scene.redis);
+    eventually_async("approved again", async || {
+        failure(&announce(&scene.app, 0, 450, "").await).is_none().then_some(())
+    })
+    .await;
+    assert_eq!(totals(&scene.redis), [50], "from 400, the first that the new Redis saw");
+    assert_eq!(metric(&scene.app, "redis_lost_reports_total").await, 3);
+    scene.app.stop().await.unwrap();
+}
+
+/// A tracker on a master, and its replica, which follows.
+async fn replicated() -> (Scene, RedisServer) {
+    let scene = Scene::open().await;
+    let replica = RedisServer::replica_of(&scene.redis);
+    (scene, replica)
+}
+
+/// Until the replica has what the master had when this was called.
+fn caught_up(master: &RedisServer) {
+    let mut master = master.connection();
+    run(&mut master, "SET mark 1");
+    let replicas: u8 = redis::cmd("WAIT").arg(1).arg(10_000).query(&mut master).unwrap();
+    assert_eq!(replicas, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_takes_over_goes_on_where_the_master_died() {
+    let (mut scene, replica) = replicated().await;
+    for uploaded in [100, 250] {
+        accepted(&scene.app, 0, uploaded).await;
+    }
+    caught_up(&scene.redis);
+    scene.redis.kill();
+    accepted(&scene.app, 0, 300).await;
+    scene.redis = replica.take_over(scene.redis);
+    // The address answers, but not as a master yet: READONLY.
+    accepted(&scene.app, 0, 400).await;
+    assert_eq!(metric(&scene.app, "recorder_state{state=\"spooling\"}").await, 1);
+    run(&mut scene.redis.connection(), "REPLICAOF NO ONE");
+    scene.becomes("direct").await;
+    accepted(&scene.app, 0, 450).await;
+    assert_eq!(totals(&scene.redis), [350]);
+    assert_eq!(metric(&scene.app, "redis_lost_reports_total").await, 0);
+    scene.app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_replica_had_not_heard_of_is_in_the_next_announce_and_is_said_loudly() {
+    let (mut scene, replica) = replicated().await;
+    accepted(&scene.app, 0, 100).await;
+    caught_up(&scene.redis);
+    run(&mut replica.connection(), "REPLICAOF NO ONE");
+    for uploaded in [200, 300] {
+        accepted(&scene.app, 0, uploaded).await;
+    }
+    scene.redis.kill();
+    scene.redis = replica.take_over(scene.redis);
+    run(&mut scene.redis.connection(), "REPLICAOF NO ONE");
+    eventually_async("the tracker reached the successor", async || {
+        accepted(&scene.app, 0, 450).await;
+        (metric(&scene.app, "redis_lost_reports_total").await == 2).then_some(())
+    })
+    .await;
+    scene.becomes("direct").await;
+    assert_eq!(totals(&scene.redis), [350], "from 100, the last that the replica had heard of");
+    scene.app.stop().await.unwrap();
+}
