@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod dead_letters;
 pub mod entry;
+pub mod gaps;
 pub mod groups;
 pub mod health;
 pub mod ledger;

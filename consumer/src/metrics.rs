@@ -25,6 +25,8 @@ pub struct Metrics {
     pub dead: IntCounter,
     /// Entries that were deleted from the stream before they were finished.
     pub gone: IntCounter,
+    /// Entries taken out of the stream before any consumer was given them.
+    pub lost: IntCounter,
     /// Dead letters that wait for a retry.
     pub dead_waiting: IntGauge,
     /// Dead letters given up.
@@ -67,6 +69,11 @@ impl Metrics {
             flagged: counter(r, "flagged_total", "Entries settled and credited nothing")?,
             dead: counter(r, "dead_total", "Entries moved to the dead letters")?,
             gone: counter(r, "gone_total", "Entries deleted from the stream before they were finished")?,
+            lost: counter(
+                r,
+                "lost_entries_total",
+                "Entries taken out of the stream before any consumer was given them: never settled",
+            )?,
             dead_waiting: gauge(r, "dead_waiting", "Dead letters that wait for a retry")?,
             dead_failed: gauge(r, "dead_failed", "Dead letters given up")?,
             // 50 ms to 27 minutes: a healthy second, a deployment, a lunch break.

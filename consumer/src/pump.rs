@@ -81,6 +81,7 @@ impl Pump {
             match self.reader.read().await {
                 Ok(batch) => {
                     self.health.met(Need::Redis);
+                    self.metrics.lost.inc_by(batch.lost);
                     return Ok(batch);
                 }
                 Err(error) => self.wait_for_redis(&error, &mut backoff).await?,

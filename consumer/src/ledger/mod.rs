@@ -3,6 +3,7 @@
 //! A [`Ledger`] is synchronous and owned by one thread (see [`LedgerHandle`]): a database connection is no shared thing, and a
 //! transaction is a plain function. SQLite is built; the trait is the seam for other databases.
 
+mod keeper;
 mod location;
 mod sqlite;
 mod thread;
@@ -14,7 +15,7 @@ use thiserror::Error;
 pub use location::Location;
 pub use thread::LedgerHandle;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryId};
 use crate::settlement::{Promotion, Rules, Scope, SettledRow, TorrentAccount, UserAccount};
 
 /// What a caller must do about it is what tells these apart.
@@ -89,6 +90,35 @@ pub struct Drift {
     pub recomputed: String,
 }
 
+/// Which ledger this is and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Random, made with the ledger.
+    pub id: String,
+    /// Transactions that settled something; an older copy of the ledger has fewer.
+    pub batches: i64,
+    /// Events of stream entries before this one may have been pruned.
+    pub pruned_before: EntryId,
+}
+
+/// Whether to do something, or only to say what would be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// Look and change nothing.
+    Look,
+    /// Do it.
+    Act,
+}
+
+/// What [`Ledger::prune`] did, or would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Events whose sums were carried forward and whose rows went.
+    pub events: u64,
+    /// Old events that stay because an operator has not decided about their flag.
+    pub flagged: u64,
+}
+
 /// Called now and then during long work with (done, total).
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
@@ -97,6 +127,8 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 pub enum Access {
     /// Create what is missing, then read and write.
     Write,
+    /// The database must be there; read and write.
+    Existing,
     /// The database must be there and stays as it is.
     Read,
 }
@@ -138,6 +170,31 @@ pub trait Ledger: Send {
     /// # Errors
     /// [`LedgerError::Unavailable`].
     fn verify(&mut self, progress: Progress<'_>) -> Result<Vec<Drift>, LedgerError>;
+
+    /// Which ledger this is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`], also for a database that holds no ledger of this version.
+    fn mark(&mut self) -> Result<Mark, LedgerError>;
+
+    /// For each entry in turn: whether it is settled, or was before it was pruned.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    fn are_settled(&mut self, entries: &[Entry]) -> Result<Vec<bool>, LedgerError>;
+
+    /// Removes the events of stream entries before `before` and carries their sums forward, so that totals stay and still
+    /// balance. From then on an entry before `before` counts as settled: pass nothing later than the oldest entry that
+    /// can still be delivered. In several transactions; a kill in between leaves a ledger that balances.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`]; what was pruned stays pruned.
+    fn prune(
+        &mut self,
+        before: EntryId,
+        intent: Intent,
+        progress: Progress<'_>,
+    ) -> Result<Pruned, LedgerError>;
 
     /// All promotions, oldest id first.
     ///

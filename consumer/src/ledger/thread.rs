@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Access, Ledger, LedgerError, Location, Outcome};
+use super::keeper::Keeper;
+use super::{LedgerError, Location, Outcome};
 use crate::entry::Entry;
 use crate::settlement::Rules;
 
@@ -30,7 +31,7 @@ impl LedgerHandle {
     pub fn spawn(location: Location, rules: Rules) -> std::io::Result<Self> {
         let (requests, mut inbox) = mpsc::channel::<Request>(QUEUE);
         std::thread::Builder::new().name("ledger".into()).spawn(move || {
-            let mut keeper = Keeper { location, rules, open: None };
+            let mut keeper = Keeper::new(location, rules);
             while let Some(request) = inbox.blocking_recv() {
                 // Whoever asked may have been told to stop meanwhile; what was settled is settled.
                 drop(request.reply.send(keeper.settle(&request.entries)));
@@ -48,40 +49,5 @@ impl LedgerHandle {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request { entries, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
-    }
-}
-
-struct Keeper {
-    location: Location,
-    rules: Rules,
-    open: Option<Box<dyn Ledger>>,
-}
-
-impl Keeper {
-    fn settle(&mut self, entries: &[Entry]) -> Result<Outcome, LedgerError> {
-        let rules = self.rules;
-        let outcome = self.ledger()?.settle(entries, &rules);
-        if matches!(outcome, Err(LedgerError::Unavailable(_))) {
-            // The next attempt starts from a fresh connection: the file may have been moved, mounted or restored.
-            self.open = None;
-        }
-        outcome
-    }
-
-    fn ledger(&mut self) -> Result<&mut Box<dyn Ledger>, LedgerError> {
-        let ledger = match self.open.take() {
-            Some(ledger) => ledger,
-            None => self.opened()?,
-        };
-        Ok(self.open.insert(ledger))
-    }
-
-    fn opened(&self) -> Result<Box<dyn Ledger>, LedgerError> {
-        let mut ledger = self.location.open(Access::Write)?;
-        let report = ledger.migrate()?;
-        if !report.applied.is_empty() {
-            tracing::info!(applied = %report.applied.join(", "), "the ledger's tables are up to date");
-        }
-        Ok(ledger)
     }
 }

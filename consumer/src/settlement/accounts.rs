@@ -42,6 +42,17 @@ impl Default for Sums {
 }
 
 impl Sums {
+    fn add_sums(&mut self, other: &Self) {
+        self.raw_up = self.raw_up.saturating_add(other.raw_up);
+        self.raw_down = self.raw_down.saturating_add(other.raw_down);
+        self.credited_up = self.credited_up.saturating_add(other.credited_up);
+        self.credited_down = self.credited_down.saturating_add(other.credited_down);
+        self.seed_seconds = self.seed_seconds.saturating_add(other.seed_seconds);
+        self.leech_seconds = self.leech_seconds.saturating_add(other.leech_seconds);
+        self.first_seen = self.first_seen.min(other.first_seen);
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
+
     fn add(&mut self, row: &SettledRow, gain: Gain) {
         self.raw_up = self.raw_up.saturating_add(row.raw_up);
         self.raw_down = self.raw_down.saturating_add(row.raw_down);
@@ -116,6 +127,12 @@ pub struct UserAccount {
 }
 
 impl UserAccount {
+    /// Adds what is known of a whole torrent.
+    pub fn add_torrent(&mut self, torrent: &TorrentAccount) {
+        self.sums.add_sums(&torrent.sums);
+        self.completed = self.completed.saturating_add(i64::from(torrent.completed_at.is_some()));
+    }
+
     /// Adds a row that brought its torrent `gain`.
     pub fn add(&mut self, row: &SettledRow, gain: Gain) {
         self.sums.add(row, gain);

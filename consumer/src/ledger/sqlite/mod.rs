@@ -1,5 +1,6 @@
 //! The ledger in a SQLite file: one writer at a time, several processes may share the file.
 
+mod prune;
 mod read;
 mod rows;
 mod verify;
@@ -13,8 +14,10 @@ use std::time::Duration;
 use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{Access, Drift, EventQuery, Ledger, LedgerError, MigrationReport, Outcome, Progress};
-use crate::entry::Entry;
+use super::{
+    Access, Drift, EventQuery, Intent, Ledger, LedgerError, Mark, MigrationReport, Outcome, Progress, Pruned,
+};
+use crate::entry::{Entry, EntryId};
 use crate::settlement::{Promotion, Rules, SettledRow, TorrentAccount, UserAccount};
 
 mod migrations {
@@ -37,7 +40,8 @@ impl Sqlite {
     pub(super) fn open(path: &Path, access: Access) -> Result<Self, LedgerError> {
         let connection = match access {
             Access::Write => create(path),
-            Access::Read => existing(path),
+            Access::Existing => existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE),
+            Access::Read => existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY),
         }?;
         let file = identity(path).map_err(|error| cannot_open(path, &error))?;
         Ok(Self { connection, path: path.to_owned(), file })
@@ -70,7 +74,10 @@ impl Ledger for Sqlite {
 
     fn settle(&mut self, entries: &[Entry], rules: &Rules) -> Result<Outcome, LedgerError> {
         self.still_the_same_file()?;
-        write::settle(&mut self.connection, entries, rules)
+        let outcome = write::settle(&mut self.connection, entries, rules)?;
+        // Replaced during the commit: nobody will ever see what was written, and it must not be acknowledged.
+        self.still_the_same_file()?;
+        Ok(outcome)
     }
 
     fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError> {
@@ -89,6 +96,23 @@ impl Ledger for Sqlite {
         // One transaction: what a consumer settles meanwhile is neither here nor there.
         let snapshot = self.connection.transaction()?;
         Ok(verify::verify(&snapshot, progress)?)
+    }
+
+    fn mark(&mut self) -> Result<Mark, LedgerError> {
+        Ok(read::mark(&self.connection)?)
+    }
+
+    fn are_settled(&mut self, entries: &[Entry]) -> Result<Vec<bool>, LedgerError> {
+        Ok(read::are_settled(&self.connection, entries)?)
+    }
+
+    fn prune(
+        &mut self,
+        before: EntryId,
+        intent: Intent,
+        progress: Progress<'_>,
+    ) -> Result<Pruned, LedgerError> {
+        Ok(prune::prune(&mut self.connection, before, intent, progress)?)
     }
 
     fn promotions(&mut self) -> Result<Vec<Promotion>, LedgerError> {
@@ -125,18 +149,21 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-fn existing(path: &Path) -> Result<Connection, LedgerError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+fn existing(path: &Path, access: OpenFlags) -> Result<Connection, LedgerError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'torrent_traffic'";
+    let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'ledger_mark'";
     let tables: i64 =
         connection.query_row(sql, [], |row| row.get(0)).map_err(|error| cannot_open(path, &error))?;
     if tables == 0 {
         return Err(LedgerError::Unavailable(format!(
-            "`{}` holds no ledger yet; start the consumer once, or run `trackerctl ledger migrate`",
+            "`{}` holds no ledger of this version; start the consumer once, or run `trackerctl ledger migrate`",
             path.display()
         )));
+    }
+    if access == OpenFlags::SQLITE_OPEN_READ_WRITE {
+        prepare(&connection).map_err(|error| cannot_open(path, &error))?;
     }
     Ok(connection)
 }

@@ -3,8 +3,9 @@
 use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, params};
 
-use super::super::{EventQuery, LedgerError, promotion_of};
+use super::super::{EventQuery, LedgerError, Mark, promotion_of};
 use super::rows;
+use crate::entry::Entry;
 use crate::settlement::{Promotion, SettledRow, TorrentAccount};
 
 const PROMOTIONS: &str =
@@ -71,4 +72,23 @@ fn time_range(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(
         None => rows::load_user(connection, &query.passkey)?.map(|user| user.sums),
     };
     Ok(sums.map_or((i64::MIN, i64::MAX), |sums| (sums.first_seen, sums.last_seen)))
+}
+
+pub(super) fn mark(connection: &Connection) -> rusqlite::Result<Mark> {
+    let sql = "SELECT id, batches, pruned_before FROM ledger_mark";
+    connection.prepare_cached(sql)?.query_row([], rows::mark_of)
+}
+
+pub(super) fn are_settled(connection: &Connection, entries: &[Entry]) -> rusqlite::Result<Vec<bool>> {
+    let pruned_before = mark(connection)?.pruned_before;
+    let sql =
+        "SELECT 1 FROM settled_events WHERE ts = ?1 AND passkey = ?2 AND infohash = ?3 AND peer_id = ?4";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut settled = |entry: &Entry| {
+        let event = &entry.event;
+        let ts = i64::try_from(event.ts).unwrap_or(i64::MAX);
+        Ok(entry.id < pruned_before
+            || statement.exists(params![ts, event.passkey.reveal(), event.info_hash.0, event.peer_id.0])?)
+    };
+    entries.iter().map(&mut settled).collect()
 }

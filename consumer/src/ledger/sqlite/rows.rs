@@ -1,9 +1,12 @@
 //! Rows of the tables to and from the types of settlement: one place that knows the columns' order.
 
+use std::sync::LazyLock;
+
 use contract::{Event, InfoHash, Passkey, PeerId};
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::super::Mark;
 use crate::entry::EntryId;
 use crate::settlement::{Flag, FlagReason, SettledRow, Spans, Sums, TorrentAccount, UserAccount};
 
@@ -19,6 +22,11 @@ const SAVE_TORRENT: &str =
     "INSERT OR REPLACE INTO torrent_traffic (passkey, infohash, raw_up, raw_down, credited_up,
     credited_down, seed_seconds, leech_seconds, first_seen, last_seen, left_bytes, left_entry, completed_at,
     seed_spans, leech_spans) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+
+static LOAD_CARRIED: LazyLock<String> = LazyLock::new(|| LOAD_TORRENT.replace(TOTALS, CARRIED));
+static SAVE_CARRIED: LazyLock<String> = LazyLock::new(|| SAVE_TORRENT.replace(TOTALS, CARRIED));
+const TOTALS: &str = "torrent_traffic";
+const CARRIED: &str = "carried_forward";
 
 /// The columns that [`event_of`] reads; `e` is `settled_events`, `f` is `flagged_events`.
 pub(super) const EVENT_COLUMNS: &str =
@@ -61,7 +69,25 @@ pub(super) fn load_torrent(
     passkey: &Passkey,
     info_hash: &InfoHash,
 ) -> rusqlite::Result<Option<TorrentAccount>> {
-    connection.prepare_cached(LOAD_TORRENT)?.query_row((passkey.reveal(), info_hash.0), torrent_of).optional()
+    load_account(connection, LOAD_TORRENT, passkey, info_hash)
+}
+
+/// What was pruned of a user's torrent.
+pub(super) fn load_carried(
+    connection: &Connection,
+    passkey: &Passkey,
+    info_hash: &InfoHash,
+) -> rusqlite::Result<Option<TorrentAccount>> {
+    load_account(connection, &LOAD_CARRIED, passkey, info_hash)
+}
+
+fn load_account(
+    connection: &Connection,
+    sql: &str,
+    passkey: &Passkey,
+    info_hash: &InfoHash,
+) -> rusqlite::Result<Option<TorrentAccount>> {
+    connection.prepare_cached(sql)?.query_row((passkey.reveal(), info_hash.0), torrent_of).optional()
 }
 
 pub(super) fn save_torrent(
@@ -70,8 +96,27 @@ pub(super) fn save_torrent(
     info_hash: &InfoHash,
     torrent: &TorrentAccount,
 ) -> rusqlite::Result<()> {
+    save_account(connection, SAVE_TORRENT, (passkey, info_hash), torrent)
+}
+
+/// The opposite of [`load_carried`].
+pub(super) fn save_carried(
+    connection: &Connection,
+    passkey: &Passkey,
+    info_hash: &InfoHash,
+    torrent: &TorrentAccount,
+) -> rusqlite::Result<()> {
+    save_account(connection, &SAVE_CARRIED, (passkey, info_hash), torrent)
+}
+
+fn save_account(
+    connection: &Connection,
+    sql: &str,
+    (passkey, info_hash): (&Passkey, &InfoHash),
+    torrent: &TorrentAccount,
+) -> rusqlite::Result<()> {
     let sums = &torrent.sums;
-    connection.prepare_cached(SAVE_TORRENT)?.execute(params![
+    connection.prepare_cached(sql)?.execute(params![
         passkey.reveal(),
         info_hash.0,
         sums.raw_up,
@@ -148,6 +193,12 @@ pub(super) fn event_of(row: &Row<'_>) -> rusqlite::Result<SettledRow> {
         pd: row.get(16)?,
         flag,
     })
+}
+
+/// Reads id, batches, pruned_before.
+pub(super) fn mark_of(row: &Row<'_>) -> rusqlite::Result<Mark> {
+    let pruned_before = text(row, 2, |text| text.parse().ok())?;
+    Ok(Mark { id: row.get(0)?, batches: row.get(1)?, pruned_before })
 }
 
 pub(super) fn passkey(row: &Row<'_>, column: usize) -> rusqlite::Result<Passkey> {

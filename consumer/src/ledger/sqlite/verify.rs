@@ -1,6 +1,7 @@
-//! The audit: every total added up again from the settled events.
+//! The audit: every total added up again, from what was carried forward when events were pruned and from the events that
+//! are left.
 //!
-//! Events are read in the order of the totals' keys, so that memory holds one torrent and one user at a time.
+//! Both are read in the order of the totals' keys, so that memory holds one torrent and one user at a time.
 
 use contract::{InfoHash, Passkey};
 use rusqlite::Connection;
@@ -21,17 +22,38 @@ pub(super) fn verify(connection: &Connection, progress: Progress<'_>) -> rusqlit
         rows::EVENT_COLUMNS,
         rows::EVENTS_WITH_FLAGS
     );
+    let mut carried_keys = connection.prepare(CARRIED_KEYS)?;
+    let mut carried =
+        carried_keys.query_map([], |row| Ok((rows::passkey(row, 0)?, InfoHash(row.get(1)?))))?;
+    let mut next_carried = carried.next().transpose()?;
     let mut statement = connection.prepare(&sql)?;
     for (done, row) in (1..).zip(statement.query_map([], rows::event_of)?) {
-        audit.add(&row?)?;
+        let row = row?;
+        while let Some(key) = next_carried.filter(|key| ordered(key) <= (row.passkey.reveal(), row.info_hash))
+        {
+            audit.open_torrent(key)?;
+            next_carried = carried.next().transpose()?;
+        }
+        audit.add(&row)?;
         if done % PROGRESS_STEP == 0 || done == total {
             progress(done, total);
         }
+    }
+    while let Some(key) = next_carried {
+        audit.open_torrent(key)?;
+        next_carried = carried.next().transpose()?;
     }
     audit.close_torrent()?;
     audit.close_user()?;
     audit.rows_without_events()?;
     Ok(audit.drifts)
+}
+
+const CARRIED_KEYS: &str = "SELECT passkey, infohash FROM carried_forward ORDER BY passkey, infohash";
+
+/// The order in which the database sorts keys.
+fn ordered((passkey, info_hash): &(Passkey, InfoHash)) -> (&str, InfoHash) {
+    (passkey.reveal(), *info_hash)
 }
 
 struct Audit<'a> {
@@ -44,16 +66,31 @@ struct Audit<'a> {
 impl Audit<'_> {
     fn add(&mut self, row: &SettledRow) -> rusqlite::Result<()> {
         let key = (row.passkey, row.info_hash);
-        if self.torrent.as_ref().is_some_and(|(open, _)| *open != key) {
-            self.close_torrent()?;
-        }
-        if self.user.as_ref().is_some_and(|(open, _)| *open != row.passkey) {
-            self.close_user()?;
-        }
+        self.close_others(&key)?;
         let (_, torrent) = self.torrent.get_or_insert_with(|| (key, TorrentAccount::default()));
         let (_, user) = self.user.get_or_insert_with(|| (row.passkey, UserAccount::default()));
         let gain = torrent.add(row);
         user.add(row, gain);
+        Ok(())
+    }
+
+    /// Begins a torrent with what was carried forward of it.
+    fn open_torrent(&mut self, key: (Passkey, InfoHash)) -> rusqlite::Result<()> {
+        self.close_others(&key)?;
+        let carried = rows::load_carried(self.connection, &key.0, &key.1)?.unwrap_or_default();
+        let (_, user) = self.user.get_or_insert_with(|| (key.0, UserAccount::default()));
+        user.add_torrent(&carried);
+        self.torrent = Some((key, carried));
+        Ok(())
+    }
+
+    fn close_others(&mut self, key: &(Passkey, InfoHash)) -> rusqlite::Result<()> {
+        if self.torrent.as_ref().is_some_and(|(open, _)| open != key) {
+            self.close_torrent()?;
+        }
+        if self.user.as_ref().is_some_and(|(open, _)| *open != key.0) {
+            self.close_user()?;
+        }
         Ok(())
     }
 
@@ -105,9 +142,14 @@ impl Audit<'_> {
         for (table, sql) in [
             (
                 "torrent_traffic",
-                "SELECT passkey, infohash FROM torrent_traffic EXCEPT SELECT passkey, infohash FROM settled_events",
+                "SELECT passkey, infohash FROM torrent_traffic EXCEPT SELECT passkey, infohash FROM settled_events
+                 EXCEPT SELECT passkey, infohash FROM carried_forward",
             ),
-            ("user_traffic", "SELECT passkey, NULL FROM user_traffic EXCEPT SELECT passkey, NULL FROM settled_events"),
+            (
+                "user_traffic",
+                "SELECT passkey, NULL FROM user_traffic EXCEPT SELECT passkey, NULL FROM settled_events
+                 EXCEPT SELECT passkey, NULL FROM carried_forward",
+            ),
             (
                 "flagged_events",
                 "SELECT passkey, infohash FROM flagged_events f WHERE NOT EXISTS (SELECT 1 FROM settled_events e

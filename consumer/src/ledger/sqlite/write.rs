@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::super::{LedgerError, Outcome};
 use super::{read, rows};
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryId};
 use crate::settlement::{
     Flag, Promotion, Promotions, Rules, SettledRow, UserAccount, settle as settle_event,
 };
@@ -18,6 +18,7 @@ const INSERT_EVENT: &str = "INSERT INTO settled_events (ts, passkey, infohash, p
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO NOTHING";
 const INSERT_FLAG: &str = "INSERT INTO flagged_events (ts, passkey, infohash, peer_id, reason, details)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const NEXT_BATCH: &str = "UPDATE ledger_mark SET batches = batches + 1 RETURNING id, batches, pruned_before";
 const INSERT_PROMOTION: &str =
     "INSERT INTO promotions (scope, scope_key, up_factor, down_factor, starts_at, ends_at)
     VALUES (?1, ?2, ?3 / 1000.0, ?4 / 1000.0, ?5, ?6)";
@@ -34,7 +35,8 @@ pub(super) fn settle(
     // IMMEDIATE: the totals are read before they are written, and another process may settle into the same file.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let promotions: Promotions = read::promotions(&transaction, oldest, newest)?.into_iter().collect();
-    let (new_rows, outcome) = insert_keys(&transaction, entries, &promotions, rules)?;
+    let mark = transaction.prepare_cached(NEXT_BATCH)?.query_row([], rows::mark_of)?;
+    let (new_rows, outcome) = insert_keys(&transaction, entries, mark.pruned_before, (&promotions, rules))?;
     add_to_totals(&transaction, &new_rows)?;
     transaction.commit()?;
     Ok(outcome)
@@ -48,13 +50,14 @@ fn time_range(entries: &[Entry]) -> Option<(i64, i64)> {
 fn insert_keys(
     connection: &Connection,
     entries: &[Entry],
-    promotions: &Promotions,
-    rules: &Rules,
+    pruned_before: EntryId,
+    (promotions, rules): (&Promotions, &Rules),
 ) -> rusqlite::Result<(NewRows, Outcome)> {
     let (mut new_rows, mut outcome) = (NewRows::new(), Outcome::default());
     for entry in entries {
         let row = settle_event(entry.id, &entry.event, promotions, rules);
-        if !insert_event(connection, &row)? {
+        // The key of a pruned event is gone, and its entry can only come from a stream that was set back.
+        if entry.id < pruned_before || !insert_event(connection, &row)? {
             outcome.duplicates += 1;
             continue;
         }

@@ -1,0 +1,215 @@
+//! The ledger away, replaced, locked, full or slow: the consumer holds one batch, says what it waits for, and goes on
+//! without a loss once the right ledger is back.
+
+#![allow(clippy::unwrap_used)] // In functions that tests share, too.
+
+mod scene;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use consumer::app::App;
+use consumer::config::Config;
+use consumer::groups::backlog;
+use harness::{RedisServer, eventually};
+use scene::{LedgerFile, T0, append, config, connect, count, event};
+use scene::{all_acknowledged, get, settled, start};
+
+fn not_ready_because(app: &App, reason: &str) {
+    eventually(&format!("readiness says: {reason}"), || {
+        let page = get(app.metrics_addr, "/readyz");
+        (page.contains("503") && page.contains(reason)).then_some(())
+    });
+}
+
+fn figure(app: &App, name: &str) -> String {
+    let page = get(app.metrics_addr, "/metrics");
+    let line = page.lines().find(|line| line.starts_with(&format!("seedbook_consumer_{name} ")));
+    line.unwrap().split(' ').nth(1).unwrap().to_owned()
+}
+
+fn appended(redis: &RedisServer, range: std::ops::Range<u64>) {
+    let mut connection = redis.connection();
+    for i in range {
+        append(&mut connection, &event(T0 + i));
+    }
+}
+
+async fn settling(redis: &RedisServer, file: &LedgerFile, batch_size: usize) -> App {
+    appended(redis, 0..1);
+    let app = start(&Config { batch_size, ..config(redis, &file.url(), "one") }).await;
+    settled(file, 1, 1000).await;
+    app
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_moved_away_is_waited_for_and_not_made_anew() {
+    let redis = RedisServer::start();
+    let place = tempfile::tempdir().unwrap();
+    let (folder, elsewhere) = (place.path().join("ledger"), place.path().join("elsewhere"));
+    std::fs::create_dir(&folder).unwrap();
+    let database = |folder: &Path| format!("sqlite://{}/ledger.db", folder.display());
+    appended(&redis, 0..1);
+    let app = start(&config(&redis, &database(&folder), "one")).await;
+    all_acknowledged(&redis).await;
+    std::fs::rename(&folder, &elsewhere).unwrap();
+    appended(&redis, 1..4);
+    not_ready_because(&app, "cannot open the ledger");
+    assert!(!folder.exists(), "no new ledger in the place of the one that is away");
+
+    std::fs::rename(&elsewhere, &folder).unwrap();
+    all_acknowledged(&redis).await;
+    let sql = rusqlite::Connection::open(folder.join("ledger.db")).unwrap();
+    let up: i64 = sql.query_row("SELECT raw_up FROM user_traffic", [], |row| row.get(0)).unwrap();
+    assert_eq!((up, count(&mut redis.connection(), &["XLEN", "tracker:traffic:dlq"])), (4000, 0));
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_ledger_in_the_place_of_the_open_one_is_refused() {
+    let (redis, file, other) = (RedisServer::start(), LedgerFile::new(), LedgerFile::new());
+    let app = settling(&redis, &file, 10).await;
+    drop(other.open());
+    let aside = exchange(&file.path(), &other.path());
+    appended(&redis, 1..4);
+    not_ready_because(&app, "another ledger");
+    let rows: i64 = file.sql().query_row("SELECT count(*) FROM settled_events", [], |r| r.get(0)).unwrap();
+    assert_eq!(rows, 0, "nothing is settled into the wrong one");
+
+    put(&aside, &file.path());
+    settled(&file, 4, 4000).await;
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_of_the_ledger_is_refused_until_the_consumer_is_restarted() {
+    let (redis, file) = (RedisServer::start(), LedgerFile::new());
+    let app = settling(&redis, &file, 10).await;
+    let backup = file.folder.path().join("backup.db");
+    file.sql().execute("VACUUM INTO ?1", [backup.to_str().unwrap()]).unwrap();
+    appended(&redis, 1..2);
+    settled(&file, 2, 2000).await;
+    all_acknowledged(&redis).await;
+    exchange(&file.path(), &backup);
+    appended(&redis, 2..3);
+    not_ready_because(&app, "older copy, which lacks 1 transactions");
+    app.stop().await.unwrap();
+
+    let restarted = start(&config(&redis, &file.url(), "one")).await;
+    settled(&file, 2, 2000).await;
+    let back = ["SETID", "tracker:traffic", "site", "0"];
+    redis::cmd("XGROUP").arg(&back).query::<()>(&mut redis.connection()).unwrap();
+    settled(&file, 3, 3000).await;
+    restarted.stop().await.unwrap();
+}
+
+/// Puts `new` in the place of `path` and says where the old file is now, with its log beside it.
+fn exchange(path: &Path, new: &Path) -> PathBuf {
+    let aside = path.with_file_name("aside.db");
+    put(path, &aside);
+    put(new, path);
+    aside
+}
+
+fn put(from: &Path, to: &Path) {
+    for tail in ["", "-wal", "-shm"] {
+        let name = |path: &Path| PathBuf::from(format!("{}{tail}", path.display()));
+        match std::fs::rename(name(from), name(to)) {
+            Ok(()) => {}
+            Err(_) => drop(std::fs::remove_file(name(to))),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_ledger_leaves_one_batch_in_hand_and_the_rest_in_the_stream() {
+    let (redis, file) = (RedisServer::start(), LedgerFile::new());
+    let app = settling(&redis, &file, 5).await;
+    let lock = file.sql();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    appended(&redis, 1..51);
+    not_ready_because(&app, "locked");
+    let mut connection = connect(&redis).await;
+    let waiting = backlog(&mut connection, "tracker:traffic", "site").await.unwrap();
+    assert!((1..=5).contains(&waiting.pending), "{waiting:?}");
+    assert_eq!(waiting.pending + waiting.undelivered, 50);
+    assert_eq!(count(&mut redis.connection(), &["XLEN", "tracker:traffic:dlq"]), 0);
+
+    lock.execute_batch("ROLLBACK").unwrap();
+    settled(&file, 51, 51_000).await;
+    all_acknowledged(&redis).await;
+    assert!(get(app.metrics_addr, "/readyz").contains("200 OK"));
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_ledger_is_waited_for_without_an_error() {
+    let (redis, file) = (RedisServer::start(), LedgerFile::new());
+    let app = settling(&redis, &file, 5).await;
+    let lock = file.sql();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    appended(&redis, 1..4);
+    eventually("the batch is in hand", || {
+        let pending: Vec<redis::Value> =
+            redis::cmd("XPENDING").arg(&["tracker:traffic", "site"]).query(&mut redis.connection()).unwrap();
+        (pending[0] != redis::Value::Int(0)).then_some(())
+    });
+    assert!(get(app.metrics_addr, "/readyz").contains("200 OK"));
+    lock.execute_batch("COMMIT").unwrap();
+    settled(&file, 4, 4000).await;
+    assert_eq!(figure(&app, "ledger_errors_total"), "0");
+    app.stop().await.unwrap();
+}
+
+/// A small disk of the test's own, as `scripts/test` may mount it. Unmounted on drop.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=2m", "seedbook-test"]).arg(disk.0.path());
+        let mounted = mount.status().unwrap().success();
+        assert!(mounted, "mounting needs root: run scripts/test, which arranges it, or `cargo test` as root");
+        disk
+    }
+
+    /// Takes all space that is left.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.0.path().join("ballast");
+        drop(std::fs::write(&ballast, vec![0_u8; 4 << 20]));
+        ballast
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_waited_for_and_loses_nothing() {
+    let (redis, disk) = (RedisServer::start(), SmallDisk::mount());
+    let database = disk.0.path().join("ledger.db");
+    appended(&redis, 0..1);
+    let settings = config(&redis, &format!("sqlite://{}", database.display()), "one");
+    let app = start(&Config { batch_size: 1000, ..settings }).await;
+    all_acknowledged(&redis).await;
+    let ballast = disk.fill();
+    appended(&redis, 1..3001);
+    not_ready_because(&app, "full");
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    let totals = || {
+        let sql = "SELECT raw_up, (SELECT count(*) FROM settled_events) FROM user_traffic";
+        connection.query_row(sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).unwrap()
+    };
+    let (up, rows) = totals();
+    assert_eq!(up, rows * 1000, "a batch is there as a whole or not at all");
+    assert!(rows < 3001);
+
+    std::fs::remove_file(ballast).unwrap();
+    all_acknowledged(&redis).await;
+    assert_eq!(totals(), (3_001_000, 3001));
+    app.stop().await.unwrap();
+}
