@@ -5,10 +5,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
+use std::sync::LazyLock;
 
 use contract::{Event, InfoHash, Passkey, PeerId};
+use sha2::{Digest, Sha256};
 
 /// The largest absolute counter that is believed: 2^53 - 1 bytes (8 PiB), up to which the recorder's arithmetic in Redis is
 /// exact. No session comes near it; clients that send more report garbage.
@@ -104,13 +107,33 @@ pub enum Role {
     Leecher,
 }
 
-/// A user within this process: a keyed hash of the canonical passkey. Safe to log; means nothing after a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A user: the beginning of a SHA-256 of the canonical passkey, the same on every tracker of a site, so that trackers which share
+/// their swarms agree who is whose.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserTag(pub NonZeroU64);
 
+impl UserTag {
+    /// The user of this canonical passkey.
+    #[must_use]
+    pub fn of(passkey: &Passkey) -> Self {
+        let digest = Sha256::new().chain_update(b"seedbook user\0").chain_update(passkey.reveal()).finalize();
+        let [a, b, c, d, e, f, g, h, ..] = digest.0;
+        Self(NonZeroU64::new(u64::from_le_bytes([a, b, c, d, e, f, g, h])).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+/// As logs show a user: hashed once more, with a key drawn at start, because anybody could try passkeys until one has the tag.
+/// Means nothing after a restart.
 impl fmt::Display for UserTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "user-{:016x}", self.0)
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        write!(f, "user-{:016x}", KEY.hash_one(self))
+    }
+}
+
+impl fmt::Debug for UserTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -333,5 +356,20 @@ impl Refusal {
     #[must_use]
     pub fn for_seconds(reason: impl Into<Cow<'static, str>>, seconds: u32) -> Self {
         Self { reason: reason.into(), retry: Retry::AfterSeconds(seconds) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_the_same_tag_everywhere_and_logs_do_not_show_it() {
+        let tag = |passkey: &str| UserTag::of(&passkey.parse().unwrap());
+        // Trackers of two releases share swarms while a site updates: the tag must stay what it is.
+        assert_eq!(tag("alice").0.get(), 0xb576_1de7_13b4_42a1);
+        assert_ne!(tag("alice"), tag("Alice"));
+        let shown = format!("{} {:?}", tag("alice"), tag("alice"));
+        assert!(!shown.contains(&format!("{:016x}", tag("alice").0)), "{shown}");
     }
 }

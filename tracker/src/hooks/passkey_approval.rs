@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use contract::{EncryptionKey, Keys, Passkey};
 
 use super::{Hook, LookUp, Site, Verdict};
-use crate::announce::{Account, Admission, Announce, Credential, Refusal, Scrape};
+use crate::announce::{Account, Admission, Announce, Credential, Refusal, Scrape, UserTag};
 use crate::callback::{Callback, Extras, Opinion, Whitelist};
 use crate::membership::{self, Known, Membership};
 use crate::metrics::SiteMetrics;
@@ -79,7 +79,7 @@ impl PasskeyApproval {
     }
 
     fn account(&self, canonical: Passkey, Extras { fd, pd }: Extras) -> Account {
-        Account { passkey: canonical, tag: self.passkeys.tag(&canonical), fd, pd }
+        Account { passkey: canonical, tag: UserTag::of(&canonical), fd, pd }
     }
 }
 

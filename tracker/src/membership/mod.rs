@@ -20,8 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 pub use link::{Options, spawn};
 pub use verdicts::{Asked, Known, Verdicts};
 
-use crate::announce::UserTag;
-
 /// Something that can be on a list.
 pub trait Member: Copy + Eq + Hash + Debug + FromStr + Send + Sync + 'static {
     /// Names that are not on the list are remembered up to so many; more are forgotten and asked about again, because
@@ -90,12 +88,6 @@ impl<M: Member> Membership<M> {
             sent.map_err(|_| Unavailable)?;
             answer.await.unwrap_or(Err(Unavailable))
         }
-    }
-
-    /// The member's tag in swarms and logs.
-    #[must_use]
-    pub fn tag(&self, member: &M) -> UserTag {
-        self.verdicts.tag(member)
     }
 
     /// Whether Redis never answered, so that nothing is known. When it goes away later, what is known stays in force, and only

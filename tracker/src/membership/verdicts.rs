@@ -6,7 +6,6 @@
 //! count, so that a site that adds users all day does not keep announces asking in circles.
 
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU64;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +14,6 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::Member;
-use crate::announce::UserTag;
 
 const SHARDS: usize = 64;
 
@@ -44,7 +42,7 @@ pub enum Known<M> {
 /// 128 bits of two keyed hashes: nobody can aim at a collision, and by chance one among 10^6 users comes once in 10^26 sites.
 type Fingerprint = (u64, u64);
 
-/// Drawn once per process, so that a user keeps its tag, and its peers their place in the swarms, across a reload.
+/// Drawn once per process.
 static KEYS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
 
 #[derive(Debug, Clone)]
@@ -103,12 +101,6 @@ impl<M: Member> Verdicts<M> {
             Some(entry) => Known::Unlisted(name(entry)),
             None => Known::Unknown,
         }
-    }
-
-    /// The member's tag in swarms and logs.
-    #[must_use]
-    pub fn tag(&self, member: &M) -> UserTag {
-        UserTag(NonZeroU64::new(fingerprint_of(member).0).unwrap_or(NonZeroU64::MIN))
     }
 
     /// The stamp for a question that is about to be sent.
