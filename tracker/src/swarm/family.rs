@@ -101,6 +101,11 @@ impl<A: Copy> Family<A> {
         self.find(session).map(|place| self.role_at(place))
     }
 
+    /// When the session was last seen here.
+    pub(super) fn seen(&self, session: &Session) -> Option<u32> {
+        self.find(session).map(|place| self.records[place].seen)
+    }
+
     /// Adds the peer or brings it up to date. Returns what it was before, if it was there.
     pub(super) fn upsert(
         &mut self,

@@ -5,7 +5,9 @@
 pub(crate) mod address;
 mod choose;
 mod family;
+mod sighting;
 mod store;
 mod torrent;
 
+pub use sighting::Sighting;
 pub use store::{Census, Swarms, Visit};

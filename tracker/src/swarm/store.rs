@@ -8,6 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 use parking_lot::Mutex;
 use rand::Rng;
 
+use super::sighting::Sighting;
 use super::torrent::Torrent;
 use crate::announce::{Choice, Counts, Families, Offers, Role, UserTag};
 
@@ -36,6 +37,15 @@ pub struct Visit {
     pub families: Families,
     /// Which peers it gets, as far as there is a choice.
     pub choice: Choice,
+}
+
+impl Visit {
+    /// What others need to know of it.
+    #[must_use]
+    pub fn sighting(&self) -> Sighting {
+        let &Self { info_hash, peer_id, user, ip, port, role, leaving, completed, .. } = self;
+        Sighting { info_hash, peer_id, user, ip, port, role, leaving, completed }
+    }
 }
 
 /// What the store holds, for metrics.
@@ -87,6 +97,20 @@ impl Swarms {
             return counts;
         }
         shard.entry(visit.info_hash).or_default().visit(visit, now, rng, offers)
+    }
+
+    /// Takes in what somebody else saw at the time `seen`. What is known from later stays. Returns whether anything changed.
+    pub fn learn(&self, sighting: &Sighting, seen: u32) -> bool {
+        let mut shard = self.shard(&sighting.info_hash).lock();
+        if !sighting.leaving {
+            return shard.entry(sighting.info_hash).or_default().learn(sighting, seen);
+        }
+        let Some(torrent) = shard.get_mut(&sighting.info_hash) else { return false };
+        let changed = torrent.learn(sighting, seen);
+        if torrent.is_empty() {
+            shard.remove(&sighting.info_hash);
+        }
+        changed
     }
 
     /// Counts one swarm; zeros for one that nobody is in.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use rand::Rng;
 
 use super::family::{Family, Pick, Session, Side, Was};
+use super::sighting::Sighting;
 use super::store::Visit;
 use crate::announce::{Alone, Counts, Families, Offer, Offers, PrivatePeers, Role};
 
@@ -36,9 +37,33 @@ impl Torrent {
             // A client repeats `completed` until it succeeds: only the step from leecher to seeder counts.
             self.completed = self.completed.saturating_add(1);
         }
-        self.enter(&session, visit, now);
+        self.enter(&session, (visit.ip, visit.port), visit.role, now);
         self.offer(&session, visit, rng, offers);
         self.counts()
+    }
+
+    /// Takes in what somebody else saw at the time `seen`. What is known from later stays. Returns whether anything changed.
+    pub(super) fn learn(&mut self, sighting: &Sighting, seen: u32) -> bool {
+        let session = Session { peer_id: sighting.peer_id, user: sighting.user };
+        let (here, there) = self.last_seen(&session, sighting.ip);
+        if sighting.leaving {
+            let last = here.max(there);
+            let leaves = last.is_some_and(|last| last <= seen);
+            if leaves {
+                self.leave(&session);
+            }
+            return leaves;
+        }
+        if here > Some(seen) {
+            return false;
+        }
+        if sighting.completed && !self.seeds(&session) {
+            self.completed = self.completed.saturating_add(1);
+        }
+        // On its other address it may have been seen since: then the side on which it stands is known better.
+        let newer = if there > Some(seen) { self.role_of(&session) } else { None };
+        self.enter(&session, (sighting.ip, sighting.port), newer.unwrap_or(sighting.role), seen);
+        true
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -81,8 +106,17 @@ impl Torrent {
     }
 
     fn seeds(&self, session: &Session) -> bool {
-        let role = self.v4.role_of(session).or_else(|| self.v6.as_ref()?.role_of(session));
-        role == Some(Role::Seeder)
+        self.role_of(session) == Some(Role::Seeder)
+    }
+
+    fn role_of(&self, session: &Session) -> Option<Role> {
+        self.v4.role_of(session).or_else(|| self.v6.as_ref()?.role_of(session))
+    }
+
+    /// When the session was last seen in this address' family, and when in the other.
+    fn last_seen(&self, session: &Session, ip: IpAddr) -> (Option<u32>, Option<u32>) {
+        let (v4, v6) = (self.v4.seen(session), self.v6.as_ref().and_then(|v6| v6.seen(session)));
+        if ip.is_ipv4() { (v4, v6) } else { (v6, v4) }
     }
 
     fn leave(&mut self, session: &Session) {
@@ -94,27 +128,25 @@ impl Torrent {
         self.shrink();
     }
 
-    fn enter(&mut self, session: &Session, visit: &Visit, now: u32) {
-        let was = match visit.ip {
-            IpAddr::V4(ip) => self.v4.upsert(*session, ip.octets(), visit.port, visit.role, now),
-            IpAddr::V6(ip) => {
-                self.v6.get_or_insert_default().upsert(*session, ip.octets(), visit.port, visit.role, now)
-            }
+    fn enter(&mut self, session: &Session, (ip, port): (IpAddr, u16), role: Role, seen: u32) {
+        let was = match ip {
+            IpAddr::V4(ip) => self.v4.upsert(*session, ip.octets(), port, role, seen),
+            IpAddr::V6(ip) => self.v6.get_or_insert_default().upsert(*session, ip.octets(), port, role, seen),
         };
         match was {
             Some(was) if was.dual => {
                 *self.dual(was.role) -= 1;
-                self.twin(visit).set_role(session, visit.role);
-                *self.dual(visit.role) += 1;
+                self.twin(ip).set_role(session, role);
+                *self.dual(role) += 1;
             }
             Some(_) => {}
-            None if self.twin(visit).role_of(session).is_some() => {
-                self.twin(visit).set_role(session, visit.role);
+            None if self.twin(ip).role_of(session).is_some() => {
+                self.twin(ip).set_role(session, role);
                 self.v4.set_dual(session, true);
                 if let Some(v6) = &mut self.v6 {
                     v6.set_dual(session, true);
                 }
-                *self.dual(visit.role) += 1;
+                *self.dual(role) += 1;
             }
             None => {}
         }
@@ -164,8 +196,8 @@ impl Torrent {
         }
     }
 
-    fn twin(&mut self, visit: &Visit) -> Twin<'_> {
-        match (visit.ip.is_ipv4(), &mut self.v6) {
+    fn twin(&mut self, ip: IpAddr) -> Twin<'_> {
+        match (ip.is_ipv4(), &mut self.v6) {
             (true, Some(v6)) => Twin::V6(v6),
             (true, None) => Twin::Nobody,
             (false, _) => Twin::V4(&mut self.v4),
