@@ -59,6 +59,12 @@ impl Keys {
         self.key(TRAFFIC_STREAM)
     }
 
+    /// Stream of what trackers that share their swarms tell each other. Written and read by trackers only.
+    #[must_use]
+    pub fn swarm(&self) -> String {
+        self.key("tracker:swarm")
+    }
+
     /// Stream of entries that could not be decoded or settled.
     #[must_use]
     pub fn dead_letters(&self) -> String {
@@ -161,6 +167,7 @@ mod tests {
         assert_eq!(bare.seeding(&passkey), "tracker:passkey:seed:k1");
         assert_eq!(bare.leeching_members(&passkey, &hash), format!("tracker:passkey:leech:members:k1:{h}"));
         assert_eq!(prefixed.recorder_prefix(), "a:tracker:recorder:");
+        assert_eq!(prefixed.swarm(), "a:tracker:swarm");
         assert_eq!(prefixed.dead_letters(), "a:tracker:traffic:dlq");
     }
 }

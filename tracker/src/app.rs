@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::config::{Config, HttpConfig, MemoryConfig};
+use crate::config::{Config, HttpConfig, StoreConfig};
 use crate::frontend::http::reply::ScrapeForm;
 use crate::frontend::http::{
     self, CertificateSource, Endpoint, Frontend, Policy, ProxyRules, Server, Timeouts,
@@ -26,6 +26,7 @@ use crate::frontend::udp;
 use crate::metrics::{Metrics, SwarmMetrics};
 use crate::pipeline::Pipeline;
 use crate::rulebook::{Recording, Rulebook};
+use crate::sharing::{self, Sharing};
 use crate::stats;
 use crate::swarm::Swarms;
 
@@ -54,6 +55,7 @@ pub struct App {
     certificate: Option<Arc<CertificateSource>>,
     server: Server,
     recordings: Vec<Recording>,
+    sharing: Option<Sharing>,
     helpers: Vec<JoinHandle<()>>,
 }
 
@@ -72,8 +74,10 @@ impl App {
         let pipeline = Arc::new(Pipeline {
             rules: ArcSwap::from_pointee(rules),
             swarms: Swarms::new(config.storage.config.shard_count),
+            outbox: config.sharing().is_some().then(|| sharing::outbox(&metrics.sharing)),
             started: Instant::now(),
         });
+        let sharing = start_sharing(config, &pipeline, &metrics)?;
         let frontend = Arc::new(Frontend {
             pipeline: pipeline.clone(),
             policy: ArcSwap::from_pointee(policy(&config.http)?),
@@ -112,6 +116,7 @@ impl App {
             certificate,
             server,
             recordings,
+            sharing,
             helpers,
         })
     }
@@ -160,6 +165,9 @@ impl App {
         for helper in self.helpers {
             helper.abort();
             helper.await.ok();
+        }
+        if let Some(sharing) = self.sharing {
+            sharing.stop().await;
         }
         // The frontends and the pipeline hold the last ways to the recorder: it finishes once they are gone.
         let last_udp_reply = self.udp.map(|udp| udp.last_reply);
@@ -238,6 +246,14 @@ fn policy(http: &HttpConfig) -> Result<Policy> {
     })
 }
 
+/// Starts sharing the swarms, if the operator wants it.
+fn start_sharing(config: &Config, pipeline: &Arc<Pipeline>, metrics: &Metrics) -> Result<Option<Sharing>> {
+    let (Some(setup), Some(outbox)) = (config.sharing(), pipeline.outbox.clone()) else { return Ok(None) };
+    Sharing::start(setup, outbox, pipeline.clone(), &metrics.sharing)
+        .context("storage.config.redis_broker")
+        .map(Some)
+}
+
 /// Starts UDP, if it has an address.
 fn start_udp(
     config: &Config,
@@ -276,7 +292,7 @@ fn settings(config: &Config) -> http::Settings {
 }
 
 /// Forgets silent peers, one shard at a time, spread over the interval.
-async fn sweep(pipeline: Arc<Pipeline>, config: MemoryConfig, metrics: SwarmMetrics) {
+async fn sweep(pipeline: Arc<Pipeline>, config: StoreConfig, metrics: SwarmMetrics) {
     let lifetime = u32::try_from(config.peer_lifetime.as_secs()).unwrap_or(u32::MAX);
     loop {
         tokio::time::sleep(config.gc_interval.0).await;

@@ -15,6 +15,7 @@ pub mod membership;
 pub mod metrics;
 pub mod pipeline;
 pub mod rulebook;
+pub mod sharing;
 pub mod stats;
 pub mod swarm;
 pub mod traffic;

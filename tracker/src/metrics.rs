@@ -10,6 +10,7 @@ use prometheus::{
 };
 
 use crate::forward::ForwardMetrics;
+use crate::sharing::SharingMetrics;
 use crate::swarm::{Census, Swarms};
 use crate::traffic::{Outcome, SpoolMetrics};
 use frontends::Frontends;
@@ -116,6 +117,8 @@ pub struct Metrics {
     pub hooks: HookMetrics,
     /// The forwarders.
     pub forward: ForwardMetrics,
+    /// Swarms shared with other trackers.
+    pub sharing: SharingMetrics,
 }
 
 impl Metrics {
@@ -136,6 +139,7 @@ impl Metrics {
             swarm: swarm(&registry)?,
             hooks: HookMetrics::new(&registry)?,
             forward: ForwardMetrics::new(&registry)?,
+            sharing: SharingMetrics::new(&registry)?,
             registry,
         })
     }

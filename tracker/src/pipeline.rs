@@ -5,7 +5,7 @@
 //! steps one by one.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use contract::Event;
@@ -15,11 +15,14 @@ use crate::announce::{
 };
 use crate::hooks::{LookUp, Verdict};
 use crate::rulebook::{Intervals, Rulebook};
-use crate::swarm::{Swarms, Visit};
+use crate::sharing::Outbox;
+use crate::swarm::{Sighting, Swarms, Visit};
 use crate::traffic::RecordError;
 
 /// A hook that still has to wait after so many look-ups goes in circles.
 const MAX_LOOK_UPS: u32 = 16;
+/// What the swarm's clock shows at the start, in seconds: what other trackers saw is older than this process.
+const CLOCK_START: u32 = 1 << 30;
 
 /// Everything an announce passes.
 #[derive(Debug)]
@@ -28,7 +31,9 @@ pub struct Pipeline {
     pub rules: ArcSwap<Rulebook>,
     /// Who shares what. Outlives every reload.
     pub swarms: Swarms,
-    /// The zero of the swarm's clock, which never runs backwards.
+    /// Where other trackers are told of our visits; `None` when there are none.
+    pub outbox: Option<Arc<Outbox>>,
+    /// When the swarm's clock began, which never runs backwards.
     pub started: Instant,
 }
 
@@ -141,6 +146,9 @@ impl Pipeline {
         };
         let mut offers = Offers::default();
         let counts = self.swarms.visit(&visit, self.swarm_seconds(), &mut rand::rng(), &mut offers);
+        if let Some(outbox) = &self.outbox {
+            outbox.share(visit.sighting(), Instant::now());
+        }
         rules.forward(admitted, &mut offers);
         Reply {
             interval: admission.interval,
@@ -152,12 +160,29 @@ impl Pipeline {
         }
     }
 
+    /// Takes in what another tracker saw, so long ago. Returns whether it was news.
+    pub fn learn(&self, sighting: &Sighting, age: Duration) -> bool {
+        let now = Duration::from_secs(CLOCK_START.into()) + self.started.elapsed();
+        let news = self.swarms.learn(sighting, seconds(now.saturating_sub(age)));
+        if news {
+            let rules = self.rules.load();
+            for hook in &rules.hooks {
+                hook.elsewhere(sighting, age, rules.intervals.interval);
+            }
+        }
+        news
+    }
+
     /// Seconds on the swarm's clock.
     #[must_use]
     pub fn swarm_seconds(&self) -> u32 {
-        // 136 years of uptime fit.
-        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+        CLOCK_START.saturating_add(seconds(self.started.elapsed()))
     }
+}
+
+/// 136 years fit.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// What a client is told whose announce could not be booked.

@@ -25,7 +25,7 @@ use crate::forward::{self, Forwarder, Scope};
 pub use hooks::HookConfig;
 pub use http::HttpConfig;
 pub use listen::ListenAddr;
-pub use storage::{MemoryConfig, StorageConfig, StorageName};
+pub use storage::{StorageConfig, StorageName, StoreConfig};
 pub use udp::UdpConfig;
 
 /// Environment variables begin with this: `TRACKER_HTTP_ADDR` sets `http.addr`.
@@ -168,7 +168,7 @@ impl Config {
             keep(ours.idle_timeout != theirs.idle_timeout, "http.idle_timeout"),
             keep(ours.enable_keepalive != theirs.enable_keepalive, "http.enable_keepalive"),
             keep(self.udp.needs_restart(&other.udp), "udp"),
-            keep(self.storage != other.storage, "storage"),
+            keep(self.storage != other.storage || self.sharing() != other.sharing(), "storage"),
         ]
         .into_iter()
         .flatten()
@@ -228,6 +228,7 @@ impl Config {
         }
         gather(self.http.problems());
         gather(self.udp.problems());
+        gather(self.storage.problems());
         gather(self.forwarder_list().err().unwrap_or_default());
         let mut require = |holds: bool, otherwise: &str| {
             if !holds {

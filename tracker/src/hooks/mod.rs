@@ -15,12 +15,14 @@ pub mod torrent_approval;
 
 use std::fmt::Debug;
 use std::pin::Pin;
+use std::time::Duration;
 
 use contract::config::{Period, Problems, ServiceUrl};
 use serde::{Deserialize, Deserializer};
 use service::redis::Timeouts;
 
 use crate::announce::{Admission, Announce, Refusal, Scrape};
+use crate::swarm::Sighting;
 
 /// Something a hook has to find out first. Its error is the client's answer.
 pub type LookUp = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
@@ -44,6 +46,10 @@ pub trait Hook: Send + Sync + Debug {
     fn scrape(&self, _scrape: &Scrape) -> Verdict {
         Verdict::Pass
     }
+
+    /// Hears of a client that another tracker let in or out, so long ago. `interval`: seconds between announces. Most rules do not
+    /// care.
+    fn elsewhere(&self, _sighting: &Sighting, _age: Duration, _interval: u32) {}
 
     /// What this hook cannot do without and does not have now, for the readiness page.
     fn waits_for(&self) -> Option<String> {

@@ -8,8 +8,9 @@ mod addresses;
 mod room;
 mod sessions;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use contract::Event;
 use contract::config::{Period, Problems};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -19,6 +20,7 @@ use self::sessions::{Call, Finding, Limits, Sessions};
 use super::{Admission, Check, Hook, Verdict};
 use crate::announce::{Account, Announce, Peers};
 use crate::metrics::PeerLimitMetrics;
+use crate::swarm::Sighting;
 
 /// What one user can make us remember.
 const MAX_SESSIONS_PER_TORRENT: u32 = 1000;
@@ -104,8 +106,7 @@ impl PeerLimits {
             torrent: admission.book_as.unwrap_or(announce.info_hash),
             peer_id: announce.peer_id,
             event: announce.event,
-            // Twice its interval and five minutes: then it is gone.
-            lease_secs: admission.interval.saturating_mul(2).saturating_add(300),
+            lease_secs: lease(admission.interval),
         };
         match sessions.visit(&call, now) {
             Finding::Fine => {}
@@ -141,6 +142,11 @@ impl PeerLimits {
     }
 }
 
+/// Twice its interval and five minutes: then a session is gone.
+fn lease(interval: u32) -> u32 {
+    interval.saturating_mul(2).saturating_add(300)
+}
+
 fn withhold(admission: &mut Admission, warning: &'static str) {
     admission.peers = Peers::Withheld;
     admission.warn(warning);
@@ -152,6 +158,21 @@ impl Hook for PeerLimits {
         self.judge(announce, admission, now);
         Verdict::Pass
     }
+
+    /// Clients of a user count wherever they announce. How often is counted by each tracker alone: a client may announce to several.
+    fn elsewhere(&self, sighting: &Sighting, age: Duration, interval: u32) {
+        let (Some(sessions), Some(user)) = (&self.sessions, sighting.user) else { return };
+        let now = u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX);
+        let age = u32::try_from(age.as_secs()).unwrap_or(u32::MAX);
+        let call = Call {
+            user,
+            torrent: sighting.info_hash,
+            peer_id: sighting.peer_id,
+            event: if sighting.leaving { Event::Stopped } else { Event::None },
+            lease_secs: lease(interval).saturating_sub(age),
+        };
+        sessions.hear(&call, now);
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +181,7 @@ mod tests {
     use crate::announce::Choice;
     use crate::hooks::scene::{account, announce, problems_of};
     use crate::metrics::Metrics;
-    use contract::{Event, InfoHash};
+    use contract::InfoHash;
 
     /// Later than one lease: whoever is alive is known.
     const LATER: u32 = 10_000;

@@ -77,14 +77,11 @@ impl Sessions {
 
     pub(super) fn visit(&self, call: &Call, now: u32) -> Finding {
         let pair = (call.user, call.torrent);
-        let place = usize::try_from(self.hasher.hash_one(pair) >> 32).unwrap_or(0) % SHARDS;
-        let mut shard = self.shards[place].lock();
+        let mut shard = self.shard(&pair).lock();
         if call.event == Event::Stopped {
             return leave(&mut shard, &pair, &call.peer_id, now);
         }
-        let is_over = |sessions: &Vec<Session>| sessions.iter().all(|session| session.until <= now);
-        let Some(sessions) = shard.entry(pair, now, is_over, Vec::new) else { return Finding::Untracked };
-        sessions.retain(|session| session.until > now);
+        let Some(sessions) = living(&mut shard, pair, now) else { return Finding::Untracked };
         let known = sessions.iter().position(|session| session.peer_id == call.peer_id);
         let place = known.unwrap_or(sessions.len());
         let too_many = self.limits.per_torrent > 0 && place >= self.limits.per_torrent;
@@ -107,9 +104,41 @@ impl Sessions {
         }
     }
 
+    /// Hears of an announce to another tracker: that session is there, or gone. How often it announces is not counted.
+    pub(super) fn hear(&self, call: &Call, now: u32) {
+        let pair = (call.user, call.torrent);
+        let mut shard = self.shard(&pair).lock();
+        if call.event == Event::Stopped {
+            leave(&mut shard, &pair, &call.peer_id, now);
+            return;
+        }
+        let Some(sessions) = living(&mut shard, pair, now) else { return };
+        let until = now.saturating_add(call.lease_secs);
+        let known = sessions.iter().position(|session| session.peer_id == call.peer_id);
+        match known {
+            Some(place) => sessions[place].until = sessions[place].until.max(until),
+            None if sessions.len() < self.room() => {
+                sessions.push(Session { until, ..Session::new(call.peer_id, now) });
+            }
+            None => {}
+        }
+    }
+
+    fn shard(&self, pair: &Pair) -> &Mutex<Pairs> {
+        &self.shards[usize::try_from(self.hasher.hash_one(pair) >> 32).unwrap_or(0) % SHARDS]
+    }
+
     fn room(&self) -> usize {
         if self.limits.per_torrent > 0 { self.limits.per_torrent + MAX_EXCESS } else { MAX_UNLIMITED }
     }
+}
+
+/// The pair's sessions that are not over; `None` when there is no room for the pair.
+fn living(pairs: &mut Pairs, pair: Pair, now: u32) -> Option<&mut Vec<Session>> {
+    let is_over = |sessions: &Vec<Session>| sessions.iter().all(|session| session.until <= now);
+    let sessions = pairs.entry(pair, now, is_over, Vec::new)?;
+    sessions.retain(|session| session.until > now);
+    Some(sessions)
 }
 
 /// Forgets a session; a stranger's goodbye leaves nothing behind.
@@ -194,6 +223,18 @@ mod tests {
         assert_eq!(crowded.visit(&call(1, 2, Event::None), 0), Finding::Fine);
         assert_eq!(crowded.visit(&completed, 0), Finding::Fine);
         assert_eq!(crowded.visit(&completed, 0), Finding::TooManySessions);
+    }
+
+    #[test]
+    fn a_client_at_another_tracker_counts_as_a_session_but_not_for_the_rate() {
+        let sessions = sessions(1, 1);
+        sessions.hear(&call(1, 1, Event::None), 0);
+        assert_eq!(sessions.visit(&call(1, 2, Event::None), 0), Finding::TooManySessions);
+        assert_eq!(sessions.visit(&call(1, 1, Event::None), 0), Finding::Fine, "its first announce here");
+        sessions.hear(&call(1, 1, Event::Stopped), 1);
+        assert_eq!(sessions.visit(&call(1, 2, Event::None), 60), Finding::Fine);
+        sessions.hear(&call(1, 3, Event::None), 60);
+        assert_eq!(sessions.visit(&call(1, 3, Event::Stopped), 61), Finding::Fine, "no stranger");
     }
 
     #[test]

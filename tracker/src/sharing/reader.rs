@@ -1,0 +1,159 @@
+//! The task that reads what all trackers appended and lets the swarms know what others saw. It begins with all that is retained, so that a
+//! tracker that has just started knows everybody.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
+use service::redis::{Backoff, Link};
+use tracing::{info, warn};
+
+use super::clock::RedisClock;
+use super::codec::{Batch, Origin};
+use super::metrics::SharingMetrics;
+use super::retained::Retained;
+use super::stream::{Entry, EntryId, Stream, entries};
+use crate::pipeline::Pipeline;
+
+/// Entries in one answer: at most some 4 MB.
+const MAX_ENTRIES: usize = 64;
+/// How long Redis may keep a read waiting for something new.
+pub(super) const BLOCK: Duration = Duration::from_secs(1);
+
+pub(super) struct Reader {
+    link: Link,
+    pipeline: Arc<Pipeline>,
+    stream: Arc<Stream>,
+    origin: Origin,
+    metrics: SharingMetrics,
+    /// Everything up to this entry is read.
+    read_to: EntryId,
+    read_at: Instant,
+    retained: Retained,
+    backoff: Backoff,
+    complained: bool,
+}
+
+impl Reader {
+    pub(super) fn new(
+        link: Link,
+        pipeline: Arc<Pipeline>,
+        stream: Arc<Stream>,
+        origin: Origin,
+        metrics: SharingMetrics,
+    ) -> Self {
+        Self {
+            link,
+            pipeline,
+            stream,
+            origin,
+            metrics,
+            read_to: EntryId::default(),
+            read_at: Instant::now(),
+            retained: Retained::default(),
+            backoff: Backoff::default(),
+            complained: false,
+        }
+    }
+
+    /// Reads for ever.
+    pub(super) async fn run(mut self) {
+        loop {
+            let Err(error) = self.follow().await;
+            self.link.lost(&error);
+            self.metrics.lag_seconds.set(self.read_at.elapsed().as_secs_f64());
+            self.backoff.wait().await;
+        }
+    }
+
+    async fn follow(&mut self) -> RedisResult<Infallible> {
+        let mut connection = self.link.connection().await?;
+        let mut clock = RedisClock::read(&mut connection).await?;
+        self.find_place(&mut connection, clock).await?;
+        loop {
+            let news = self.read(&mut connection).await?;
+            self.backoff.reset();
+            self.read_at = Instant::now();
+            if news.is_empty() || clock.is_stale(self.read_at) {
+                clock = RedisClock::read(&mut connection).await?;
+            }
+            self.take_in(news, clock).await;
+        }
+    }
+
+    /// Goes on where the last connection ended; from the beginning when that is later than anything Redis has, which then lost what it
+    /// had, or is another one.
+    async fn find_place(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        clock: RedisClock,
+    ) -> RedisResult<()> {
+        let mut newest = redis::cmd("XREVRANGE");
+        newest.arg(&self.stream.key).arg("+").arg("-").arg("COUNT").arg(1);
+        let newest = entries(newest.query_async(connection).await?)?;
+        let now_ms = clock.at(Instant::now());
+        let end = newest.first().map_or(EntryId { unix_ms: now_ms, number: u64::MAX }, |entry| entry.id);
+        let beginning = EntryId { unix_ms: self.stream.horizon(now_ms), number: 0 };
+        if self.read_to > end || self.read_to < beginning {
+            info!(stream = self.stream.key, "reading what other trackers saw, from the beginning");
+            (self.read_to, self.retained) = (beginning, Retained::default());
+        }
+        Ok(())
+    }
+
+    async fn read(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Entry>> {
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(0));
+        read.arg("STREAMS").arg(&self.stream.key).arg(self.read_to.to_string());
+        type Answer = Option<Vec<(Value, Vec<(String, Vec<Value>)>)>>;
+        let answer: Answer = read.query_async(connection).await?;
+        let stream = answer.unwrap_or_default().pop();
+        stream.map_or_else(|| Ok(Vec::new()), |(_, news)| entries(news))
+    }
+
+    async fn take_in(&mut self, news: Vec<Entry>, clock: RedisClock) {
+        let all = news.len() < MAX_ENTRIES;
+        for Entry { id, batch } in news {
+            self.read_to = id;
+            let waited = Duration::from_millis(clock.at(Instant::now()).saturating_sub(id.unix_ms));
+            self.metrics.lag_seconds.set(waited.as_secs_f64());
+            let batch = batch.unwrap_or_default();
+            self.retained.add(id.unix_ms, batch.len());
+            match Batch::decode(&batch) {
+                Ok(batch) if batch.origin == self.origin => {}
+                Ok(batch) => self.learn(&batch, waited),
+                Err(error) => self.complain(id, &error),
+            }
+            // A large batch takes a millisecond: others on this runtime may want their turn.
+            tokio::task::yield_now().await;
+        }
+        if all {
+            self.metrics.lag_seconds.set(0.0);
+        }
+        let now_ms = clock.at(Instant::now());
+        let horizon = self.stream.horizon(now_ms);
+        self.stream.set_full_since(self.retained.trim(horizon, self.stream.max_bytes));
+        self.metrics.stream_bytes.set(i64::try_from(self.retained.bytes()).unwrap_or(i64::MAX));
+    }
+
+    fn learn(&self, batch: &Batch, waited: Duration) {
+        for visit in &batch.visits {
+            let age = waited + Duration::from_millis(visit.age_ms.into());
+            let fresh = age < self.stream.peer_lifetime;
+            if fresh && self.pipeline.learn(&visit.sighting, age) {
+                self.metrics.received.inc();
+            } else {
+                self.metrics.outdated.inc();
+            }
+        }
+    }
+
+    fn complain(&mut self, id: EntryId, error: &super::codec::Unreadable) {
+        self.metrics.malformed.inc();
+        if !std::mem::replace(&mut self.complained, true) {
+            warn!(stream = self.stream.key, %id, %error, "an entry of the shared stream was skipped; others like it will be counted only");
+        }
+    }
+}
