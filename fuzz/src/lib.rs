@@ -8,6 +8,7 @@ mod credentials;
 mod forwarders;
 mod http;
 mod messages;
+mod sharing;
 mod udp;
 
 /// One thing that is fuzzed.
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "scrape_query", run: http::scrape_query },
     Target { name: "sealed_credential", run: credentials::sealed },
     Target { name: "tracker_config", run: configuration::tracker },
+    Target { name: "shared_visits", run: sharing::visits },
     Target { name: "traffic_event", run: messages::traffic_event },
     Target { name: "udp_request", run: udp::request },
     Target { name: "udp_response", run: udp::response },
