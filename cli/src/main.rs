@@ -9,9 +9,11 @@ mod connect;
 mod failure;
 mod human;
 mod ledger;
+mod limits;
 mod listed;
 mod output;
 mod passkey;
+mod presence;
 mod progress;
 mod promotion;
 mod stream;
@@ -89,6 +91,9 @@ enum Command {
     /// The database of what was settled.
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// The sets of who seeds and leeches what.
+    #[command(subcommand)]
+    Presence(presence::Command),
     /// Announce to a tracker as a client does.
     Announce(announce::Announce),
     /// Ask a tracker how many seed and leech torrents.
@@ -140,7 +145,8 @@ async fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Stream(command) => stream::run(command, context).await,
         Command::User(command) => user::run(command, context).await,
         Command::Promotion(command) => promotion::run(&command, context),
-        Command::Ledger(command) => ledger::run(&command, context),
+        Command::Ledger(command) => ledger::run(&command, context).await,
+        Command::Presence(command) => presence::run(&command, context).await,
         Command::Announce(command) => announce::announce(&command, context).await,
         Command::Scrape(command) => announce::scrape(&command, context).await,
         Command::Check(command) => check::run(&command, context),

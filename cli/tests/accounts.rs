@@ -150,7 +150,7 @@ fn time_that_two_clients_claim_is_explained() {
 fn migrate_says_what_it_applied_and_verify_finds_a_drift() {
     let folder = tempfile::tempdir().unwrap();
     let site = Site { folder, redis: "redis://127.0.0.1:1/0".into() };
-    let not_yet = site.run(&["ledger", "verify"]).expect(3);
+    let not_yet = site.run(&["ledger", "verify", "--ledger-only"]).expect(3);
     assert!(
         not_yet.stderr.contains("ledger.db") && not_yet.stderr.contains("DATABASE_URL"),
         "{}",
@@ -159,16 +159,21 @@ fn migrate_says_what_it_applied_and_verify_finds_a_drift() {
     assert_eq!(site.json(&["ledger", "migrate"], 0)["applied"][0], "V1__ledger");
     assert_eq!(site.json(&["ledger", "migrate"], 0)["applied"], serde_json::json!([]));
     site.settle(&session());
-    assert_eq!(site.json(&["ledger", "verify"], 0)["agrees"], true);
+    assert_eq!(site.json(&["ledger", "verify", "--ledger-only"], 0)["agrees"], true);
     spoil(&site.database());
-    let verified = site.json(&["ledger", "verify"], 1);
+    let verified = site.json(&["ledger", "verify", "--ledger-only"], 1);
     assert_eq!(
         (verified["agrees"].as_bool(), verified["drifts"][0]["column"].as_str()),
         (Some(false), Some("raw_up"))
     );
-    let text = site.run(&["ledger", "verify"]).expect(1).stdout;
+    let text = site.run(&["ledger", "verify", "--ledger-only"]).expect(1).stdout;
     assert!(text.contains("user_traffic") && text.contains("al…") && !text.contains("alice"), "{text}");
-    assert!(site.run(&["ledger", "verify", "--show-passkeys"]).expect(1).stdout.contains("alice"));
+    assert!(
+        site.run(&["ledger", "verify", "--ledger-only", "--show-passkeys"])
+            .expect(1)
+            .stdout
+            .contains("alice")
+    );
 }
 
 fn spoil(database: &Path) {

@@ -1,5 +1,5 @@
 //! What is done now and then beside the line: silent peers leave, old entries are trimmed, dead letters get another try,
-//! and the distance to the stream's end is measured. A chore that fails is done at its next turn.
+//! sets and ledger are compared, and the distance to the stream's end is measured. A chore that fails is done at its next turn.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::config::Config;
 use crate::dead_letters::{self, Desk, Retried, RetryError, Shelf};
+use crate::drift::{self, Sample};
 use crate::groups::backlog;
 use crate::ledger::LedgerHandle;
 use crate::metrics::Metrics;
@@ -38,6 +39,8 @@ pub(crate) struct Chores {
     sweep_every: Duration,
     trim_every: Duration,
     keep: Keep,
+    sample: Sample,
+    compare_every: Duration,
 }
 
 impl Chores {
@@ -56,6 +59,15 @@ impl Chores {
             sweep_every: config.presence.sweep_interval.0,
             trim_every: config.retention.interval.0,
             keep: Keep::Days(config.retention.days),
+            sample: Sample {
+                stream: config.stream(),
+                group: config.group.clone(),
+                keys: config.keys(),
+                leases: config.leases(),
+                database: config.database.clone(),
+                users: config.drift.users,
+            },
+            compare_every: config.drift.interval.0,
         }
     }
 
@@ -65,12 +77,14 @@ impl Chores {
         let mut sweep = every(self.sweep_every);
         let mut trim = every(self.trim_every);
         let mut retry = every(self.retry_every);
+        let mut compare = every(self.compare_every);
         loop {
             let chore = tokio::select! {
                 _ = measure.tick() => Chore::Measure,
                 _ = sweep.tick() => Chore::Sweep,
                 _ = trim.tick() => Chore::Trim,
                 _ = retry.tick() => Chore::Retry,
+                _ = compare.tick() => Chore::Compare,
             };
             if let Err(error) = self.turn(chore).await {
                 self.metrics.redis_errors.inc();
@@ -86,12 +100,12 @@ impl Chores {
             Chore::Sweep => self.sweep(&mut connection).await,
             Chore::Trim => self.trim(&mut connection).await,
             Chore::Retry => self.retry(&mut connection).await,
+            Chore::Compare => self.compare(&mut connection).await,
         }
     }
 
     async fn measure(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let backlog = backlog(connection, &self.stream, &self.group).await?;
-        let figure = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.lag.set(figure(backlog.undelivered));
         self.metrics.pending.set(figure(backlog.pending));
         self.metrics.lag_seconds.set(backlog.lag_seconds(clock::now_ms()));
@@ -117,6 +131,20 @@ impl Chores {
         let trimmed =
             retention::trim(connection, target, self.keep, Unsettled::Keep, now_ms, &mut |_| {}).await?;
         self.metrics.trimmed.inc_by(trimmed);
+        Ok(())
+    }
+
+    async fn compare(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let census = presence::census(connection, &self.keys).await?;
+        self.metrics.seeding.set(figure(census.seeding));
+        self.metrics.leeching.set(figure(census.leeching));
+        if self.sample.users > 0 {
+            let drifts = drift::measure(connection, &self.sample, clock::now()).await?;
+            self.metrics.drift_users.inc_by(drifts.users);
+            self.metrics.drift_sets.set(figure(drifts.sets));
+            // While the ledger cannot be read, the last figure stands; `ledger_up` says so.
+            drifts.ledger.iter().for_each(|drift| self.metrics.drift_ledger.set(figure(*drift)));
+        }
         Ok(())
     }
 
@@ -146,6 +174,11 @@ enum Chore {
     Sweep,
     Trim,
     Retry,
+    Compare,
+}
+
+fn figure(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn every(period: Duration) -> Interval {

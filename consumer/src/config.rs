@@ -39,6 +39,8 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// Who seeds and leeches what.
     pub presence: PresenceConfig,
+    /// How often presence and ledger are compared.
+    pub drift: DriftConfig,
     /// How long the stream keeps what is settled.
     pub retention: RetentionConfig,
     /// What an event is worth.
@@ -55,6 +57,16 @@ pub struct PresenceConfig {
     pub peer_timeout: Option<Period>,
     /// How often silent peers are looked for.
     pub sweep_interval: Period,
+}
+
+/// The `drift` section.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DriftConfig {
+    /// How often sessions are counted, and some users' sets compared with guards and ledger.
+    pub interval: Period,
+    /// Users compared each time, at most; 0: none.
+    pub users: usize,
 }
 
 /// The `retention` section.
@@ -90,6 +102,7 @@ impl Default for Config {
             database: "sqlite://data/ledger.db".into(),
             metrics_addr: SocketAddr::from(([127, 0, 0, 1], 6881)),
             presence: PresenceConfig::default(),
+            drift: DriftConfig::default(),
             retention: RetentionConfig::default(),
             settlement: SettlementConfig::default(),
             log: LogConfig::default(),
@@ -100,6 +113,12 @@ impl Default for Config {
 impl Default for PresenceConfig {
     fn default() -> Self {
         Self { peer_timeout: None, sweep_interval: Period::from_secs(30) }
+    }
+}
+
+impl Default for DriftConfig {
+    fn default() -> Self {
+        Self { interval: Period::from_secs(600), users: 100 }
     }
 }
 
@@ -117,6 +136,8 @@ impl Default for SettlementConfig {
 
 /// A batch larger than this would hold the database's write lock for seconds.
 const MAX_BATCH: usize = 50_000;
+/// More users than this are no sample; `trackerctl ledger verify` looks at everybody.
+const MAX_SAMPLE: usize = 10_000;
 
 impl Config {
     /// Reads a file's text (empty: none) and the environment.
@@ -153,6 +174,8 @@ impl Config {
         demand(self.retention.days >= 1, "`retention.days`: must be at least 1");
         demand(self.retention.interval.as_secs() >= 1, "`retention.interval`: must be at least 1s");
         demand(self.presence.sweep_interval.as_secs() >= 1, "`presence.sweep_interval`: must be at least 1s");
+        demand(self.drift.interval.as_secs() >= 1, "`drift.interval`: must be at least 1s");
+        demand(self.drift.users <= MAX_SAMPLE, &format!("`drift.users`: must be at most {MAX_SAMPLE}"));
         let peer_timeout = self.presence.peer_timeout.is_none_or(|timeout| timeout.as_secs() >= 1);
         demand(peer_timeout, "`presence.peer_timeout`: must be at least 1s");
         if let Err(error) = Location::parse(&self.database) {

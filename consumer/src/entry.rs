@@ -22,6 +22,9 @@ pub struct EntryId {
 pub struct EntryIdError;
 
 impl EntryId {
+    /// The largest id there can be.
+    pub const LAST: Self = Self { ms: u64::MAX, seq: u64::MAX };
+
     /// The first id of a millisecond.
     #[must_use]
     pub const fn at_ms(ms: u64) -> Self {

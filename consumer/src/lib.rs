@@ -4,10 +4,12 @@
 //! and the ledger each recognise what they have seen, and an entry is acknowledged only after its commit.
 
 pub mod app;
+pub mod audit;
 mod chores;
 pub mod clock;
 pub mod config;
 pub mod dead_letters;
+mod drift;
 pub mod entry;
 pub mod gaps;
 pub mod groups;

@@ -49,6 +49,16 @@ pub struct Metrics {
     pub expired_peers: IntCounter,
     /// Entries trimmed from the stream.
     pub trimmed: IntCounter,
+    /// Sessions in the sets that seed.
+    pub seeding: IntGauge,
+    /// Sessions in the sets that leech.
+    pub leeching: IntGauge,
+    /// Users whose sets were compared with guards and ledger.
+    pub drift_users: IntCounter,
+    /// Differences between sets and guards, in the last comparison.
+    pub drift_sets: IntGauge,
+    /// Sessions in the sets whose settled announce the ledger lacks, in the last comparison.
+    pub drift_ledger: IntGauge,
 }
 
 impl Metrics {
@@ -101,6 +111,19 @@ impl Metrics {
             ledger_errors: counter(r, "ledger_errors_total", "Attempts that the ledger failed")?,
             expired_peers: counter(r, "expired_peers_total", "Peers removed because they fell silent")?,
             trimmed: counter(r, "trimmed_total", "Entries trimmed from the stream")?,
+            seeding: gauge(r, "seeding_sessions", "Sessions in the sets that seed, when last counted")?,
+            leeching: gauge(r, "leeching_sessions", "Sessions in the sets that leech, when last counted")?,
+            drift_users: counter(r, "drift_users_total", "Users whose sets were compared")?,
+            drift_sets: gauge(
+                r,
+                "drift_sets",
+                "Differences between sets and guards among the users last compared",
+            )?,
+            drift_ledger: gauge(
+                r,
+                "drift_ledger",
+                "Sessions in the sets whose settled announce the ledger lacks, among the users last compared",
+            )?,
             registry,
         })
     }

@@ -181,7 +181,7 @@ async fn range(
 }
 
 /// Entries before `before` that were delivered to some group and not acknowledged.
-async fn pending(
+pub(crate) async fn pending(
     connection: &mut MultiplexedConnection,
     stream: &str,
     groups: &[Group],

@@ -8,7 +8,11 @@
 //! (seeds, leeches, gone; due in unix seconds); and one sorted set `tracker:presence:lease` of sessions by a time at
 //! which they must be looked at, never later than their due. A heartbeat that changes nothing costs two hash commands.
 
+mod census;
 mod leases;
+mod rebuild;
+mod reconcile;
+mod scan;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,7 +21,10 @@ use contract::{Event, InfoHash, Keys, Passkey, PeerId};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
 
+pub use census::{Census, census, sample};
 pub use leases::Leases;
+pub use rebuild::{Progress, Rebuilt, Scope, rebuild};
+pub use reconcile::{Finding, Newest, Older, Reconciled, Span, Subject, reconcile};
 
 use crate::entry::{Entry, EntryId};
 

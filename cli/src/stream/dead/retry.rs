@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use clap::Args;
 use consumer::EntryId;
-use consumer::config::Config;
 use consumer::dead_letters::{self, DeadLetter, Desk, Retried, RetryError, Shelf};
 use consumer::ledger::{Access, LedgerHandle, Location};
 use serde::Serialize;
@@ -14,7 +13,7 @@ use crate::connect::{Context, Redis};
 use crate::failure::Failure;
 use crate::human::count;
 use crate::output::Report;
-use crate::{Answer, progress, when};
+use crate::{Answer, limits, progress, when};
 
 /// What to try again.
 #[derive(Debug, Args)]
@@ -39,7 +38,7 @@ struct Tried {
 
 /// Tries letters again.
 pub(crate) async fn run(command: &Retry, context: &Context) -> Result<Answer, Failure> {
-    let config = limits(command.config.as_deref())?;
+    let config = limits::read(command.config.as_deref())?;
     // A mistyped URL must not become a new database.
     drop(context.ledger(Access::Read)?);
     let location = Location::parse(&context.database).map_err(|error| context.ledger_failure(&error))?;
@@ -50,13 +49,6 @@ pub(crate) async fn run(command: &Retry, context: &Context) -> Result<Answer, Fa
     let tried = try_all(&mut redis, command, &desk, context).await?;
     context.output.show(&tried)?;
     Ok(if tried.settled == tried.tried { Answer::Done } else { Answer::No })
-}
-
-fn limits(path: Option<&str>) -> Result<Config, Failure> {
-    let Some(path) = path else { return Ok(Config::default()) };
-    let unreadable = |error| Failure::usage(format!("cannot read {path}: {error}"));
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    Config::read(&text, []).map_err(|problems| Failure::usage(format!("{path}:\n{problems}")))
 }
 
 /// Every letter that is there at the start, once: one that stays dead comes back at the end of the stream.
