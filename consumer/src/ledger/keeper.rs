@@ -50,7 +50,9 @@ impl Keeper {
             recognise(known, &ledger.mark()?)?;
         }
         let report = ledger.migrate()?;
-        if !report.applied.is_empty() {
+        if report.applied.first().is_some_and(|first| first.starts_with("V1_")) {
+            tracing::warn!("there was no ledger: made a new, empty ledger; right on the first day only");
+        } else if !report.applied.is_empty() {
             tracing::info!(applied = %report.applied.join(", "), "the ledger's tables are up to date");
         }
         self.known = Some(ledger.mark()?);

@@ -40,10 +40,10 @@ impl LedgerHandle {
         Ok(Self { requests })
     }
 
-    /// Settles entries in one transaction, see [`Ledger::settle`]. With no entries it only sees that the ledger is there.
+    /// Settles entries in one transaction, see [`super::Ledger::settle`]. With no entries it only sees that the ledger is there.
     ///
     /// # Errors
-    /// As [`Ledger::settle`].
+    /// As [`super::Ledger::settle`].
     pub async fn settle(&self, entries: Arc<[Entry]>) -> Result<Outcome, LedgerError> {
         let gone = || LedgerError::Unavailable("the ledger's thread has ended".into());
         let (reply, answer) = oneshot::channel();
