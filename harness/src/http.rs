@@ -18,6 +18,12 @@ pub(crate) fn get(url: &str) -> Option<(u16, String)> {
     Some((response.status().as_u16(), response.body_mut().read_to_string().ok()?))
 }
 
+/// The text of a page, such as a service's metrics; `None` when nothing answers there, or not with 200.
+#[must_use]
+pub fn page(url: &str) -> Option<String> {
+    get(url).filter(|(status, _)| *status == 200).map(|(_, text)| text)
+}
+
 /// Posts a JSON document with more headers; the answer, or `None` when nothing answers there.
 pub(crate) fn post(
     url: &str,

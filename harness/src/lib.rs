@@ -15,6 +15,7 @@ mod wait;
 
 pub use certificate::Certificate;
 pub use clients::{Aria2, Client, Deluge, Download, Gid, QBittorrent, RTorrent, Transfer, Transmission};
+pub use http::page;
 pub use network::{Host, Network};
 pub use process::{Process, processes_in};
 pub use redis_server::RedisServer;

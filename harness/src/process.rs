@@ -67,6 +67,11 @@ impl Process {
         eventually(&what, || self.child.try_wait().expect("a child can be asked"))
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be asked")
+    }
+
     /// Kills it (SIGKILL), as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().expect("a child can be killed");

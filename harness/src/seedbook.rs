@@ -17,11 +17,13 @@ pub fn repository() -> PathBuf {
         .to_owned()
 }
 
-/// Where cargo put the workspace's binaries: two folders above the running test.
+/// Where cargo put the workspace's binaries: the folder of the running one, or the folder above that of the running test.
 #[must_use]
 pub fn binary_folder() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    test.ancestors().nth(2).expect("tests are in target/PROFILE/deps").to_owned()
+    let running = std::env::current_exe().expect("a process knows its own path");
+    let folder = running.parent().expect("a program is in a folder");
+    if folder.ends_with("deps") { folder.parent().expect("deps is in target/PROFILE") } else { folder }
+        .to_owned()
 }
 
 /// One of the workspace's binaries. Cargo builds other packages' binaries only when it is asked to.

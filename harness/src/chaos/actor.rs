@@ -1,0 +1,87 @@
+//! One process of the run: started, killed, paused, and started again when it ended by itself, as a service manager would.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use harness::Process;
+use rustix::process::Signal;
+
+use crate::clock::Clock;
+
+/// A tracker, a consumer or Redis.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    name: String,
+    folder: PathBuf,
+    program: PathBuf,
+    arguments: Vec<String>,
+    clock: Option<Clock>,
+    /// Where its metrics are; `None` for Redis.
+    metrics: Option<String>,
+    process: Option<Process>,
+}
+
+impl Actor {
+    /// An actor that is not running yet. Its log is `folder/name.log`.
+    pub(crate) fn new(name: &str, folder: &Path, program: PathBuf, arguments: Vec<String>) -> Self {
+        let (name, folder) = (name.to_owned(), folder.to_owned());
+        Self { name, folder, program, arguments, clock: None, metrics: None, process: None }
+    }
+
+    /// Where its `/metrics` are.
+    pub(crate) fn with_metrics(self, port: u16) -> Self {
+        Self { metrics: Some(format!("http://127.0.0.1:{port}/metrics")), ..self }
+    }
+
+    /// Lets its clock be set.
+    pub(crate) fn with_clock(self, clock: Option<Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Its clock, if it can be set.
+    pub(crate) const fn clock(&self) -> Option<&Clock> {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL of its metrics.
+    pub(crate) fn metrics(&self) -> Option<&str> {
+        self.metrics.as_deref()
+    }
+
+    pub(crate) fn start(&mut self) {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.folder);
+        command.envs(self.clock.iter().flat_map(Clock::environment));
+        self.process = Some(Process::start(&self.name, command, &self.folder));
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM; it is gone when this returns.
+    pub(crate) fn terminate(&mut self) -> Option<ExitStatus> {
+        self.process.take().map(|mut process| process.terminate())
+    }
+
+    /// SIGSTOP or SIGCONT.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
+            process.signal(signal);
+        }
+    }
+
+    /// Whether it ended by itself, and how. It is not running then.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.process.as_mut().and_then(Process::ended)?;
+        self.process = None;
+        Some(status)
+    }
+}

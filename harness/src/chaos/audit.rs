@@ -1,0 +1,146 @@
+//! The end: everything comes to rest, and then the ledger and the sets must be the truth.
+
+use std::time::{Duration, Instant};
+
+use contract::{Keys, Passkey};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use tokio::time::sleep;
+
+use crate::actor::Actor;
+use crate::books::{Bytes, Members, Standing};
+use crate::lanes::{Crew, connection, tend};
+use crate::watch::{backlog, settled};
+
+/// How long everything may take to come to rest.
+const DEADLINE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// What clients were told is recorded.
+    pub(crate) truth: Bytes,
+    /// By how much the ledger differs from it, over all users.
+    pub(crate) difference: u64,
+    /// What is wrong, one line each.
+    pub(crate) violations: Vec<String>,
+    /// Users whose bytes differ.
+    pub(crate) users: Vec<usize>,
+}
+
+/// Waits until spools are empty and everything is settled and acknowledged. What did not happen in time, if anything.
+pub(crate) async fn drain(actors: &mut [Actor], crew: &Crew) -> Result<(), String> {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        for actor in &mut *actors {
+            tend(actor, crew).await;
+        }
+        let Err(waits_for) = at_rest(actors, crew).await else { return Ok(()) };
+        if Instant::now() > end {
+            return Err(format!("not at rest within {DEADLINE:?}: {waits_for}"));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn at_rest(actors: &[Actor], crew: &Crew) -> Result<(), String> {
+    for actor in actors.iter().filter(|actor| actor.name().starts_with("tracker")) {
+        let page = metrics(actor).await;
+        for line in
+            ["seedbook_tracker_spool_records 0", "seedbook_tracker_recorder_state{state=\"direct\"} 1"]
+        {
+            if !page.lines().any(|shown| shown == line) {
+                return Err(format!("{}: {line}", actor.name()));
+            }
+        }
+    }
+    match backlog(&crew.world).await {
+        Some(backlog) if backlog.entries() == 0 => Ok(()),
+        backlog => Err(format!("the stream is settled: {backlog:?}")),
+    }
+}
+
+async fn metrics(actor: &Actor) -> String {
+    let url = actor.metrics().unwrap_or_default().to_owned();
+    let page = tokio::task::spawn_blocking(move || harness::page(&url)).await;
+    page.ok().flatten().unwrap_or_default()
+}
+
+/// Compares everything with the truth.
+pub(crate) async fn audit(crew: &Crew) -> Verdict {
+    let mut verdict = Verdict::default();
+    verdict.violations.append(&mut crew.world.complaints.lock());
+    for user in 0..crew.world.users.len() {
+        balance(user, crew, &mut verdict).await;
+    }
+    match connection(&crew.world.redis).await {
+        Ok(redis) => compare_sets(redis, crew, &mut verdict).await,
+        Err(error) => verdict.violations.push(format!("Redis does not answer at the end: {error}")),
+    }
+    let verify = crew.control.run(&["ledger", "verify"]);
+    if verify.code != 0 {
+        verdict.violations.push(format!("trackerctl ledger verify: {}{}", verify.stdout, verify.stderr));
+    }
+    verdict
+}
+
+async fn balance(user: usize, crew: &Crew, verdict: &mut Verdict) {
+    let truth = crew.world.books.earned(user);
+    verdict.truth += truth;
+    let Some(settled) = settled(&crew.control, crew.world.users[user].reveal()).await else {
+        verdict.violations.push(format!("user {user} cannot be looked up in the ledger"));
+        return;
+    };
+    if settled != truth {
+        verdict.difference += settled.distance(truth);
+        verdict.users.push(user);
+        verdict
+            .violations
+            .push(format!("user {user} has {settled:?} in the ledger, and the truth is {truth:?}"));
+    }
+}
+
+async fn compare_sets(mut redis: MultiplexedConnection, crew: &Crew, verdict: &mut Verdict) {
+    let keys = Keys::default();
+    for letters in [keys.dead_letters(), keys.failed()] {
+        match redis.xlen::<_, u64>(&letters).await {
+            Ok(0) => {}
+            other => verdict.violations.push(format!("{letters} is not empty: {other:?}")),
+        }
+    }
+    for (user, passkey) in crew.world.users.iter().enumerate() {
+        for standing in [Standing::Seeds, Standing::Leeches] {
+            let truth = crew.world.books.members(user, standing);
+            match members(&mut redis, passkey, standing).await {
+                Ok(shown) if shown == truth => {}
+                shown => verdict
+                    .violations
+                    .push(format!("user {user} {standing:?} {shown:?}, and the truth is {truth:?}")),
+            }
+        }
+    }
+}
+
+async fn members(
+    redis: &mut MultiplexedConnection,
+    passkey: &Passkey,
+    standing: Standing,
+) -> Result<Members, String> {
+    let (keys, text) = (Keys::default(), |error: redis::RedisError| error.to_string());
+    let torrents = if standing == Standing::Seeds { keys.seeding(passkey) } else { keys.leeching(passkey) };
+    let mut members = Members::new();
+    for torrent in redis.smembers::<_, Vec<String>>(torrents).await.map_err(text)? {
+        let info_hash = torrent.parse().map_err(|_| format!("no info hash: {torrent}"))?;
+        let clients = if standing == Standing::Seeds {
+            keys.seeding_members(passkey, &info_hash)
+        } else {
+            keys.leeching_members(passkey, &info_hash)
+        };
+        for client in redis.smembers::<_, Vec<String>>(clients).await.map_err(text)? {
+            let peer_id = client.parse().map_err(|_| format!("no peer id: {client}"))?;
+            members.entry(info_hash).or_default().insert(peer_id);
+        }
+    }
+    Ok(members)
+}

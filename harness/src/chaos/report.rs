@@ -1,0 +1,113 @@
+//! What a run has to say: a table or JSON, and for a difference the story of the sessions behind it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Map, Value, json};
+
+use crate::audit::Verdict;
+use crate::books::{Account, Bytes};
+use crate::lanes::Crew;
+use crate::tally::{Figure, Tally};
+
+const SHOWN_USERS: usize = 3;
+const SHOWN_SESSIONS: usize = 3;
+const SHOWN_EVENTS: &str = "500";
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    pub(crate) seed: u64,
+    pub(crate) length: Duration,
+    pub(crate) sessions: usize,
+    pub(crate) tally: &'a Tally,
+    pub(crate) verdict: &'a Verdict,
+}
+
+impl Report<'_> {
+    /// For people.
+    pub(crate) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        let minutes = self.length.as_secs_f64() / 60.0;
+        let mut row = |name: &str, figure: String| {
+            table.add_row([name.to_owned(), figure]);
+        };
+        row("seed", self.seed.to_string());
+        row("minutes", format!("{minutes:.1}"));
+        for (figure, _, name) in Figure::ALL {
+            row(name, self.tally.get(figure).to_string());
+        }
+        row("sessions", self.sessions.to_string());
+        row("kills, together", self.tally.kills().to_string());
+        row("bytes of truth, up and down", (self.verdict.truth.up + self.verdict.truth.down).to_string());
+        row("bytes of difference", self.verdict.difference.to_string());
+        row("broken promises", self.verdict.violations.len().to_string());
+        if let Some(column) = table.column_mut(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.to_string()
+    }
+
+    /// For programs.
+    pub(crate) fn json(&self) -> Value {
+        let figures = Figure::ALL.map(|(figure, name, _)| (name.to_owned(), self.tally.get(figure).into()));
+        let mut document = Map::from_iter(figures);
+        let Verdict { truth, difference, violations, .. } = self.verdict;
+        let more = json!({
+            "seed": self.seed, "seconds": self.length.as_secs(), "sessions": self.sessions, "kills": self.tally.kills(),
+            "truth_up": truth.up, "truth_down": truth.down, "difference": difference, "violations": violations,
+        });
+        document.extend(more.as_object().cloned().unwrap_or_default());
+        document.into()
+    }
+}
+
+/// What happened to the sessions that differ: what their clients heard, and what the ledger has.
+pub(crate) fn story(verdict: &Verdict, crew: &Crew) -> String {
+    let users = verdict.users.iter().take(SHOWN_USERS);
+    users.map(|user| story_of(*user, crew)).collect::<Vec<_>>().join("\n")
+}
+
+fn story_of(user: usize, crew: &Crew) -> String {
+    let passkey = crew.world.users[user].reveal();
+    let settled = settled_by_session(passkey, crew);
+    let differs = |account: &Account| {
+        settled
+            .get(&key(&account.info_hash.to_string(), &account.peer_id.to_string()))
+            .copied()
+            .unwrap_or_default()
+            != account.earned
+    };
+    let sessions = crew.world.books.sessions(user);
+    let guilty = sessions.iter().filter(|account| differs(account)).take(SHOWN_SESSIONS);
+    let told = guilty.map(|account| {
+        let (torrent, peer_id) = (account.info_hash.to_string(), account.peer_id.to_string());
+        let has = settled.get(&key(&torrent, &peer_id)).copied().unwrap_or_default();
+        let heard = account.heard.join("\n");
+        let explain = crew.control.run(&["user", "explain", passkey, &torrent, "--limit", SHOWN_EVENTS]);
+        format!(
+            "user {user}, torrent {torrent}, peer id {peer_id}: the truth is {:?}, the ledger has {has:?}\n{heard}\n{}{}",
+            account.earned, explain.stdout, explain.stderr
+        )
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+fn key(torrent: &str, peer_id: &str) -> String {
+    format!("{torrent}:{peer_id}")
+}
+
+fn settled_by_session(passkey: &str, crew: &Crew) -> BTreeMap<String, Bytes> {
+    let answer = crew.control.run(&["user", "explain", passkey, "--limit", "1000000", "--json"]);
+    let story: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
+    let mut sums: BTreeMap<String, Bytes> = BTreeMap::new();
+    for event in story["events"].as_array().into_iter().flatten() {
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        let figure = |name: &str| event[name].as_u64().unwrap_or_default();
+        let gain = Bytes { up: figure("raw_up"), down: figure("raw_down") };
+        *sums.entry(key(&text("infohash"), &text("peer_id"))).or_default() += gain;
+    }
+    sums
+}

@@ -1,0 +1,177 @@
+//! One run: everybody starts, things fail for a while, everything comes to rest, the books are compared.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::actor::Actor;
+use crate::audit::{self, Verdict};
+use crate::client::Client;
+use crate::confine::Confinement;
+use crate::lanes::{Crew, Journal, Lane, Victim, tend};
+use crate::plan::{Target, plan};
+use crate::stage::Stage;
+use crate::tally::Figure;
+use crate::world::World;
+use crate::{report, watch as look};
+
+/// How long after the last fault every client must have its answer.
+const LAST_ANSWERS: Duration = Duration::from_secs(120);
+const TICK: Duration = Duration::from_millis(200);
+
+/// How much happens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) seed: u64,
+    pub(crate) length: Duration,
+    pub(crate) clients: u32,
+    /// Announces in a second.
+    pub(crate) rate: u32,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// How long things failed.
+    pub(crate) length: Duration,
+    pub(crate) world: Arc<World>,
+    pub(crate) verdict: Verdict,
+    /// Of the sessions that differ.
+    pub(crate) story: String,
+}
+
+/// Plays a run; stops early at Ctrl-C, and compares the books then, too.
+pub(crate) async fn play(scale: Scale, folder: &Path, confinement: Confinement) -> Result<Outcome> {
+    let announces = scale.length.as_secs() * u64::from(scale.rate);
+    let mut stage = Stage::build(folder, confinement, announces).await?;
+    let world = Arc::new(World::new(scale, &stage.places)?);
+    stage.start(&world.users).await?;
+    let journal = Arc::new(Journal::open(&folder.join("faults.log"), world.begin)?);
+    let crew = Crew { journal, world: world.clone(), control: stage.places.control.clone() };
+    let (failing, fail_until) = watch::channel(());
+    let (announcing, announce_until) = watch::channel(());
+    let places = stage.places.clone();
+    let lanes = start_lanes(stage, scale, &crew, &fail_until);
+    let clients = start_clients(scale, &world, &announce_until);
+    let looking = tokio::spawn(look::look(world.clone(), places, announce_until));
+    progress(scale, &world).await?;
+    let length = world.begin.elapsed();
+    failing.send_replace(());
+    let (mut actors, _others) = join_lanes(lanes).await?;
+    announcing.send_replace(());
+    let mut late = join_clients(clients, &mut actors, &crew).await;
+    looking.await.context("the onlooker failed")?;
+    late.extend(audit::drain(&mut actors, &crew).await.err());
+    let mut verdict = audit::audit(&crew).await;
+    verdict.violations.extend(late);
+    let story = report::story(&verdict, &crew);
+    Ok(Outcome { length, world, verdict, story })
+}
+
+fn start_lanes(
+    stage: Stage,
+    scale: Scale,
+    crew: &Crew,
+    until: &watch::Receiver<()>,
+) -> JoinSet<Result<Victim>> {
+    let mut running = JoinSet::new();
+    for (target, victim) in victims(stage) {
+        let lane = Lane { target, victim, crew: crew.clone() };
+        running.spawn(lane.run(plan(scale.seed, target, scale.length), until.clone()));
+    }
+    running
+}
+
+fn victims(stage: Stage) -> Vec<(Target, Victim)> {
+    let Stage { redis, trackers, consumers, tracker_links, consumer_links, disks, .. } = stage;
+    let mut victims = vec![(Target::Redis, Victim::Process(redis.into()))];
+    let number = |target: fn(usize) -> Target| (0..).map(target);
+    let process = |(target, actor)| (target, Victim::Process(Box::new(actor)));
+    let link = |(target, link)| (target, Victim::Link(link));
+    victims.extend(number(Target::Tracker).zip(trackers).map(process));
+    victims.extend(number(Target::Consumer).zip(consumers).map(process));
+    victims.extend(number(Target::TrackerLink).zip(tracker_links).map(link));
+    victims.extend(number(Target::ConsumerLink).zip(consumer_links).map(link));
+    if let Some(disks) = disks {
+        victims.extend(
+            number(Target::SpoolDisk).zip(disks.spools).map(|(target, disk)| (target, Victim::Disk(disk))),
+        );
+        victims.push((Target::LedgerDisk, Victim::Disk(disks.ledger)));
+        victims.push((Target::RedisDisk, Victim::Disk(disks.redis)));
+    }
+    victims
+}
+
+/// The processes, which go on running, and what they need for that.
+async fn join_lanes(mut lanes: JoinSet<Result<Victim>>) -> Result<(Vec<Actor>, Vec<Victim>)> {
+    let (mut actors, mut others) = (Vec::new(), Vec::new());
+    while let Some(lane) = lanes.join_next().await {
+        match lane.context("a lane failed")?? {
+            Victim::Process(actor) => actors.push(*actor),
+            other => others.push(other),
+        }
+    }
+    Ok((actors, others))
+}
+
+fn start_clients(scale: Scale, world: &Arc<World>, until: &watch::Receiver<()>) -> JoinSet<()> {
+    let mut clients = JoinSet::new();
+    for number in 0..scale.clients {
+        let mut dice = ChaCha8Rng::seed_from_u64(scale.seed);
+        // The first streams are the lanes'.
+        dice.set_stream(1000 + u64::from(number));
+        clients.spawn(Client::new(world.clone(), dice).live(until.clone()));
+    }
+    clients
+}
+
+/// Waits until every client's last announce is answered. What did not happen in time, if anything.
+async fn join_clients(mut clients: JoinSet<()>, actors: &mut [Actor], crew: &Crew) -> Vec<String> {
+    let end = Instant::now() + LAST_ANSWERS;
+    let mut wrong = Vec::new();
+    while !clients.is_empty() && Instant::now() < end {
+        for actor in &mut *actors {
+            tend(actor, crew).await;
+        }
+        while let Ok(Some(ended)) = timeout(TICK, clients.join_next()).await {
+            wrong.extend(ended.err().map(|error| format!("a client failed: {error}")));
+        }
+    }
+    if !clients.is_empty() {
+        wrong.push(format!("{} clients had no answer {LAST_ANSWERS:?} after the last fault", clients.len()));
+    }
+    wrong
+}
+
+/// On a terminal a bar shows how it goes.
+async fn progress(scale: Scale, world: &World) -> Result<()> {
+    let bar = ProgressBar::with_draw_target(Some(scale.length.as_secs()), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("[{bar:40}] {eta} left, {msg}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    let shown = async {
+        while world.begin.elapsed() < scale.length {
+            sleep(TICK).await;
+            let (kills, answered) = (world.tally.kills(), world.tally.get(Figure::Answered));
+            bar.set_position(world.begin.elapsed().as_secs());
+            bar.set_message(format!("{kills} kills, {answered} announces answered"));
+        }
+    };
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        () = shown => {}
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+    bar.finish_and_clear();
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Everything real that a run needs: folders, small disks, Redis, two trackers, two consumers, and a proxy before each of them.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use harness::{Trackerctl, binary, eventually_async};
+
+use crate::actor::Actor;
+use crate::clock::Clock;
+use crate::confine::Confinement;
+use crate::disk::Disk;
+use crate::link::Link;
+use crate::settings;
+
+/// Redis' disk and the ledger's: some room, and what an announce takes in the stream's file and in the ledger.
+const LARGE_MIB: u64 = 128;
+const BYTES_AN_ANNOUNCE: u64 = 700;
+const SPOOL_MIB: u64 = 32;
+
+/// What runs. Whoever makes something fail has it for that time.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) redis: Actor,
+    pub(crate) trackers: [Actor; 2],
+    pub(crate) consumers: [Actor; 2],
+    pub(crate) tracker_links: [Link; 2],
+    pub(crate) consumer_links: [Link; 2],
+    /// Of the spools, the ledger and Redis; none where none can be mounted.
+    pub(crate) disks: Option<Disks>,
+    pub(crate) places: Places,
+}
+
+/// The disks that can be filled.
+#[derive(Debug)]
+pub(crate) struct Disks {
+    pub(crate) spools: [Disk; 2],
+    pub(crate) ledger: Disk,
+    pub(crate) redis: Disk,
+}
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    redis: u16,
+    pub(crate) trackers: [u16; 2],
+    /// The URLs of the trackers' metrics.
+    pub(crate) metrics: Vec<String>,
+    pub(crate) control: Trackerctl,
+}
+
+impl Places {
+    /// Redis itself, around every proxy.
+    pub(crate) fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.redis)
+    }
+}
+
+impl Stage {
+    /// Builds everything in `folder`; nothing runs yet. `announces`: about how many will be settled.
+    pub(crate) async fn build(folder: &Path, confinement: Confinement, announces: u64) -> Result<Self> {
+        let (spools, ledger, stream) = (
+            ["spool-0", "spool-1"].map(|name| folder.join(name)),
+            folder.join("ledger"),
+            folder.join("redis"),
+        );
+        for folder in spools.iter().chain([&ledger, &stream]) {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let disks = match confinement {
+            Confinement::None => None,
+            Confinement::Own => Some(Disks::mount(&spools, &ledger, &stream, announces)?),
+        };
+        let (port, database) = (free_port(), format!("sqlite://{}", ledger.join("ledger.db").display()));
+        let redis = Actor::new("redis", folder, "redis-server".into(), settings::redis(port, &stream));
+        let link = || Link::open(free_port(), port);
+        let tracker_links = [link().await?, link().await?];
+        let consumer_links = [link().await?, link().await?];
+        let http = [free_port(), free_port()];
+        let service = Service { folder, confinement };
+        let tracker = |n: usize| {
+            let redis = tracker_links[n].url();
+            service.actor("tracker", n, |metrics| settings::tracker(n, http[n], metrics, &redis, &spools[n]))
+        };
+        let consumer = |n: usize| {
+            let (name, redis) = (format!("consumer-{n}"), consumer_links[n].url());
+            service.actor("consumer", n, |metrics| settings::consumer(&name, metrics, &redis, &database))
+        };
+        let (trackers, consumers) = ([tracker(0)?, tracker(1)?], [consumer(0)?, consumer(1)?]);
+        let metrics = trackers.iter().filter_map(|actor| actor.metrics().map(ToOwned::to_owned)).collect();
+        let control = Trackerctl::new(format!("redis://127.0.0.1:{port}/0"), &database);
+        let places = Places { redis: port, trackers: http, metrics, control };
+        Ok(Self { redis, trackers, consumers, tracker_links, consumer_links, disks, places })
+    }
+
+    /// Starts everybody, with these users on the whitelist.
+    pub(crate) async fn start(&mut self, users: &[contract::Passkey]) -> Result<()> {
+        self.redis.start();
+        let client = redis::Client::open(self.places.redis_url())?;
+        let mut redis = eventually_async("redis-server answers", || async {
+            client.get_multiplexed_async_connection().await.ok()
+        })
+        .await;
+        let mut whitelist = redis::cmd("SADD");
+        whitelist.arg(contract::Keys::default().passkeys());
+        users.iter().for_each(|user| {
+            whitelist.arg(user.reveal());
+        });
+        whitelist.exec_async(&mut redis).await?;
+        self.trackers.iter_mut().chain(&mut self.consumers).for_each(Actor::start);
+        Ok(())
+    }
+}
+
+impl Disks {
+    fn mount(spools: &[PathBuf; 2], ledger: &Path, redis: &Path, announces: u64) -> Result<Self> {
+        let large = LARGE_MIB + announces * BYTES_AN_ANNOUNCE / (1 << 20);
+        Ok(Self {
+            spools: [Disk::mount(&spools[0], SPOOL_MIB)?, Disk::mount(&spools[1], SPOOL_MIB)?],
+            ledger: Disk::mount(ledger, large)?,
+            redis: Disk::mount(redis, large)?,
+        })
+    }
+}
+
+/// What trackers and consumers have in common.
+struct Service<'a> {
+    folder: &'a Path,
+    confinement: Confinement,
+}
+
+impl Service<'_> {
+    /// One of them, with the file that it is given for its metrics' port.
+    fn actor(&self, program: &str, number: usize, file: impl Fn(u16) -> String) -> Result<Actor> {
+        let (name, metrics) = (format!("{program}-{number}"), free_port());
+        let config = self.folder.join(format!("{name}.yaml"));
+        fs::write(&config, file(metrics))?;
+        let clock = match self.confinement {
+            Confinement::None => None,
+            Confinement::Own => Clock::right(self.folder.join(format!("{name}.clock")))?,
+        };
+        let arguments = vec!["--config".to_owned(), config.display().to_string()];
+        let actor = Actor::new(&name, self.folder, binary(program), arguments);
+        Ok(actor.with_metrics(metrics).with_clock(clock))
+    }
+}
+
+/// A port on loopback below those that the kernel gives to outgoing connections: else one of these could take it while its
+/// process is dead.
+pub(crate) fn free_port() -> u16 {
+    let mut ports = std::iter::repeat_with(|| rand::random_range(10_000..30_000u16)).take(1000);
+    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.expect("loopback has a free port")
+}

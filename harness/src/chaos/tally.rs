@@ -1,0 +1,85 @@
+//! What a run counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A figure of the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    Answered,
+    Refused,
+    Unanswered,
+    Vanished,
+    RunsBegun,
+    TrackerKills,
+    ConsumerKills,
+    RedisKills,
+    Restarts,
+    EndedThemselves,
+    Pauses,
+    Cuts,
+    Stalls,
+    SlowLinks,
+    FullDisks,
+    ClockJumps,
+    RedisCommands,
+    LargestLag,
+    LargestSpool,
+    Looks,
+}
+
+impl Figure {
+    /// Every figure with its name in JSON and its line in the table.
+    pub(crate) const ALL: [(Self, &str, &str); 20] = [
+        (Self::Answered, "announces_answered", "announces answered"),
+        (Self::Refused, "announces_refused", "announces refused, and repeated"),
+        (Self::Unanswered, "announces_unanswered", "announces without an answer, and repeated"),
+        (Self::Vanished, "clients_vanished", "clients that vanished after an answer"),
+        (Self::RunsBegun, "runs_begun", "clients that began again with the same peer id"),
+        (Self::TrackerKills, "tracker_kills", "kills of a tracker"),
+        (Self::ConsumerKills, "consumer_kills", "kills of a consumer, the ledger's writer"),
+        (Self::RedisKills, "redis_kills", "kills of Redis"),
+        (Self::Restarts, "restarts", "restarts by SIGTERM"),
+        (
+            Self::EndedThemselves,
+            "ended_themselves",
+            "processes that gave up (a full disk) and were started again",
+        ),
+        (Self::Pauses, "pauses", "pauses (SIGSTOP)"),
+        (Self::Cuts, "cuts", "cuts of a link to Redis"),
+        (Self::Stalls, "stalls", "stalls of a link"),
+        (Self::SlowLinks, "slow_links", "times a link was slow"),
+        (Self::FullDisks, "full_disks", "times a disk was full"),
+        (Self::ClockJumps, "clock_jumps", "jumps of a clock"),
+        (Self::RedisCommands, "redis_commands", "SCRIPT FLUSH, CLIENT KILL, BGREWRITEAOF, trims"),
+        (Self::LargestLag, "largest_lag", "largest lag, entries not settled"),
+        (Self::LargestSpool, "largest_spool", "largest spool, announces not in Redis"),
+        (Self::Looks, "looks", "looks at a ledger in flight: never above the bound"),
+    ];
+}
+
+/// The figures of one run.
+#[derive(Debug, Default)]
+pub(crate) struct Tally([AtomicU64; Figure::ALL.len()]);
+
+impl Tally {
+    pub(crate) fn add(&self, figure: Figure) {
+        self.0[figure as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps the largest of all values.
+    pub(crate) fn raise(&self, figure: Figure, value: u64) {
+        self.0[figure as usize].fetch_max(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self, figure: Figure) -> u64 {
+        self.0[figure as usize].load(Ordering::Relaxed)
+    }
+
+    /// SIGKILLs of all processes.
+    pub(crate) fn kills(&self) -> u64 {
+        [Figure::TrackerKills, Figure::ConsumerKills, Figure::RedisKills]
+            .map(|figure| self.get(figure))
+            .iter()
+            .sum()
+    }
+}
