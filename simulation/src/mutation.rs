@@ -49,14 +49,14 @@ impl Scripts {
         match mutation {
             Some(Mutation::SnapshotBeforeAppend) => scripts.record = two_commands(&scripts.record),
             Some(Mutation::TimestampFromClock) => {
-                let unique = "a.ts = math.max(math.floor(a.obs / 1000), last_ts + 1)";
-                scripts.record = patched(&scripts.record, unique, "a.ts = math.floor(a.obs / 1000)");
+                let unique = "local now = max(floor(obs / 1000), last_ts + 1)";
+                scripts.record = patched(&scripts.record, unique, "local now = floor(obs / 1000)");
             }
             Some(Mutation::PresenceUnguarded) => {
                 scripts.apply = patched(&scripts.apply, "string.sub(before, 1, 40) < id", "true");
             }
             Some(Mutation::SequenceIgnored) => {
-                let known = "if last and tonumber(a.seq) <= last then";
+                let known = "if last and tonumber(seq) <= last then";
                 scripts.record = patched(&scripts.record, known, "if false then");
             }
             _ => {}
@@ -67,10 +67,14 @@ impl Scripts {
 
 /// The script returns what it would have appended; the caller appends it.
 fn two_commands(record: &str) -> String {
-    let append = "return redis.pcall('XADD', STREAM, '*', unpack(entry))";
-    let record = patched(record, append, "DEFERRED[#DEFERRED + 1] = entry; return 'deferred'");
-    let keys = "local STREAM, BOOKED = KEYS[1], KEYS[2]";
-    let record = patched(&record, keys, &format!("local DEFERRED = {{}}\n{keys}"));
+    let attempt = "local call, attempt = redis.call, redis.pcall";
+    let deferring = "local call, DEFERRED = redis.call, {}
+local function attempt(command, stream, id, ...)
+  if command ~= 'XADD' then return redis.pcall(command, stream, id, ...) end
+  DEFERRED[#DEFERRED + 1] = { ... }
+  return 'deferred'
+end";
+    let record = patched(record, attempt, deferring);
     patched(&record, "return outcomes\n", "return { outcomes, DEFERRED }\n")
 }
 

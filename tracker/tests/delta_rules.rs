@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use redis::Commands;
@@ -127,14 +129,20 @@ impl Books {
     }
 
     fn snapshot(&self) -> std::collections::HashMap<String, String> {
-        let key = Keys::default().snapshot(&"alice".parse().unwrap(), &InfoHash([7; 20]), &PeerId([8; 20]));
-        self.server.connection().hgetall(key).unwrap()
+        self.server.connection().hgetall(snapshot_key()).unwrap()
+    }
+
+    fn expire_in(&self, seconds: i64) {
+        self.server.connection().expire::<_, bool>(snapshot_key(), seconds).unwrap();
     }
 
     fn ttl(&self) -> i64 {
-        let key = Keys::default().snapshot(&"alice".parse().unwrap(), &InfoHash([7; 20]), &PeerId([8; 20]));
-        self.server.connection().ttl(key).unwrap()
+        self.server.connection().ttl(snapshot_key()).unwrap()
     }
+}
+
+fn snapshot_key() -> String {
+    Keys::default().snapshot(&"alice".parse().unwrap(), &InfoHash([7; 20]), &PeerId([8; 20]))
 }
 
 const GIB: u64 = 1 << 30;
@@ -356,10 +364,28 @@ async fn a_clock_that_jumped_ahead_and_back_loses_no_bytes() {
 #[tokio::test]
 async fn a_snapshot_outlives_its_session_by_the_configured_time_and_a_stopped_one_by_a_day() {
     let mut books = Books::open().await;
+    let days = |count: i64| count * 86_400;
     books.hear(&[Say::up(0).at(0)]).await;
-    assert!((20 * 86_400..=21 * 86_400).contains(&books.ttl()));
+    assert!((days(21)..=days(23)).contains(&books.ttl()), "never less than was asked for");
     books.hear(&[Say::up(0).event(Event::Stopped).at(60)]).await;
-    assert!((86_000..=86_400).contains(&books.ttl()));
+    assert!((86_000..=days(1)).contains(&books.ttl()));
+    books.hear(&[Say::up(0).at(120)]).await;
+    assert!(books.ttl() > days(21), "it goes on after all");
+}
+
+#[tokio::test]
+async fn a_snapshots_life_is_renewed_once_in_a_while_and_not_by_every_announce() {
+    let mut books = Books::open().await;
+    let mut renewed = 0;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let now = u64::try_from(now).unwrap();
+    for count in 0..20 {
+        books.tell("t1", &[Say { at_ms: now + count, ..Say::up(count).seq(count + 1) }]).await;
+        renewed += u32::from(books.ttl() > 100);
+        books.expire_in(100);
+    }
+    // The first one, and one more should the test run across the border of a period.
+    assert!((1..=2).contains(&renewed), "{renewed} times");
 }
 
 #[tokio::test]
