@@ -1,11 +1,12 @@
 //! A tracker that begins knows everybody.
 
 use std::path::Path;
+use std::time::Instant;
 
-use harness::{RedisServer, Service, eventually, free_port};
+use harness::{RedisServer, Service, free_port};
 use redis::Commands;
 
-use crate::scene::{Peer, STREAM, scrape_at, start, until_counted, until_counted_at};
+use crate::scene::{Peer, STREAM, start, until_counted, until_counted_at};
 
 fn launch(redis: &RedisServer, folder: &Path, port: u16) -> Service {
     let text = format!(
@@ -41,7 +42,11 @@ async fn a_tracker_that_was_killed_knows_the_whole_swarm_before_anybody_announce
 async fn a_tracker_that_stops_tells_of_its_last_visits() {
     let redis = RedisServer::start();
     let (a, b) = (start(&redis, "", "").await, start(&redis, "", "").await);
-    for name in 'a'..='y' {
+    Peer::seeder('a').announces_to(&a).await;
+    until_counted(&b, (1, 0, 0)).await;
+    // Redis is slow just then: the visits still wait when the frontends are gone.
+    let () = redis::cmd("CLIENT").arg("PAUSE").arg(600).arg("WRITE").query(&mut redis.connection()).unwrap();
+    for name in 'b'..='y' {
         Peer::seeder(name).announces_to(&a).await;
     }
     a.stop().await.unwrap();
@@ -50,20 +55,19 @@ async fn a_tracker_that_stops_tells_of_its_last_visits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn visits_under_load_travel_in_batches() {
+async fn visits_that_follow_each_other_closely_travel_together() {
     let redis = RedisServer::start();
     let app = start(&redis, "", "").await;
-    let port = app.http_address.port();
-    for round in 0..40 {
-        let crowd = ('a'..='y').map(|name| Peer::leecher(name).announces_at(port));
-        futures_util::future::join_all(crowd).await;
-        assert_eq!(scrape_at(port).await.1, 25, "round {round}");
+    let began = Instant::now();
+    for _ in 0..300 {
+        Peer::leecher('l').announces_to(&app).await;
     }
     app.stop().await.unwrap();
-    let witness = start(&redis, "", "").await;
-    until_counted(&witness, (0, 25, 0)).await;
-    let entries: usize = redis.connection().xlen(STREAM).unwrap();
-    assert!(entries < 500, "1000 visits made {entries} entries");
-    eventually("the swarm is complete", || (entries > 0).then_some(()));
-    witness.stop().await.unwrap();
+    let entries: u128 = redis.connection().xlen(STREAM).unwrap();
+    let pauses = began.elapsed().as_millis() / 50;
+    assert!(
+        (1..=pauses + 2).contains(&entries),
+        "300 visits made {entries} entries in {:?}",
+        began.elapsed()
+    );
 }

@@ -19,8 +19,12 @@ async fn a_peer_of_one_tracker_is_offered_by_the_other_over_http_in_both_familie
     assert_eq!(offered, [v4.endpoint(), v6.endpoint()]);
     until_counted(&a, (2, 1, 0)).await;
     assert_eq!(v4.announces_to(&a).await, [Peer::leecher('l').endpoint()]);
-    assert!(metric(&a, "sharing_shared_visits_total").await >= 2.0);
-    assert!(metric(&b, "sharing_received_visits_total").await >= 2.0);
+    for (app, shared, received) in [(&a, 3.0, 1.0), (&b, 1.0, 2.0)] {
+        // What others know already is shared too, and the second visit of the seeder may still be on its way.
+        assert!(metric(app, "sharing_shared_visits_total").await >= shared - 1.0);
+        let news = metric(app, "sharing_received_visits_total").await;
+        assert!((received..=received + 1.0).contains(&news), "{news}: no tracker learns from itself");
+    }
     a.stop().await.unwrap();
     b.stop().await.unwrap();
 }
