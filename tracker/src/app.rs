@@ -261,7 +261,7 @@ fn start_udp(
     metrics: &Metrics,
     stop: &watch::Receiver<bool>,
 ) -> Result<Option<udp::Running>> {
-    let Some(address) = config.udp.addr else { return Ok(None) };
+    let Some(address) = config.udp.addr.inet() else { return Ok(None) };
     let workers = threads(config.udp.workers);
     let settings = udp::Settings { address, workers, ids: config.udp.connection_ids() };
     udp::serve(pipeline.clone(), udp_policy(config)?, settings, metrics.udp.clone(), stop)

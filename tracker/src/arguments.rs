@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn udp_is_off_until_somebody_asks_for_it() {
-        let udp = |flags: &[&str], env: &[(&str, &str)]| configuration(flags, env).unwrap().udp.addr;
+        let udp = |flags: &[&str], env: &[(&str, &str)]| configuration(flags, env).unwrap().udp.addr.inet();
         assert_eq!(udp(&[], &[("RETRACKER_UDP_LISTEN", "")]), None);
         let theirs = ("RETRACKER_UDP_LISTEN", ":6969");
         assert_eq!(udp(&[], &[theirs]).unwrap().port(), 6969);

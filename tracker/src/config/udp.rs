@@ -1,10 +1,9 @@
 //! The UDP frontend's section.
 
-use std::net::SocketAddr;
-
 use contract::config::{Period, Problems, Secret};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
+use super::ListenAddr;
 use crate::frontend::limits::{Limits, Spoofing};
 use crate::frontend::udp::{ConnectionIds, LONGEST_LIFETIME};
 
@@ -12,9 +11,8 @@ use crate::frontend::udp::{ConnectionIds, LONGEST_LIFETIME};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UdpConfig {
-    /// Where clients announce; none when UDP is off.
-    #[serde(with = "optional_address")]
-    pub addr: Option<SocketAddr>,
+    /// Where clients announce.
+    pub addr: ListenAddr,
     /// Threads; 0 means one per core.
     pub workers: usize,
     /// What connection ids are made with. Trackers that share it accept each other's; none: random at each start.
@@ -38,7 +36,7 @@ pub struct UdpConfig {
 impl Default for UdpConfig {
     fn default() -> Self {
         Self {
-            addr: None,
+            addr: ListenAddr::Off,
             workers: 0,
             private_key: Secret::default(),
             max_clock_skew: Period::from_secs(10),
@@ -88,6 +86,10 @@ impl UdpConfig {
             }
         };
         require(
+            !matches!(self.addr, ListenAddr::Unix(_)),
+            "`udp.addr`: must be an address with a port, or empty for none",
+        );
+        require(
             self.default_numwant <= self.max_numwant,
             "`udp.default_numwant`: must not be above `udp.max_numwant`",
         );
@@ -101,30 +103,6 @@ impl UdpConfig {
     }
 }
 
-/// An address such as `0.0.0.0:6969`, `:6969` for every address, nothing for none.
-mod optional_address {
-    use super::{Deserialize, Deserializer, Serializer, SocketAddr, de};
-
-    pub(super) fn serialize<S: Serializer>(
-        address: &Option<SocketAddr>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&address.map(|address| address.to_string()).unwrap_or_default())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<SocketAddr>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
-        let full = if text.starts_with(':') { format!("[::]{text}") } else { text };
-        if full.is_empty() {
-            return Ok(None);
-        }
-        let wanted = "expected an address such as 0.0.0.0:6969 or :6969";
-        full.parse().map(Some).map_err(|_| de::Error::custom(wanted))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
@@ -135,13 +113,13 @@ mod tests {
 
     #[test]
     fn udp_is_off_until_it_has_an_address() {
-        let address = |text: &str| load(text).unwrap().udp.addr.map(|address| address.to_string());
+        let address = |text: &str| load(text).unwrap().udp.addr.inet().map(|address| address.to_string());
         assert_eq!(address(""), None);
         assert_eq!(address("udp: {addr: ''}"), None);
         assert_eq!(address("udp: {addr: ':6969'}").unwrap(), "[::]:6969");
         assert_eq!(address("udp: {addr: '0.0.0.0:6969'}").unwrap(), "0.0.0.0:6969");
         let env = [("TRACKER_UDP_ADDR".to_owned(), "[::1]:7000".to_owned())];
-        assert_eq!(Config::load(None, env).unwrap().udp.addr.unwrap().port(), 7000);
+        assert_eq!(Config::load(None, env).unwrap().udp.addr.inet().unwrap().port(), 7000);
     }
 
     #[test]
@@ -157,6 +135,9 @@ mod tests {
         let problems = load("udp: {connection_lifetime: 1d, default_numwant: 200}").unwrap_err();
         assert!(problems.contains("`udp.connection_lifetime`") && problems.contains("`udp.default_numwant`"));
         assert!(load("udp: {addr: nowhere}").unwrap_err().contains("`udp.addr`: expected an address"));
+        assert!(
+            load("udp: {addr: 'unix:/run/t.sock'}").unwrap_err().contains("`udp.addr`: must be an address")
+        );
         assert!(load("udp: {connection_lifetime: 10ms}").unwrap_err().contains("at least 1s"));
     }
 }
