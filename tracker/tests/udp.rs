@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use harness::{RedisServer, eventually, eventually_async};
+use harness::{Network, RedisServer, eventually, eventually_async};
 use redis::Commands;
 use tracker::announce::Counts;
 use tracker::app::App;
@@ -119,6 +119,51 @@ async fn without_a_valid_connection_id_nobody_gets_more_than_it_sent() {
         matches!(client.announce(|_| ()), Answer::Announced { .. }),
         "made by another tracker of the site"
     );
+    app.stop().await.unwrap();
+}
+
+/// Whether a client that hears only what comes from `tracker` gets all replies, those too that leave once an announce is recorded.
+fn is_answered_from(tracker: IpAddr, app: &App) {
+    let loopback = if tracker.is_ipv4() { "127.0.0.1" } else { "::1" };
+    let mut client = Client::of(loopback.parse().unwrap(), (tracker, app.udp_address.unwrap().port()).into());
+    client.url = Some("/alice/announce".into());
+    client.patience = Duration::from_secs(5);
+    client.connect();
+    let answer = client.announce(|_| ());
+    assert!(matches!(answer, Answer::Announced { .. }), "{tracker}: {answer:?}");
+    assert!(matches!(client.scrape(&[[1; 20]]), Answer::Scraped(_)), "{tracker}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_comes_from_the_address_that_was_asked() {
+    let redis = RedisServer::start();
+    approve(&redis, "alice");
+    for listen in ["[::]:0", "0.0.0.0:0", "127.0.0.3:0"] {
+        let mut config = config(&redis.url(), "", PRIVATE);
+        config.udp.addr = listen.parse().unwrap();
+        let app = App::start(&config).await.unwrap();
+        let own = app.udp_address.unwrap().ip();
+        let asked = if own.is_unspecified() {
+            ["127.0.0.1", "127.0.0.2"].map(|ip| ip.parse().unwrap())
+        } else {
+            [own; 2]
+        };
+        asked.into_iter().for_each(|tracker| is_answered_from(tracker, &app));
+        app.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_several_addresses_answers_from_each_in_both_families() {
+    let network = Network::start();
+    let redis = RedisServer::start();
+    approve(&redis, "alice");
+    let app = start(&redis.url(), "", PRIVATE).await;
+    for tracker in
+        ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap(), network.ipv4().into(), network.ipv6().into()]
+    {
+        is_answered_from(tracker, &app);
+    }
     app.stop().await.unwrap();
 }
 

@@ -32,9 +32,14 @@ pub(crate) enum Answer {
 impl Client {
     pub(crate) fn new(ip: &str, port: u16) -> Self {
         let ip: IpAddr = ip.parse().unwrap();
-        let socket = UdpSocket::bind((ip, 0)).unwrap();
         let loopback = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-        socket.connect::<(IpAddr, u16)>((loopback, port)).unwrap();
+        Self::of(ip, SocketAddr::new(loopback, port))
+    }
+
+    /// A client that hears only what comes from the tracker's very address, as those behind a firewall do.
+    pub(crate) fn of(ip: IpAddr, tracker: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.connect(tracker).unwrap();
         Self {
             socket,
             peer_id: PeerId(rand::random()),

@@ -1,13 +1,14 @@
 //! Where answers are made and handed in, whoever has them ready: a worker, the recorder, a look-up.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use contract::AddressFamily;
 
 use super::packet::{self, AnnounceForm};
+use super::return_path::ReturnPath;
 use super::url_data;
 use crate::announce::{Counts, Refusal, Reply};
 use crate::metrics::{Action, Dropped, UdpMetrics, Verdict};
@@ -22,15 +23,15 @@ pub(super) struct Desk {
 /// A reply that is ready after its worker turned to others.
 #[derive(Debug)]
 pub(super) struct LateReply {
-    pub(super) to: SocketAddr,
+    pub(super) path: ReturnPath,
     pub(super) packet: Vec<u8>,
 }
 
 /// Who sent a packet, and when it came.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
-    /// As the socket sees it: replies go there.
-    pub(super) from: SocketAddr,
+    /// Where replies go.
+    pub(super) from: ReturnPath,
     /// IPv4-mapped addresses mapped to IPv4.
     pub(super) ip: IpAddr,
     pub(super) received: Instant,
@@ -69,8 +70,8 @@ impl UrlData {
 
 impl Desk {
     /// Has a packet sent by the thread for late replies. Never waits.
-    pub(super) fn send_later(&self, to: SocketAddr, packet: Vec<u8>) {
-        match self.late.try_send(LateReply { to, packet }) {
+    pub(super) fn send_later(&self, path: ReturnPath, packet: Vec<u8>) {
+        match self.late.try_send(LateReply { path, packet }) {
             Ok(()) => {}
             // Disconnected only if that thread panicked.
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {

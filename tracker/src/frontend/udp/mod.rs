@@ -8,6 +8,7 @@ mod connection_id;
 mod desk;
 pub mod packet;
 pub mod reading;
+mod return_path;
 mod socket;
 pub mod url_data;
 mod worker;

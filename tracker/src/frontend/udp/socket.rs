@@ -3,14 +3,16 @@
 //! Every worker has a socket of its own on the shared port (SO_REUSEPORT); the kernel keeps a client with one of them.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::return_path::{self, ReturnPath, Source};
 
 /// Datagrams in one system call. More would make the first of them wait longer for its reply.
 pub(super) const BATCH: usize = 64;
@@ -31,6 +33,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_reuse_port(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
+    return_path::ask_for(&socket, address)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -44,22 +47,22 @@ pub(super) struct Inbox {
 
 struct Arrival {
     /// `None` for an address that is not of the internet, which a UDP socket does not get.
-    from: Option<SocketAddr>,
+    from: Option<ReturnPath>,
     length: usize,
     is_whole: bool,
 }
 
 /// One datagram.
 pub(super) struct Datagram<'a> {
-    /// Where from, as the socket sees it: replies go there.
-    pub(super) from: SocketAddr,
+    /// Where from, and to which of our addresses: replies go back that way.
+    pub(super) from: ReturnPath,
     /// `None` when it was longer than any honest packet.
     pub(super) packet: Option<&'a [u8]>,
 }
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        let headers = MultiHeaders::preallocate(BATCH, None);
+        let headers = return_path::headers(BATCH);
         Self { buffers: Box::new([[0; MAX_DATAGRAM]; BATCH]), headers, arrived: Vec::with_capacity(BATCH) }
     }
 
@@ -71,7 +74,7 @@ impl Inbox {
         let flags = MsgFlags::MSG_WAITFORONE;
         for message in recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)? {
             arrived.push(Arrival {
-                from: message.address.as_ref().and_then(internet_address),
+                from: origin(&message),
                 length: message.bytes,
                 is_whole: !message.flags.contains(MsgFlags::MSG_TRUNC),
             });
@@ -88,6 +91,11 @@ impl Inbox {
     }
 }
 
+fn origin(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<ReturnPath> {
+    let to = message.address.as_ref().and_then(internet_address)?;
+    Some(ReturnPath { to, from: return_path::arrived_at(message) })
+}
+
 fn internet_address(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
     v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
@@ -96,30 +104,48 @@ fn internet_address(address: &SockaddrStorage) -> Option<SocketAddr> {
 /// Replies that leave together.
 pub(super) struct Outbox {
     bytes: Vec<u8>,
-    packets: Vec<(Option<SockaddrStorage>, Range<usize>)>,
+    packets: Vec<Packet>,
     headers: MultiHeaders<SockaddrStorage>,
+    headers_with_source: MultiHeaders<SockaddrStorage>,
+}
+
+struct Packet {
+    to: Option<SockaddrStorage>,
+    from: Option<IpAddr>,
+    bytes: Range<usize>,
 }
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        let headers = MultiHeaders::preallocate(BATCH, None);
-        Self { bytes: Vec::with_capacity(BATCH * 512), packets: Vec::with_capacity(BATCH), headers }
+        Self {
+            bytes: Vec::with_capacity(BATCH * 512),
+            packets: Vec::with_capacity(BATCH),
+            headers: MultiHeaders::preallocate(BATCH, None),
+            headers_with_source: return_path::headers(BATCH),
+        }
     }
 
     /// Adds a reply that `write` appends.
-    pub(super) fn add(&mut self, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn add(&mut self, path: ReturnPath, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.packets.push((Some(to.into()), start..self.bytes.len()));
+        self.packets.push(Packet {
+            to: Some(path.to.into()),
+            from: path.from,
+            bytes: start..self.bytes.len(),
+        });
     }
 
     /// Sends everything, without waiting for a system that is full: clients repeat what is not answered. Returns how many
     /// were not taken.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> usize {
+        // One call has one source. Most machines have few.
+        self.packets.sort_by_key(|packet| packet.from);
         let mut unsent = 0;
         let mut next = 0;
-        while next < self.packets.len() {
-            let batch = next..self.packets.len().min(next + BATCH);
+        while let Some(first) = self.packets.get(next) {
+            let same = self.packets[next..].iter().take(BATCH).take_while(|packet| packet.from == first.from);
+            let batch = next..next + same.count();
             match self.send_batch(socket, batch) {
                 // The call stops at a packet that cannot leave, and names the reason when it is the first.
                 Ok(0) | Err(_) => (next, unsent) = (next + 1, unsent + 1),
@@ -132,24 +158,19 @@ impl Outbox {
     }
 
     fn send_batch(&mut self, socket: &UdpSocket, batch: Range<usize>) -> Result<usize, Errno> {
-        let Self { bytes, packets, headers } = self;
+        let Self { bytes, packets, headers, headers_with_source } = self;
         let packets = &packets[batch];
         let mut slices = [[IoSlice::new(&[])]; BATCH];
         let mut addresses = [None; BATCH];
-        for (place, (to, range)) in packets.iter().enumerate() {
-            slices[place] = [IoSlice::new(&bytes[range.clone()])];
-            addresses[place] = *to;
+        for (place, packet) in packets.iter().enumerate() {
+            slices[place] = [IoSlice::new(&bytes[packet.bytes.clone()])];
+            addresses[place] = packet.to;
         }
-        let none: [ControlMessage<'_>; 0] = [];
-        let count = packets.len();
-        let sent = sendmmsg(
-            socket.as_raw_fd(),
-            headers,
-            &slices[..count],
-            &addresses[..count],
-            none,
-            MsgFlags::MSG_DONTWAIT,
-        )?;
-        Ok(sent.count())
+        let source = packets.first().and_then(|packet| packet.from).map(Source::new);
+        let control = source.as_ref().map(Source::message);
+        let headers = if control.is_some() { headers_with_source } else { headers };
+        let (slices, addresses) = (&slices[..packets.len()], &addresses[..packets.len()]);
+        let (socket, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        Ok(sendmmsg(socket, headers, slices, addresses, control.as_slice(), flags)?.count())
     }
 }

@@ -41,7 +41,7 @@ fn answer(frontend: &Arc<Frontend>, inbox: &Inbox, replies: &mut Outbox) {
     let unix_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let policy = frontend.policy.load();
     for Datagram { from, packet } in inbox.datagrams() {
-        let caller = Caller { from, ip: from.ip().to_canonical(), received, unix_secs };
+        let caller = Caller { from, ip: from.to.ip().to_canonical(), received, unix_secs };
         match packet {
             Some(packet) => frontend.answer(packet, caller, &policy, replies),
             None => frontend.desk.metrics.drop_packets(Dropped::Oversized, 1),
@@ -53,8 +53,8 @@ fn answer(frontend: &Arc<Frontend>, inbox: &Inbox, replies: &mut Outbox) {
 pub(super) fn send_late(late: &Receiver<LateReply>, socket: &UdpSocket, metrics: &UdpMetrics) {
     let mut replies = Outbox::new();
     while let Ok(first) = late.recv() {
-        for LateReply { to, packet } in std::iter::once(first).chain(late.try_iter().take(BATCH - 1)) {
-            replies.add(to, |out| out.extend_from_slice(&packet));
+        for LateReply { path, packet } in std::iter::once(first).chain(late.try_iter().take(BATCH - 1)) {
+            replies.add(path, |out| out.extend_from_slice(&packet));
         }
         send(&mut replies, socket, metrics);
     }
