@@ -135,12 +135,16 @@ impl Reader {
             Phase::Claim(cursor) => self.claim(&mut connection, cursor).await?,
             Phase::New => {
                 self.look_for_gaps(&mut connection).await?;
+                if self.lost > 0 {
+                    // Told at once, and not after a read that may wait for an entry.
+                    return Ok(Batch { lost: std::mem::take(&mut self.lost), ..Batch::default() });
+                }
                 let raw = self.xreadgroup(&mut connection, ">").await?;
                 self.given(&raw);
                 raw
             }
         };
-        Ok(Batch { lost: std::mem::take(&mut self.lost), ..Batch::of(raw) })
+        Ok(Batch::of(raw))
     }
 
     async fn look_for_gaps(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {

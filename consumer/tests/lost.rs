@@ -43,12 +43,16 @@ async fn entries_trimmed_before_anybody_read_them_are_counted_once() {
     run(&redis, &["XTRIM", STREAM, "MAXLEN", "4"]);
     let app = start(&config(&redis, &file.url(), "one")).await;
     settled(&file, 5, 5000).await;
+    append(&mut redis.connection(), &event(T0 + 50));
+    settled(&file, 6, 6000).await;
     assert_eq!(lost(&app), 6);
     app.stop().await.unwrap();
 
     let again = start(&config(&redis, &file.url(), "two")).await;
-    append(&mut redis.connection(), &event(T0 + 99));
-    settled(&file, 6, 6000).await;
+    for (i, all) in [(7, 7000), (8, 8000)] {
+        append(&mut redis.connection(), &event(T0 + 90 + all));
+        settled(&file, i, i64::try_from(all).unwrap()).await;
+    }
     assert_eq!(lost(&again), 0, "Redis was told how far the group is");
     again.stop().await.unwrap();
 }
