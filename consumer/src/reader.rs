@@ -1,17 +1,17 @@
 //! Reads batches of the stream as one consumer of a group: first what this consumer was given before and did not finish, then
 //! what is new, and now and then what another consumer left behind.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use contract::config::ServiceUrl;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value, cmd};
 use service::redis::{Link, Timeouts};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::dead_letters::{Broken, decode};
 use crate::entry::{Entry, EntryId};
-use crate::gaps::{self, Look};
+use crate::gaps::Watch;
 use crate::reply::{self, RawEntry};
 
 /// Whose entries to read and as whom.
@@ -66,9 +66,6 @@ impl Batch {
 /// leave its entries pending unseen.
 const BLOCK_MS: usize = 1000;
 
-/// How often the stream is looked at for entries that nobody was given.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 enum Phase {
     /// This consumer's own pending entries after an id.
     Own(EntryId),
@@ -85,9 +82,8 @@ pub struct Reader {
     phase: Phase,
     group_is_there: bool,
     next_claim: Instant,
-    next_look: Instant,
-    last_look: Option<Look>,
-    /// Found and not reported yet.
+    watch: Watch,
+    /// Lost with a stream that was deleted, and not told yet.
     lost: u64,
 }
 
@@ -104,8 +100,7 @@ impl Reader {
             phase: Phase::Own(EntryId::default()),
             group_is_there: false,
             next_claim: Instant::now(),
-            next_look: Instant::now(),
-            last_look: None,
+            watch: Watch::default(),
             lost: 0,
         })
     }
@@ -134,36 +129,17 @@ impl Reader {
             Phase::Own(after) => self.own(&mut connection, after).await?,
             Phase::Claim(cursor) => self.claim(&mut connection, cursor).await?,
             Phase::New => {
-                self.look_for_gaps(&mut connection).await?;
+                self.lost += self.watch.look(&mut connection, &self.source).await?;
                 if self.lost > 0 {
                     // Told at once, and not after a read that may wait for an entry.
                     return Ok(Batch { lost: std::mem::take(&mut self.lost), ..Batch::default() });
                 }
                 let raw = self.xreadgroup(&mut connection, ">").await?;
-                self.given(&raw);
+                self.watch.given(&raw.iter().map(|entry| entry.id).collect::<Vec<_>>());
                 raw
             }
         };
         Ok(Batch::of(raw))
-    }
-
-    async fn look_for_gaps(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        if Instant::now() < self.next_look {
-            return Ok(());
-        }
-        let Source { stream, group, .. } = &self.source;
-        let Some(look) = gaps::look(connection, stream, group).await? else { return Ok(()) };
-        let lost = gaps::settle_account(connection, stream, group, &look).await?;
-        self.last_look = Some(look);
-        if lost > 0 {
-            self.lost += lost;
-            error!(
-                lost, stream = %stream, group = %group, after = %look.delivered,
-                "entries were taken out of the stream before any consumer was given them: what they carried is not in \
-                 the ledger and cannot be known any more"
-            );
-        }
-        Ok(())
     }
 
     async fn own(
@@ -221,41 +197,12 @@ impl Reader {
         match create.query_async::<()>(connection).await {
             Ok(()) => {
                 info!(stream = %self.source.stream, group = %self.source.group, "created the consumer group");
-                self.mourn_the_last_group(connection).await?;
+                self.lost += self.watch.group_made(connection, &self.source).await?;
             }
             Err(error) if error.code() == Some("BUSYGROUP") => {}
             Err(error) => return Err(error),
         }
         self.group_is_there = true;
-        Ok(())
-    }
-
-    fn given(&mut self, raw: &[RawEntry]) {
-        let ids: Vec<EntryId> = raw.iter().map(|entry| entry.id).collect();
-        self.last_look = self.last_look.map(|look| look.after(&ids));
-        // Between batches a look costs little beside the batch; without any, once in a while is enough.
-        self.next_look = Instant::now() + if raw.is_empty() { LOOK_EVERY } else { Duration::ZERO };
-    }
-
-    /// The group is new: was there one before, and did the stream go with it?
-    async fn mourn_the_last_group(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let Source { stream, group, .. } = &self.source;
-        let Some(now) = gaps::look(connection, stream, group).await? else { return Ok(()) };
-        let before = self.last_look.replace(now).unwrap_or_default();
-        if now.is_another_than(&before) {
-            let lost = before.backlog();
-            self.lost += lost;
-            error!(
-                stream = %stream, group = %group, at_least = lost, until = %before.last_generated,
-                "the stream was deleted: the entries that nobody had been given are lost, those that came after the last \
-                 look cannot be counted"
-            );
-        } else if now.added > now.length {
-            warn!(
-                stream = %stream, group = %group, removed = now.added - now.length,
-                "the stream held more entries before this group was made; whether they were settled cannot be known"
-            );
-        }
         Ok(())
     }
 

@@ -1,50 +1,29 @@
-//! `ledger verify`: do totals, settled events, the stream and the sets tell the same story?
+//! What `ledger verify` found, for programs and for people.
 
-use std::cell::OnceCell;
-
-use clap::Args;
 use consumer::Entry;
-use consumer::audit::{self, AuditError, StreamAudit};
-use consumer::ledger::{Access, Drift, Intent, Ledger};
-use consumer::presence::Older;
-use consumer::retention::Target;
+use consumer::audit::StreamAudit;
+use consumer::ledger::Drift;
+use consumer::presence::{Older, Rebuilt};
 use contract::Passkey;
 use serde::Serialize;
 
-use crate::connect::{Context, Redis};
-use crate::failure::Failure;
-use crate::human::{count, masked};
+use crate::human::count;
 use crate::output::{Report, table};
-use crate::presence::{Difference, reconcile_all};
-use crate::{Answer, progress};
-
-/// What to compare, and how to show what differs.
-#[derive(Debug, Args)]
-pub(crate) struct Verify {
-    /// Compare the totals with the settled events only: needs no Redis.
-    #[arg(long)]
-    ledger_only: bool,
-    /// Show passkeys in full instead of their first characters.
-    #[arg(long)]
-    show_passkeys: bool,
-    /// The consumer's configuration, for its peer timeout. Without it the default counts.
-    #[arg(long, value_name = "FILE", conflicts_with = "ledger_only")]
-    config: Option<String>,
-}
+use crate::presence::Difference;
 
 #[derive(Serialize)]
-struct Verified {
-    agrees: bool,
+pub(super) struct Verified {
+    pub(super) agrees: bool,
     /// Totals that are not what the settled events add up to.
-    drifts: Vec<TotalDrift>,
+    pub(super) drifts: Vec<TotalDrift>,
     /// The stream's entries against the settled events; not with `--ledger-only`.
-    stream: Option<StreamVerdict>,
+    pub(super) stream: Option<StreamVerdict>,
     /// The sets against the stream's entries and the settled events; not with `--ledger-only`.
-    presence: Option<PresenceVerdict>,
+    pub(super) presence: Option<PresenceVerdict>,
 }
 
 #[derive(Serialize)]
-struct TotalDrift {
+pub(super) struct TotalDrift {
     table: &'static str,
     passkey: String,
     infohash: Option<String>,
@@ -54,7 +33,7 @@ struct TotalDrift {
 }
 
 #[derive(Serialize)]
-struct StreamVerdict {
+pub(super) struct StreamVerdict {
     entries: u64,
     settled: u64,
     /// Not read or not acknowledged yet: no drift.
@@ -62,18 +41,18 @@ struct StreamVerdict {
     dead: u64,
     dropped: u64,
     /// Acknowledged, and neither settled nor a dead letter.
-    missing: u64,
+    pub(super) missing: u64,
     /// The first of them.
     listed: Vec<Missing>,
 }
 
 #[derive(Serialize)]
-struct PresenceVerdict {
+pub(super) struct PresenceVerdict {
     seeding: u64,
     leeching: u64,
-    differences: u64,
+    pub(super) differences: u64,
     /// Sessions older than the stream's first entry, and not in the ledger either.
-    unsettled: u64,
+    pub(super) unsettled: u64,
     findings: Vec<Difference>,
     listed: Vec<Missing>,
 }
@@ -86,80 +65,8 @@ struct Missing {
     peer_id: String,
 }
 
-/// Compares and says what differs.
-pub(crate) async fn run(command: &Verify, context: &Context) -> Result<Answer, Failure> {
-    let mut ledger = context.ledger(Access::Read)?;
-    let show = |passkey: &Passkey| match command.show_passkeys {
-        true => passkey.reveal().to_owned(),
-        false => masked(passkey),
-    };
-    let drifts = totals(ledger.as_mut(), context)?;
-    let (mut stream, mut presence) = (None, None);
-    if !command.ledger_only {
-        let mut redis = context.redis().await?;
-        stream = Some(StreamVerdict::new(&compare_stream(&mut redis, ledger.as_mut(), context).await?, show));
-        presence = Some(compare_presence(&mut redis, ledger.as_mut(), (command, context), show).await?);
-    }
-    let agrees = drifts.is_empty()
-        && stream.as_ref().is_none_or(|stream| stream.missing == 0)
-        && presence.as_ref().is_none_or(|presence| presence.differences + presence.unsettled == 0);
-    let drifts = drifts.into_iter().map(|drift| TotalDrift::new(drift, show)).collect();
-    context.output.show(&Verified { agrees, drifts, stream, presence })?;
-    Ok(if agrees { Answer::Done } else { Answer::No })
-}
-
-fn totals(ledger: &mut dyn Ledger, context: &Context) -> Result<Vec<Drift>, Failure> {
-    // The total is only known once the work has begun.
-    let bar = OnceCell::new();
-    let mut show = |done: u64, total: u64| {
-        bar.get_or_init(|| progress::bar("adding up", total)).set_position(done);
-    };
-    let drifts = ledger.verify(&mut show).map_err(|error| context.ledger_failure(&error));
-    if let Some(bar) = bar.get() {
-        bar.finish_and_clear();
-    }
-    drifts
-}
-
-async fn compare_stream(
-    redis: &mut Redis,
-    ledger: &mut dyn Ledger,
-    context: &Context,
-) -> Result<StreamAudit, Failure> {
-    let stream = context.keys.traffic();
-    let target = Target { stream: &stream, group: &context.group };
-    let length: u64 = redis.query(&redis::Cmd::xlen(&stream)).await?;
-    let bar = progress::bar("comparing the stream", length);
-    let mut show = |done| bar.set_position(done);
-    let audit = audit::stream(&mut redis.connection, target, &context.keys, ledger, &mut show).await;
-    bar.finish_and_clear();
-    audit.map_err(|error| match error {
-        AuditError::Redis(error) => redis.failure(&error),
-        AuditError::Ledger(error) => context.ledger_failure(&error),
-    })
-}
-
-async fn compare_presence(
-    redis: &mut Redis,
-    ledger: &mut dyn Ledger,
-    (command, context): (&Verify, &Context),
-    show: impl Fn(&Passkey) -> String + Copy,
-) -> Result<PresenceVerdict, Failure> {
-    let found = reconcile_all(redis, command.config.as_deref(), Intent::Look, context).await?;
-    let unsettled = audit::unsettled_sessions(ledger, &found.older);
-    let unsettled = unsettled.map_err(|error| context.ledger_failure(&error))?;
-    Ok(PresenceVerdict {
-        seeding: found.seeding,
-        leeching: found.leeching,
-        differences: found.differences,
-        unsettled: unsettled.len() as u64,
-        findings: found.findings.iter().map(|finding| Difference::new(finding, show)).collect(),
-        listed: unsettled.iter().map(|session| Missing::of_session(session, show)).collect(),
-    })
-}
-
 impl StreamVerdict {
-    fn new(audit: &StreamAudit, show: impl Fn(&Passkey) -> String + Copy) -> Self {
+    pub(super) fn new(audit: &StreamAudit, show: impl Fn(&Passkey) -> String + Copy) -> Self {
         Self {
             entries: audit.entries,
             settled: audit.settled,
@@ -185,6 +92,21 @@ impl StreamVerdict {
 }
 
 impl PresenceVerdict {
+    pub(super) fn new(
+        found: &Rebuilt,
+        unsettled: &[Older],
+        show: impl Fn(&Passkey) -> String + Copy,
+    ) -> Self {
+        Self {
+            seeding: found.seeding,
+            leeching: found.leeching,
+            differences: found.differences,
+            unsettled: unsettled.len() as u64,
+            findings: found.findings.iter().map(|finding| Difference::new(finding, show)).collect(),
+            listed: unsettled.iter().map(|session| Missing::of_session(session, show)).collect(),
+        }
+    }
+
     fn line(&self) -> String {
         format!(
             "sets: {} seeding and {} leeching compared: {}, {} without a settled announce",
@@ -222,7 +144,7 @@ impl Missing {
 }
 
 impl TotalDrift {
-    fn new(drift: Drift, show: impl Fn(&Passkey) -> String) -> Self {
+    pub(super) fn new(drift: Drift, show: impl Fn(&Passkey) -> String) -> Self {
         Self {
             table: drift.table,
             passkey: show(&drift.passkey),

@@ -5,8 +5,12 @@
 //! (`entries-read`). The difference, less those that are still there, is what was lost. Redis itself never corrects its
 //! figure after a trim, so [`settle_account`] does: that is also what makes several consumers count a loss once.
 
+mod watch;
+
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script, Value, cmd};
+
+pub(crate) use watch::Watch;
 
 use crate::entry::EntryId;
 use crate::reply;
