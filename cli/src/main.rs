@@ -11,6 +11,7 @@ mod human;
 mod ledger;
 mod limits;
 mod listed;
+mod load;
 mod output;
 mod passkey;
 mod presence;
@@ -98,6 +99,8 @@ enum Command {
     Announce(announce::Announce),
     /// Ask a tracker how many seed and leech torrents.
     Scrape(announce::Scrape),
+    /// Put announces on a tracker and measure it.
+    Load(load::Load),
     /// Check a configuration file.
     Check(check::Check),
     /// Print a completion script for a shell.
@@ -149,6 +152,7 @@ async fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Presence(command) => presence::run(&command, context).await,
         Command::Announce(command) => announce::announce(&command, context).await,
         Command::Scrape(command) => announce::scrape(&command, context).await,
+        Command::Load(command) => load::run(command, context).await,
         Command::Check(command) => check::run(&command, context),
         Command::Completions(command) => completions::run(&command, context),
     }

@@ -4,6 +4,8 @@ mod http;
 mod reply;
 mod request;
 
+pub(crate) use request::scrape_path;
+
 use clap::Args;
 use contract::{InfoHash, PeerId};
 use hyper::Uri;

@@ -48,7 +48,7 @@ pub(super) fn scrape_url(command: &Scrape) -> Result<Uri, Failure> {
 }
 
 /// `/x/announce.php` -> `/x/scrape.php`, also where a passkey follows: `/announce/KEY` -> `/scrape/KEY`.
-fn scrape_path(path: &str) -> Option<String> {
+pub(crate) fn scrape_path(path: &str) -> Option<String> {
     if path.split('/').any(|segment| segment.starts_with("scrape")) {
         return Some(path.to_owned());
     }

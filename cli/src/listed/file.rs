@@ -87,19 +87,7 @@ pub(crate) fn skipped(invalid: u64) -> String {
 impl Source {
     /// All members of the file, and how many invalid lines were skipped.
     pub(crate) fn read<M: Listed>(&self) -> Result<(Vec<M>, u64), Failure> {
-        let unreadable = |error: io::Error| Failure::usage(format!("cannot read {}: {error}", self.file));
-        let input: Box<dyn Read> = match self.file.as_str() {
-            "-" => Box::new(io::stdin()),
-            path => Box::new(File::open(path).map_err(unreadable)?),
-        };
-        let lines = Lines::<M>::read(BufReader::new(input.take(MAX_FILE_BYTES + 1))).map_err(unreadable)?;
-        if lines.bytes > MAX_FILE_BYTES {
-            return Err(Failure::usage(format!(
-                "{} is larger than 1 GiB: no list of {}",
-                self.file,
-                M::NOUN.1
-            )));
-        }
+        let lines = lines::<M>(&self.file)?;
         match lines.bad.is_empty() || self.skip_invalid {
             true => Ok((lines.members, lines.bad.len() as u64)),
             false => Err(self.refusal::<M>(&lines.bad)),
@@ -115,11 +103,25 @@ impl Source {
     }
 }
 
+/// Reads a file, or stdin for `-`.
+pub(crate) fn lines<M: Listed>(file: &str) -> Result<Lines<M>, Failure> {
+    let unreadable = |error: io::Error| Failure::usage(format!("cannot read {file}: {error}"));
+    let input: Box<dyn Read> = match file {
+        "-" => Box::new(io::stdin()),
+        path => Box::new(File::open(path).map_err(unreadable)?),
+    };
+    let lines = Lines::<M>::read(BufReader::new(input.take(MAX_FILE_BYTES + 1))).map_err(unreadable)?;
+    if lines.bytes > MAX_FILE_BYTES {
+        return Err(Failure::usage(format!("{file} is larger than 1 GiB: no list of {}", M::NOUN.1)));
+    }
+    Ok(lines)
+}
+
 /// What a file holds.
-struct Lines<M> {
-    members: Vec<M>,
+pub(crate) struct Lines<M> {
+    pub(crate) members: Vec<M>,
     /// Line numbers, from 1.
-    bad: Vec<u64>,
+    pub(crate) bad: Vec<u64>,
     bytes: u64,
 }
 

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::human::count;
 use crate::output::{Report, note};
 
-pub(crate) use file::{Import, Source, import, skipped};
+pub(crate) use file::{Import, Source, import, lines, skipped};
 
 /// Members per command: large enough to save round trips, small enough not to hold Redis up.
 pub(crate) const CHUNK: usize = 1000;
