@@ -37,7 +37,9 @@ async fn sessions_are_counted_and_sets_that_were_changed_by_hand_are_noticed() {
     let app = a_watchful_consumer(&redis, &file).await;
     shows(&app, "seeding_sessions 2");
     shows(&app, "leeching_sessions 1");
-    assert!(!get(app.metrics_addr, "/metrics").contains("drift_users_total 0\n"));
+    eventually("users were compared", || {
+        (!get(app.metrics_addr, "/metrics").contains("drift_users_total 0\n")).then_some(())
+    });
     shows(&app, "drift_sets 0");
     redis::cmd("DEL").arg("tracker:passkey:leech:alice").query::<()>(&mut redis.connection()).unwrap();
     shows(&app, "drift_sets 1");
