@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use contract::{PeerId, TrafficEvent};
-use harness::RedisServer;
+use harness::{RedisServer, eventually};
 use redis::Commands;
 use support::{announce, command, run};
 
@@ -55,6 +55,34 @@ fn info_and_pending_show_how_far_the_group_is() {
     );
     assert_eq!(pending["entries"].as_array().unwrap().len(), 1);
     assert_eq!(pending["consumers"][0]["name"], "c1");
+}
+
+#[test]
+fn info_shows_no_lag_of_a_group_that_has_read_everything_after_redis_read_its_file_again() {
+    let mut redis = RedisServer::start();
+    redis.connection().xgroup_create_mkstream::<_, _, _, ()>(STREAM, "site", "0").unwrap();
+    let read = |redis: &RedisServer| {
+        let mut read = redis::cmd("XREADGROUP");
+        read.arg("GROUP").arg("site").arg("c1").arg("STREAMS").arg(STREAM).arg(">");
+        read.exec(&mut redis.connection()).unwrap();
+    };
+    add(&redis, 1);
+    read(&redis);
+    // The rewritten file says how many entries the group has read, and what follows in it does not count on.
+    redis::cmd("BGREWRITEAOF").exec(&mut redis.connection()).unwrap();
+    eventually("the file is rewritten", || {
+        let info: redis::InfoDict =
+            redis::cmd("INFO").arg("persistence").query(&mut redis.connection()).unwrap();
+        (info.get::<u8>("aof_rewrite_in_progress") == Some(0)
+            && info.get::<u8>("aof_rewrite_scheduled") == Some(0))
+        .then_some(())
+    });
+    (2..=4).for_each(|ts| drop(add(&redis, ts)));
+    read(&redis);
+    redis.kill();
+    redis.restart();
+    let info = run(&redis.url(), &["--json", "stream", "info"]).expect(0).json();
+    assert_eq!(info["groups"][0]["lag"].as_u64(), Some(0), "{info}");
 }
 
 #[test]

@@ -77,7 +77,8 @@ async fn fill(info: &mut Info, redis: &mut Redis) -> Result<(), Failure> {
     info.length = stream.length;
     info.first = mark(stream.first_entry.id);
     info.last = mark(stream.last_entry.id);
-    info.groups = groups.groups.into_iter().map(Group::from).collect();
+    let newest = stream.last_generated_id;
+    info.groups = groups.groups.into_iter().map(|group| Group::of(group, &newest, info.length)).collect();
     Ok(())
 }
 
@@ -87,12 +88,15 @@ fn mark(id: String) -> Option<Mark> {
     (!id.is_empty()).then_some(Mark { id, at })
 }
 
-impl From<redis::streams::StreamInfoGroup> for Group {
-    fn from(group: redis::streams::StreamInfoGroup) -> Self {
+impl Group {
+    /// Redis counts from where the group stood in its file when it reads that again, so its lag may be far too high then:
+    /// there is none when the newest entry was delivered, and never more than there are entries.
+    fn of(group: redis::streams::StreamInfoGroup, newest: &str, length: usize) -> Self {
+        let all_delivered = group.last_delivered_id == newest;
         Self {
             name: group.name,
             consumers: group.consumers,
-            lag: group.lag,
+            lag: if all_delivered { Some(0) } else { group.lag.map(|lag| lag.min(length)) },
             pending: group.pending,
             last_delivered_id: group.last_delivered_id,
         }
