@@ -35,7 +35,7 @@ fn the_books_balance_after_a_quarter_of_a_minute_of_chaos() {
     let report = balances(Some(4711));
     something_happened(&report);
     let figure = |name: &str| report[name].as_u64().unwrap();
-    for kind in ["tracker_kills", "consumer_kills", "redis_kills"] {
+    for kind in ["announces_answered_udp", "tracker_kills", "consumer_kills", "redis_kills"] {
         assert!(figure(kind) > 0, "{kind}: {report}");
     }
 }

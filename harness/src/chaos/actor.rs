@@ -52,6 +52,11 @@ impl Actor {
         self.metrics.as_deref()
     }
 
+    /// Where its output goes.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.name))
+    }
+
     pub(crate) fn start(&mut self) {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).current_dir(&self.folder);

@@ -1,5 +1,6 @@
 //! The end: everything comes to rest, and then the ledger and the sets must be the truth.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use contract::{Keys, Passkey};
@@ -15,6 +16,7 @@ use crate::watch::{backlog, settled};
 /// How long everything may take to come to rest.
 const DEADLINE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(200);
+const SHOWN_LINES: usize = 5;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -83,6 +85,25 @@ pub(crate) async fn audit(crew: &Crew) -> Verdict {
         verdict.violations.push(format!("trackerctl ledger verify: {}{}", verify.stdout, verify.stderr));
     }
     verdict
+}
+
+/// What no service may ever have logged: a passkey, a panic, or that Redis lost what it had confirmed.
+pub(crate) fn read_logs(actors: &[Actor], crew: &Crew) -> Vec<String> {
+    let passkeys = crew.world.users.iter().map(Passkey::reveal);
+    let never: Vec<&str> = passkeys.chain(["panicked at", "announces that it had confirmed"]).collect();
+    let mut found = Vec::new();
+    for actor in actors.iter().filter(|actor| actor.metrics().is_some()) {
+        let log = match fs::read_to_string(actor.log()) {
+            Ok(log) => log,
+            Err(error) => {
+                found.push(format!("the log of {} cannot be read: {error}", actor.name()));
+                continue;
+            }
+        };
+        let guilty = log.lines().filter(|line| never.iter().any(|text| line.contains(text)));
+        found.extend(guilty.take(SHOWN_LINES).map(|line| format!("the log of {}: {line}", actor.name())));
+    }
+    found
 }
 
 async fn balance(user: usize, crew: &Crew, verdict: &mut Verdict) {

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::books::Bytes;
 use crate::lanes::connection;
 use crate::session::{Announce, Loyalty, Part, Session};
-use crate::talk::{Heard, Manner, Talk};
+use crate::talk::{Heard, Manner, Saying, Talk};
 use crate::tally::Figure;
 use crate::world::World;
 
@@ -51,9 +51,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(world: Arc<World>, mut dice: ChaCha8Rng) -> Self {
-        let (session, number) = appear(&world, &mut dice);
+        let talk = Talk::draw(&mut dice);
+        let (session, number) = appear(&world, &mut dice, &talk);
         let tracker = dice.random_range(0..world.trackers.len());
-        Self { world, dice, session, number, tracker, begun: false, run_since_ms: 0, talk: Talk::default() }
+        Self { world, dice, session, number, tracker, begun: false, run_since_ms: 0, talk }
     }
 
     /// Announces until told to stop; the announce in hand is repeated until it is answered.
@@ -101,7 +102,7 @@ impl Client {
     }
 
     fn appears_anew(&mut self) {
-        (self.session, self.number) = appear(&self.world, &mut self.dice);
+        (self.session, self.number) = appear(&self.world, &mut self.dice, &self.talk);
         self.begun = false;
         self.talk.hang_up();
         self.tracker = self.dice.random_range(0..self.world.trackers.len());
@@ -125,6 +126,9 @@ impl Client {
             sleep(Duration::from_millis(self.dice.random_range(100..600))).await;
         }
         self.world.tally.add(Figure::Answered);
+        if matches!(self.talk, Talk::Udp(_)) {
+            self.world.tally.add(Figure::AnsweredOverUdp);
+        }
         self.session.answered(announce);
         self.world.books.earn(self.number, gain, announce.standing());
         let complaints = self.talk.settle().await;
@@ -164,10 +168,9 @@ impl Client {
     /// Sends one copy.
     async fn asks(&mut self, announce: &Announce) -> Heard {
         let (manner, patience) = (Manner::draw(&mut self.dice), self.dice.random_range(700..3000));
-        let passkey = self.world.users[self.session.user].reveal();
-        let path = format!("/{passkey}/announce?{}", self.session.query(announce));
-        let port = self.world.trackers[self.tracker];
-        let heard = self.talk.ask(port, &path, manner, Duration::from_millis(patience)).await;
+        let (port, passkey) = (self.world.trackers[self.tracker], &self.world.users[self.session.user]);
+        let saying = Saying { port, passkey, session: &self.session, announce };
+        let heard = self.talk.ask(saying, manner, Duration::from_millis(patience)).await;
         self.note(announce, manner, &heard);
         heard
     }
@@ -176,9 +179,10 @@ impl Client {
         let Announce { part, event, counters: Bytes { up, down }, left } = announce;
         let (at, tracker) = (self.world.begin.elapsed().as_secs_f64(), self.tracker);
         let event = event.as_str();
+        let protocol = if matches!(self.talk, Talk::Udp(_)) { "UDP" } else { "HTTP" };
         self.world.books.note(
             self.number,
-            format!("{at:9.3} tracker-{tracker} {part:?} {event} up {up} down {down} left {left} ({manner:?}): {heard}"),
+            format!("{at:9.3} tracker-{tracker} {part:?} {event} up {up} down {down} left {left} ({manner:?}, {protocol}): {heard}"),
         );
     }
 }
@@ -188,10 +192,12 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn appear(world: &World, dice: &mut ChaCha8Rng) -> (Session, usize) {
+/// A client that speaks UDP stays with one tracker: nothing tells it when a copy at the other one is gone.
+fn appear(world: &World, dice: &mut ChaCha8Rng, talk: &Talk) -> (Session, usize) {
     let user = dice.random_range(0..world.users.len());
     let torrent = world.torrents[dice.random_range(0..world.torrents.len())];
-    let loyalty = if dice.random_bool(0.35) { Loyalty::BothTrackers } else { Loyalty::OneTracker };
+    let both = dice.random_bool(0.4) && matches!(talk, Talk::Http(_));
+    let loyalty = if both { Loyalty::BothTrackers } else { Loyalty::OneTracker };
     let session = Session::new(dice, user, torrent, loyalty);
     let number = world.books.open(user, torrent, session.peer_id);
     (session, number)

@@ -17,8 +17,9 @@ use tokio::time::{sleep, sleep_until};
 
 use crate::actor::Actor;
 use crate::disk::Disk;
+use crate::fault::{Ending, Fault, Target};
 use crate::link::{Link, Mode};
-use crate::plan::{Ending, Fault, Step, Target};
+use crate::plan::Step;
 use crate::tally::{Figure, Tally};
 use crate::world::World;
 

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::plan::Way;
+use crate::fault::Way;
 
 /// How the connections of a link are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,8 @@ mod client;
 mod clock;
 mod confine;
 mod disk;
+mod fault;
+mod http;
 mod lanes;
 mod link;
 mod plan;
@@ -21,8 +23,8 @@ mod settings;
 mod stage;
 mod talk;
 mod tally;
+mod udp;
 mod watch;
-mod wire;
 mod world;
 
 use std::fs;

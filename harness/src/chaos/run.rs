@@ -17,8 +17,9 @@ use crate::actor::Actor;
 use crate::audit::{self, Verdict};
 use crate::client::Client;
 use crate::confine::Confinement;
+use crate::fault::Target;
 use crate::lanes::{Crew, Journal, Lane, Victim, tend};
-use crate::plan::{Target, plan};
+use crate::plan::plan;
 use crate::stage::Stage;
 use crate::tally::Figure;
 use crate::world::World;
@@ -73,6 +74,7 @@ pub(crate) async fn play(scale: Scale, folder: &Path, confinement: Confinement) 
     late.extend(audit::drain(&mut actors, &crew).await.err());
     let mut verdict = audit::audit(&crew).await;
     verdict.violations.extend(late);
+    verdict.violations.extend(audit::read_logs(&actors, &crew));
     let story = report::story(&verdict, &crew);
     Ok(Outcome { length, world, verdict, story })
 }

@@ -8,11 +8,11 @@ const PEER_TIMEOUT: &str = "24h";
 /// The first tracker's spool is full after seconds of an outage, so announces are coalesced and refused; the other one's never.
 const SPOOL_BYTES: [u64; 2] = [256 * 1024, 16 * 1024 * 1024];
 
-/// A tracker's file.
-pub(crate) fn tracker(number: usize, http: u16, metrics: u16, redis: &str, spool: &Path) -> String {
+/// A tracker's file. HTTP and UDP have the same port.
+pub(crate) fn tracker(number: usize, port: u16, metrics: u16, redis: &str, spool: &Path) -> String {
     let (spool, max_bytes) = (spool.display(), SPOOL_BYTES[number % SPOOL_BYTES.len()]);
     format!(
-        "http: {{addr: '127.0.0.1:{http}', workers: 2}}\nmetrics_addr: 127.0.0.1:{metrics}\nredis_broker: {redis}\n\
+        "http: {{addr: '127.0.0.1:{port}', workers: 2}}\nudp: {{addr: '127.0.0.1:{port}', workers: 2}}\nmetrics_addr: 127.0.0.1:{metrics}\nredis_broker: {redis}\n\
          grace_period: 2s\nhooks:\n  prehooks:\n  - name: passkey approval\n    options: {{{timeouts}}}\n  posthooks:\n  \
          - name: traffic push\n    options:\n      retry_count: 2\n      retry_interval: 50ms\n      \
          spool: {{directory: '{spool}', max_bytes: {max_bytes}}}\n      {}\n",

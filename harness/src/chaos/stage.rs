@@ -1,7 +1,7 @@
 //! Everything real that a run needs: folders, small disks, Redis, two trackers, two consumers, and a proxy before each of them.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -150,6 +150,8 @@ impl Service<'_> {
 /// process is dead.
 pub(crate) fn free_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| rand::random_range(10_000..30_000u16)).take(1000);
-    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let free = ports.find(|port| {
+        TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    });
     free.expect("loopback has a free port")
 }

@@ -1,22 +1,23 @@
-//! Sends copies of an announce, and keeps those whose fate is open until it is known.
+//! How clients talk to trackers: over HTTP or over UDP, in good manners and in bad.
 
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
+use contract::Passkey;
+use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-use crate::wire::{Line, Reply};
+use crate::http::Lines;
+use crate::session::{Announce, Session};
+use crate::udp::Datagrams;
 
 /// How one copy of an announce is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     KeepAlive,
     OneShot,
-    /// Hangs up after the request.
+    /// Hangs up after the request; over UDP there is nothing to hang up.
     HangUp,
     /// The answer is lost on its way.
     Deaf,
@@ -51,66 +52,54 @@ impl fmt::Display for Heard {
     }
 }
 
-/// One client's connections.
-#[derive(Debug, Default)]
-pub(crate) struct Talk {
-    /// Kept alive for the next announce.
-    line: Option<Line>,
-    /// Copies that may still be read.
-    open: JoinSet<Result<(), &'static str>>,
+/// One copy of an announce.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Saying<'a> {
+    /// The tracker's port, for both protocols.
+    pub(crate) port: u16,
+    pub(crate) passkey: &'a Passkey,
+    pub(crate) session: &'a Session,
+    pub(crate) announce: &'a Announce,
+}
+
+/// One client's way to its tracker.
+#[derive(Debug)]
+pub(crate) enum Talk {
+    Http(Lines),
+    Udp(Datagrams),
 }
 
 impl Talk {
-    /// Closes the connection that is kept alive.
+    pub(crate) fn draw(dice: &mut ChaCha8Rng) -> Self {
+        if dice.random_bool(0.25) { Self::Udp(Datagrams::default()) } else { Self::Http(Lines::default()) }
+    }
+
+    /// Leaves this tracker: what comes next is for another one, or from a client that was started again.
     pub(crate) fn hang_up(&mut self) {
-        self.line = None;
-    }
-
-    /// Sends one copy to the tracker at `port`, and waits so long.
-    pub(crate) async fn ask(&mut self, port: u16, path: &str, manner: Manner, patience: Duration) -> Heard {
-        if manner != Manner::KeepAlive {
-            self.line = None;
-        }
-        let Ok(reply) = timeout(patience, self.exchange(port, path, manner)).await else {
-            // What was sent may still be read.
-            if let Some(line) = self.line.take() {
-                self.open.spawn(line.settled());
-            }
-            return Heard::Nothing("no answer in time".to_owned());
-        };
-        if manner != Manner::KeepAlive || reply.is_err() {
-            self.line = None;
-        }
-        match reply {
-            Err(error) => Heard::Nothing(error.to_string()),
-            Ok(_) if manner == Manner::Deaf || manner == Manner::HangUp => Heard::Nothing("lost".to_owned()),
-            Ok(Reply::Answered) => Heard::Answered,
-            Ok(Reply::Refused(why)) => Heard::Refused(why),
+        match self {
+            Self::Http(lines) => lines.hang_up(),
+            Self::Udp(datagrams) => *datagrams = Datagrams::default(),
         }
     }
 
-    async fn exchange(&mut self, port: u16, path: &str, manner: Manner) -> io::Result<Reply> {
-        let connection = if manner == Manner::KeepAlive { "keep-alive" } else { "close" };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: tracker\r\nConnection: {connection}\r\n\r\n");
-        let line = match &mut self.line {
-            Some(line) => line,
-            none => none.insert(Line::connect(port).await?),
+    /// Sends one copy, and waits so long.
+    pub(crate) async fn ask(&mut self, saying: Saying<'_>, manner: Manner, patience: Duration) -> Heard {
+        let heard = match self {
+            Self::Http(lines) => lines.ask(saying, manner, patience).await,
+            Self::Udp(datagrams) => datagrams.ask(saying, patience).await,
         };
-        line.send(&request).await?;
-        if manner == Manner::HangUp {
-            line.hang_up().await?;
+        match manner {
+            Manner::Deaf | Manner::HangUp => Heard::Nothing("lost".to_owned()),
+            Manner::KeepAlive | Manner::OneShot => heard,
         }
-        line.reply().await
     }
 
     /// Waits until no copy can be read any more. What went wrong with that.
     pub(crate) async fn settle(&mut self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        while let Some(settled) = self.open.join_next().await {
-            if let Ok(Err(complaint)) = settled {
-                complaints.push(complaint.to_owned());
-            }
+        match self {
+            Self::Http(lines) => lines.settle().await,
+            // An answered announce came behind an answered connect, and that behind all older copies.
+            Self::Udp(_) => Vec::new(),
         }
-        complaints
     }
 }

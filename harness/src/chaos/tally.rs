@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Figure {
     Answered,
+    AnsweredOverUdp,
     Refused,
     Unanswered,
     Vanished,
@@ -29,8 +30,9 @@ pub(crate) enum Figure {
 
 impl Figure {
     /// Every figure with its name in JSON and its line in the table.
-    pub(crate) const ALL: [(Self, &str, &str); 20] = [
+    pub(crate) const ALL: [(Self, &str, &str); 21] = [
         (Self::Answered, "announces_answered", "announces answered"),
+        (Self::AnsweredOverUdp, "announces_answered_udp", "  of these over UDP"),
         (Self::Refused, "announces_refused", "announces refused, and repeated"),
         (Self::Unanswered, "announces_unanswered", "announces without an answer, and repeated"),
         (Self::Vanished, "clients_vanished", "clients that vanished after an answer"),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use crate::talk::{Heard, Manner, Saying};
 
 /// A tracker that is stopped, or restarted several times, closes what it does not answer long before this.
 const FORGOTTEN: Duration = Duration::from_secs(90);
@@ -62,6 +65,71 @@ impl Line {
     pub(crate) async fn settled(mut self) -> Result<(), &'static str> {
         let end = timeout(FORGOTTEN, self.reply()).await;
         end.map(drop).map_err(|_| "a tracker neither answered a request nor closed its connection")
+    }
+}
+
+/// One client's connections to its tracker.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// Kept alive for the next announce.
+    line: Option<Line>,
+    /// Copies that may still be read.
+    open: JoinSet<Result<(), &'static str>>,
+}
+
+impl Lines {
+    /// Closes the connection that is kept alive.
+    pub(crate) fn hang_up(&mut self) {
+        self.line = None;
+    }
+
+    /// Sends one copy, and waits so long.
+    pub(crate) async fn ask(&mut self, saying: Saying<'_>, manner: Manner, patience: Duration) -> Heard {
+        if manner != Manner::KeepAlive {
+            self.line = None;
+        }
+        let Ok(reply) = timeout(patience, self.exchange(saying, manner)).await else {
+            // What was sent may still be read.
+            if let Some(line) = self.line.take() {
+                self.open.spawn(line.settled());
+            }
+            return Heard::Nothing("no answer in time".to_owned());
+        };
+        if manner != Manner::KeepAlive || reply.is_err() {
+            self.line = None;
+        }
+        match reply {
+            Err(error) => Heard::Nothing(error.to_string()),
+            Ok(Reply::Answered) => Heard::Answered,
+            Ok(Reply::Refused(why)) => Heard::Refused(why),
+        }
+    }
+
+    async fn exchange(&mut self, saying: Saying<'_>, manner: Manner) -> io::Result<Reply> {
+        let Saying { port, passkey, session, announce } = saying;
+        let path = format!("/{}/announce?{}", passkey.reveal(), session.query(announce));
+        let connection = if manner == Manner::KeepAlive { "keep-alive" } else { "close" };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: tracker\r\nConnection: {connection}\r\n\r\n");
+        let line = match &mut self.line {
+            Some(line) => line,
+            none => none.insert(Line::connect(port).await?),
+        };
+        line.send(&request).await?;
+        if manner == Manner::HangUp {
+            line.hang_up().await?;
+        }
+        line.reply().await
+    }
+
+    /// Waits until no copy can be read any more. What went wrong with that.
+    pub(crate) async fn settle(&mut self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        while let Some(settled) = self.open.join_next().await {
+            if let Ok(Err(complaint)) = settled {
+                complaints.push(complaint.to_owned());
+            }
+        }
+        complaints
     }
 }
 
