@@ -34,6 +34,12 @@ impl Process {
         Self { name: name.to_owned(), child, log }
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it printed so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{Process, free_port, http};
@@ -87,6 +88,17 @@ impl Service {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The process's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Asks it to stop (SIGTERM) and waits until it has.

@@ -88,8 +88,7 @@ pub(super) struct Swarms {
     /// HTTP: give every session an address of its own in this header, as a proxy does (the tracker's real_ip_header).
     #[arg(long, value_name = "NAME", value_parser = header_name)]
     pub(super) real_ip_header: Option<String>,
-    /// The share of sessions whose given address is IPv6, 0 to 1. Over UDP that takes --spoof and the older IPv6 form of
-    /// an announce.
+    /// HTTP: the share of sessions whose given address is IPv6, 0 to 1. Over UDP the tracker's own address says the family.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub(super) ipv6: f64,
     /// The same seed sends the same torrents, sessions and order.

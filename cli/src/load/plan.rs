@@ -113,11 +113,14 @@ fn check_target(target: &Target, load: &Load) -> Result<(), Failure> {
         )));
     }
     let swarms = &load.swarms;
-    let told = swarms.spoof || (target.protocol == Protocol::Http && swarms.real_ip_header.is_some());
-    if swarms.ipv6 > 0.0 && !told {
+    if swarms.ipv6 > 0.0 && target.protocol == Protocol::Udp {
         return Err(Failure::usage(
-            "--ipv6 needs --spoof, or over HTTP --real-ip-header: addresses must be told",
+            "--ipv6 is for HTTP: over UDP clients are of the family that the tracker is asked in, \
+             so give two URLs, such as udp://127.0.0.1:6969 and udp://[::1]:6969",
         ));
+    }
+    if swarms.ipv6 > 0.0 && !swarms.spoof && swarms.real_ip_header.is_none() {
+        return Err(Failure::usage("--ipv6 needs --spoof or --real-ip-header: addresses must be told"));
     }
     Ok(())
 }

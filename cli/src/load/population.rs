@@ -83,12 +83,22 @@ impl Population {
         u16::try_from(FIRST_PORT + session % PORTS).unwrap_or(u16::MAX)
     }
 
-    /// An address of the session's own, for trackers that can be told one.
+    /// An address of the session's own, for trackers that can be told one, of either family.
     pub(super) fn address(&self, session: u32) -> IpAddr {
         if belongs(self.seed ^ u64::from(session) ^ (6 << 40), self.ipv6) {
-            return Ipv6Addr::from_bits(MADE_UP_V6 | u128::from(session + 1)).into();
+            return self.v6(session).into();
         }
-        Ipv4Addr::from_bits(MADE_UP_V4 | ((session + 1) & 0x00ff_ffff)).into()
+        self.v4(session).into()
+    }
+
+    /// As [`Population::address`], IPv4.
+    pub(super) fn v4(&self, session: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(MADE_UP_V4 | ((session + 1) & 0x00ff_ffff))
+    }
+
+    /// As [`Population::address`], IPv6.
+    pub(super) fn v6(&self, session: u32) -> Ipv6Addr {
+        Ipv6Addr::from_bits(MADE_UP_V6 | u128::from(session + 1))
     }
 
     /// Whether a session begins as a seeder.

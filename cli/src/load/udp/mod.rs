@@ -7,7 +7,7 @@ mod packets;
 mod slots;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +35,10 @@ const GATHER: usize = 32;
 /// How long a closed loop waits for more replies before it sends what it has.
 const GATHER_TIME: Duration = Duration::from_millis(1);
 
+/// Peers in replies are so many bytes each, by the family in which the tracker is asked.
+const PEER_V4: usize = 6;
+const PEER_V6: usize = 18;
+
 /// How requests are to look.
 #[derive(Debug)]
 pub(super) struct Form {
@@ -54,7 +58,7 @@ pub(super) struct Client {
     doors: Vec<Door>,
     /// Which door sends first next time.
     turn: usize,
-    /// Peers in replies are so many bytes each.
+    /// [`PEER_V4`] or [`PEER_V6`].
     peer_bytes: usize,
     url: Vec<u8>,
     options: Vec<u8>,
@@ -106,7 +110,7 @@ impl Client {
             Ok(door)
         };
         let doors = (0..doors).map(open).collect::<io::Result<Vec<Door>>>()?;
-        let peer_bytes = if target.address.is_ipv4() { 6 } else { 18 };
+        let peer_bytes = if target.address.is_ipv4() { PEER_V4 } else { PEER_V6 };
         let (url, options) = (Vec::new(), Vec::new());
         Ok(Self { population, form, timeout, pacer, doors, turn: 0, peer_bytes, url, options })
     }
@@ -217,8 +221,12 @@ impl Client {
     }
 
     fn announce(&self, ask: &Ask, words: Words, connection: u64, transaction: u32) -> AnnounceRequest<'_> {
-        let told = self.form.spoof.then(|| self.population.address(ask.session));
-        let claimed_ip = told.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        // A tracker answers in the family that it is asked in, and believes no address of the other one.
+        let claimed_ip = match self.form.spoof {
+            false => Ipv4Addr::UNSPECIFIED.into(),
+            true if self.peer_bytes == PEER_V4 => self.population.v4(ask.session).into(),
+            true => IpAddr::V6(self.population.v6(ask.session)),
+        };
         AnnounceRequest {
             form: if claimed_ip.is_ipv4() { AnnounceForm::Standard } else { AnnounceForm::LegacyV6 },
             connection,
