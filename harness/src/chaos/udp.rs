@@ -55,7 +55,7 @@ impl Datagrams {
         let (action, body) = answer(socket, transaction).await?;
         Ok(match action {
             ANNOUNCE => Heard::Answered,
-            _ => Heard::Refused(String::from_utf8_lossy(&body).into_owned()),
+            _ => Heard::Refused(String::from_utf8_lossy(&body).trim_end_matches('\0').to_owned()),
         })
     }
 }
