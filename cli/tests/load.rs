@@ -139,6 +139,22 @@ async fn made_up_users_are_admitted_once_their_passkeys_are_imported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_torrents_can_be_made_of_those_that_are_announced() {
+    let redis = RedisServer::start();
+    let app = start(
+        &redis.url(),
+        "hooks: {prehooks: [{name: torrent approval, options: {redis_set: 'pt:torrents'}}]}",
+    )
+    .await;
+    let (url, requests) = (udp(&app, ""), ["--requests", "100"]);
+    assert_eq!(load(&url, &requests).expect(1).json()["failures"]["unregistered torrent"], 100);
+    let printed = run(NO_REDIS, &["load", "--torrents", "20", "--print-torrents"]).expect(0);
+    run_with_input(&redis.url(), &["torrent", "import", "-"], &printed.stdout).expect(0);
+    eventually("the torrents are admitted", || (load(&url, &requests).json()["refused"] == 0).then_some(()));
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_is_kept_and_ctrl_c_ends_it_with_what_was_measured() {
     let app = start(NO_REDIS, "").await;
     for url in [http(&app, "/announce"), udp(&app, "")] {
@@ -147,14 +163,15 @@ async fn a_schedule_is_kept_and_ctrl_c_ends_it_with_what_was_measured() {
         assert!(sent + unsent == 200 && sent > 100, "{report}");
     }
     let url = http(&app, "/announce");
-    let args = ["--json", "load", &url, "--duration", "1h"];
+    let args = ["--json", "load", &url, "--duration", "1m"];
     let mut command = command(NO_REDIS, "/nonexistent".as_ref(), &args);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let before = requests(&app, &[]);
     eventually("the load is on", || (requests(&app, &[]) > before + 100).then_some(()));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let ended = support::Run::from(child.wait_with_output().unwrap()).expect(0);
-    assert!(number(&ended.json(), "answered") > 100);
+    let report = ended.json();
+    assert!(number(&report, "answered") > 100 && report["seconds"].as_f64() < Some(30.0), "{report}");
     app.stop().await.unwrap();
 }
 
@@ -220,6 +237,8 @@ fn a_server_that_closes_unasked_costs_no_request() {
     let args = ["--requests", "50", "--connections", "1", "--spoof", "--real-ip-header", "X-Real-IP"];
     let report = load(&url, &args).expect(0).json();
     assert_eq!((number(&report, "answered"), number(&report, "lost")), (50, 0), "{report}");
+    let report = load(&url, &["--requests", "50", "--connections", "1", "--close"]).expect(0).json();
+    assert_eq!((number(&report, "answered"), number(&report, "reopened")), (50, 0), "{report}");
     let request = heard.iter().next().unwrap();
     for part in
         ["GET /announce?info_hash=", "&peer_id=-SB0001-", "&numwant=50&ip=11.0.", "\r\nX-Real-IP: 11.0."]

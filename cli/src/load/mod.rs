@@ -21,6 +21,7 @@ mod worker;
 
 use std::time::{Duration, Instant};
 
+use contract::Passkey;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,6 +29,7 @@ pub(crate) use options::Load;
 
 use self::crowd::Order;
 use self::plan::Plan;
+use self::population::Population;
 use self::process::Usage;
 use self::report::{Filled, Measured};
 use self::shift::{Shift, Stop};
@@ -45,7 +47,12 @@ const SHOW_ONCE_IN: u32 = 25;
 /// Puts the load on, until it is done or Ctrl-C.
 pub(crate) async fn run(load: Load, context: &Context) -> Result<Answer, Failure> {
     if load.users.print_passkeys {
-        return print_passkeys(&load, context);
+        let passkeys = passkeys::gather(&load.users)?;
+        return print(passkeys.iter().map(Passkey::reveal), context);
+    }
+    if load.swarms.print_torrents {
+        let population = Population::new(&load.swarms, Vec::new());
+        return print(population.hashes().map(ToString::to_string), context);
     }
     let plan = Plan::new(&load)?;
     let mut watch = Watch::new()?;
@@ -59,10 +66,10 @@ pub(crate) async fn run(load: Load, context: &Context) -> Result<Answer, Failure
     Ok(if report.has_granted() { Answer::Done } else { Answer::No })
 }
 
-fn print_passkeys(load: &Load, context: &Context) -> Result<Answer, Failure> {
+fn print(lines: impl Iterator<Item = impl AsRef<str>>, context: &Context) -> Result<Answer, Failure> {
     let mut list = context.output.list();
-    for passkey in passkeys::gather(&load.users)? {
-        list.push(passkey.reveal())?;
+    for line in lines {
+        list.push(line.as_ref())?;
     }
     list.finish()?;
     Ok(Answer::Done)

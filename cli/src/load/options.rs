@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 pub(crate) struct Load {
     /// Trackers: http://HOST:PORT/announce or udp://HOST:PORT. `:passkey` in a path stands for each user's passkey; without
     /// it, passkeys go into the query. Over UDP path and query travel as URL data (BEP 41).
-    #[arg(required_unless_present = "print_passkeys", value_name = "URL", num_args = 1..=16)]
+    #[arg(required_unless_present_any = ["print_passkeys", "print_torrents"], value_name = "URL", num_args = 1..=16)]
     pub(super) urls: Vec<String>,
 
     /// Stop sending after so long; 10s if --requests is not given either.
@@ -57,7 +57,7 @@ pub(crate) struct Load {
 #[command(next_help_heading = "Swarms")]
 pub(super) struct Swarms {
     /// Torrents.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000_000))]
     pub(super) torrents: u32,
     /// Sessions (a client in a swarm) in all torrents together.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -91,6 +91,9 @@ pub(super) struct Swarms {
     /// HTTP: the share of sessions whose given address is IPv6, 0 to 1. Over UDP the tracker's own address says the family.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub(super) ipv6: f64,
+    /// Only print the info hashes, for `trackerctl torrent import` or another tracker's whitelist.
+    #[arg(long, conflicts_with = "print_passkeys")]
+    pub(super) print_torrents: bool,
     /// The same seed sends the same torrents, sessions and order.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,

@@ -64,6 +64,11 @@ impl Population {
         })
     }
 
+    /// All torrents, the largest first.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = &InfoHash> {
+        self.hashes.iter()
+    }
+
     pub(super) fn hash(&self, torrent: u32) -> &InfoHash {
         &self.hashes[torrent as usize]
     }

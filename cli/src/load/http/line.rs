@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::super::tally::Tally;
+use super::render::Closing;
 use super::reply::{self, Arrival, Counted, Stream};
 
 /// A reply with a thousand peers is some 50 kB; more than this is no tracker.
@@ -18,8 +19,9 @@ const REST: Duration = Duration::from_millis(20);
 const COUNT_ONCE_IN: u64 = 64;
 
 /// A connection, or the place for one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Line {
+    closing: Closing,
     stream: Option<TcpStream>,
     pub(super) request: Vec<u8>,
     written: usize,
@@ -31,14 +33,18 @@ pub(super) struct Line {
 }
 
 /// What a line is doing.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    #[default]
     Idle,
     /// A request is under way: from when its latency counts, and when it left.
-    Waiting { due: Instant, sent: Instant },
+    Waiting {
+        due: Instant,
+        sent: Instant,
+    },
     /// The connection is done, but for the server's end of it.
-    Resting { since: Instant },
+    Resting {
+        since: Instant,
+    },
 }
 
 /// Where a line leads and what its events are called.
@@ -50,6 +56,12 @@ pub(super) struct Way<'a> {
 }
 
 impl Line {
+    /// `closing`: whether each connection is for one request.
+    pub(super) fn new(closing: Closing) -> Self {
+        let (request, received) = (Vec::new(), Vec::new());
+        Self { closing, stream: None, request, written: 0, received, has_served: false, state: State::Idle }
+    }
+
     /// Whether the next request may begin.
     pub(super) fn is_idle(&self) -> bool {
         self.state == State::Idle
@@ -140,6 +152,8 @@ impl Line {
             Arrival::Whole { status, body, closes } => {
                 replied(tally, due, now, status, body, all.len());
                 self.has_served = true;
+                // Not every server that is asked to close says that it does.
+                let closes = closes || self.closing == Closing::Asked;
                 self.state = if closes { State::Resting { since: now } } else { State::Idle };
                 closes
             }

@@ -61,7 +61,7 @@ impl Client {
             population,
             timeout,
             pacer: Pacer::new()?,
-            lines: std::iter::repeat_with(Line::default).take(lines).collect(),
+            lines: std::iter::repeat_with(|| Line::new(closing)).take(lines).collect(),
             idle: (0..lines).collect(),
             buffer: vec![0; BUFFER].into(),
         })
