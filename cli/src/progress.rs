@@ -13,3 +13,8 @@ pub(crate) fn bar(what: &'static str, total: u64) -> ProgressBar {
         Err(_) => bar.with_message(what),
     }
 }
+
+/// A line of text that is written over again, for work without a known total.
+pub(crate) fn line() -> ProgressBar {
+    ProgressBar::new_spinner()
+}

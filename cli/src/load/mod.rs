@@ -22,7 +22,6 @@ mod worker;
 use std::time::{Duration, Instant};
 
 use contract::Passkey;
-use indicatif::{ProgressBar, ProgressDrawTarget};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) use options::Load;
@@ -38,6 +37,7 @@ use self::worker::{Phase, Worker};
 use crate::Answer;
 use crate::connect::Context;
 use crate::failure::Failure;
+use crate::progress;
 
 /// How often the end of a phase is looked for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -144,7 +144,7 @@ impl Watch {
         start: Instant,
     ) -> Result<(Vec<Worker>, Tally), Failure> {
         let tallies = phase.tallies();
-        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let line = progress::line();
         for look in 1u32.. {
             if phase.is_over() {
                 break;
