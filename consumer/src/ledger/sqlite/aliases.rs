@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 
 use contract::{Passkey, TrafficEvent};
 use rusqlite::{Connection, OptionalExtension};
@@ -24,8 +25,8 @@ impl Aliases {
         }
         for entry in entries {
             let passkey = entry.event.passkey;
-            if !known.contains_key(&passkey) {
-                known.insert(passkey, new_of(connection, &passkey)?);
+            if let Slot::Vacant(slot) = known.entry(passkey) {
+                slot.insert(new_of(connection, &passkey)?);
             }
         }
         Ok(Self(known))
