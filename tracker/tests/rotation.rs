@@ -27,7 +27,11 @@ impl Books {
     }
 
     async fn send(&mut self, entry: &Entry) -> Outcome {
-        let script = RecordScript::new("t1", Rules::new(&Keys::default()));
+        self.send_through("t1", entry).await
+    }
+
+    async fn send_through(&mut self, tracker: &str, entry: &Entry) -> Outcome {
+        let script = RecordScript::new(tracker, Rules::new(&Keys::default()));
         script.run(&mut self.connection, std::slice::from_ref(entry), 0).await.unwrap().outcomes.remove(0)
     }
 
@@ -116,6 +120,17 @@ async fn an_announce_that_is_sent_again_after_the_rotation_is_not_booked_again()
     books.fold().await;
     assert_eq!(books.send(&sent).await, Outcome::Repeated);
     assert_eq!(books.total(), 20);
+}
+
+#[tokio::test]
+async fn what_another_tracker_sends_again_is_recognised_where_two_sessions_became_one() {
+    let mut books = Books::open().await;
+    let sent = entry("old", 1, 10, 5);
+    books.send_through("t2", &sent).await;
+    books.announce("new", 1, 8).await;
+    books.begin();
+    assert_eq!(books.fold().await, 1);
+    assert_eq!(books.send_through("t2", &sent).await, Outcome::Repeated);
 }
 
 #[tokio::test]
