@@ -1,0 +1,264 @@
+//! The fixed work that is counted: an announce over the whole pipeline without its sockets, the codecs, settlement of a batch.
+
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use arc_swap::ArcSwap;
+use consumer::Entry;
+use consumer::ledger::{self, Access};
+use consumer::presence::{self, Leases};
+use consumer::settlement::{self, Promotions, Rules};
+use contract::{Keys, TrafficEvent};
+use tracker::config::Config;
+use tracker::frontend::http::{query, reply};
+use tracker::frontend::limits::{Limits, Spoofing};
+use tracker::frontend::route::Routes;
+use tracker::frontend::udp::packet::{self, AnnounceForm, AnnounceRequest, Request};
+use tracker::frontend::udp::reading;
+use tracker::metrics::Metrics;
+use tracker::pipeline::{Pipeline, Step};
+use tracker::rulebook::Rulebook;
+use tracker::swarm::Swarms;
+use tracker::traffic::{Booking, RecordScript};
+
+use crate::world::World;
+
+/// Work of which the instructions are counted.
+#[derive(Debug)]
+pub struct Workload {
+    /// Its name in the committed counts.
+    pub name: &'static str,
+    /// How many units it does, for instance announces.
+    pub units: u64,
+    /// Makes ready, uncounted; what it returns is counted.
+    pub prepare: fn() -> Result<Work>,
+}
+
+type Work = Box<dyn FnMut() -> Result<()>>;
+
+/// All of it.
+pub const WORKLOADS: &[Workload] = &[
+    Workload { name: "announce-http", units: UNITS, prepare: announces_over_http },
+    Workload { name: "announce-udp", units: UNITS, prepare: announces_over_udp },
+    Workload { name: "record-call", units: UNITS, prepare: record_calls },
+    Workload { name: "event", units: UNITS, prepare: events },
+    Workload { name: "presence", units: UNITS, prepare: standings },
+    Workload { name: "settle-pure", units: UNITS, prepare: pure_settlement },
+    Workload { name: "settle-sqlite", units: UNITS, prepare: sqlite_settlement },
+];
+
+const UNITS: u64 = 2000;
+/// A small site: its swarms have 100 peers, as those of the larger benchmark.
+const WORLD: World = World { users: 1000, torrents: 100, sessions: 10_000 };
+const LIMITS: Limits =
+    Limits { default_numwant: 50, max_numwant: 100, max_scrape_infohashes: 50, spoofing: Spoofing::Ignored };
+
+fn announces_over_http() -> Result<Work> {
+    let (line, runtime) = (filled_pipeline()?, tokio::runtime::Builder::new_current_thread().build()?);
+    let queries: Vec<(String, IpAddr)> =
+        sessions().map(|session| (written(session), WORLD.address(session).0)).collect();
+    Ok(Box::new(move || {
+        for (query, ip) in &queries {
+            black_box(runtime.block_on(over_http(&line, query, *ip))?);
+        }
+        Ok(())
+    }))
+}
+
+async fn over_http(line: &Pipeline, query: &str, ip: IpAddr) -> Result<Vec<u8>> {
+    let refused = |refusal: tracker::announce::Refusal| anyhow::anyhow!("refused: {}", refusal.reason);
+    let read = query::announce(query, ip, None, &LIMITS).map_err(refused)?;
+    let answer = line.announce(read.announce).await.map_err(refused)?;
+    Ok(reply::announce(&answer, read.form))
+}
+
+fn announces_over_udp() -> Result<Work> {
+    let line = filled_pipeline()?;
+    let policy = reading::Policy { routes: Routes::default(), limits: LIMITS };
+    let packets: Vec<(Vec<u8>, IpAddr)> =
+        sessions().map(|session| (packed(session), WORLD.address(session).0)).collect();
+    Ok(Box::new(move || {
+        for (packet, ip) in &packets {
+            black_box(over_udp(&line, packet, *ip, &policy)?);
+        }
+        Ok(())
+    }))
+}
+
+fn over_udp(line: &Pipeline, packet: &[u8], ip: IpAddr, policy: &reading::Policy) -> Result<Vec<u8>> {
+    let Request::Announce(request) = packet::parse(packet)? else { anyhow::bail!("no announce") };
+    let read = reading::announce(&request, None, ip, policy);
+    let announce = read.ok().context("the announce cannot be read")?;
+    let Step::Admitted(admitted, rules) = line.admit(line.applicant(announce)) else {
+        anyhow::bail!("a tracker without hooks admits everybody")
+    };
+    let answer = line.enter_swarm(&admitted, &rules);
+    let mut out = Vec::new();
+    packet::write_announce(&mut out, request.form, request.transaction, &answer);
+    ensure!(out.len() == 20 + 50 * 6, "50 peers were wanted");
+    Ok(out)
+}
+
+/// A tracker without hooks in which every session of the world is.
+fn filled_pipeline() -> Result<Pipeline> {
+    let (rules, _) = Rulebook::build(&Config::default(), &Metrics::new()?, None)?;
+    let line = Pipeline {
+        rules: ArcSwap::from_pointee(rules),
+        swarms: Swarms::new(256),
+        outbox: None,
+        started: Instant::now(),
+    };
+    let policy = reading::Policy { routes: Routes::default(), limits: LIMITS };
+    for session in 0..WORLD.sessions {
+        let packet = packed(session);
+        let Request::Announce(request) = packet::parse(&packet)? else { continue };
+        // A leecher's first peers may be fewer than it wants; only later replies are looked at.
+        let announce = reading::announce(&request, None, WORLD.address(session).0, &policy);
+        let announce = announce.ok().context("the announce cannot be read")?;
+        if let Step::Admitted(admitted, rules) = line.admit(line.applicant(announce)) {
+            line.enter_swarm(&admitted, &rules);
+        }
+    }
+    Ok(line)
+}
+
+/// Leechers, who are offered anybody.
+fn sessions() -> impl Iterator<Item = u64> {
+    (0..WORLD.sessions)
+        .filter(|session| !WORLD.seeds(*session))
+        .take(usize::try_from(UNITS).unwrap_or(usize::MAX))
+}
+
+fn written(session: u64) -> String {
+    use std::fmt::Write;
+    let mut query = String::from("info_hash=");
+    for byte in WORLD.info_hash(session).0 {
+        write!(query, "%{byte:02x}").unwrap_or_default();
+    }
+    let port = WORLD.address(session).1;
+    query.push_str("&peer_id=-TR4060-");
+    for byte in &WORLD.peer_id(session).0[8..] {
+        write!(query, "%{byte:02X}").unwrap_or_default();
+    }
+    query
+        + &format!(
+            "&port={port}&uploaded=1234567&downloaded=7654321&left=1000&numwant=50&key=6f1a2b&compact=1&supportcrypto=1"
+        )
+}
+
+fn packed(session: u64) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let request = AnnounceRequest {
+        form: AnnounceForm::Standard,
+        connection: 1,
+        transaction: 2,
+        info_hash: WORLD.info_hash(session),
+        peer_id: WORLD.peer_id(session),
+        downloaded: 7_654_321,
+        left: if WORLD.seeds(session) { 0 } else { 1000 },
+        uploaded: 1_234_567,
+        event: 0,
+        claimed_ip: std::net::Ipv4Addr::UNSPECIFIED.into(),
+        key: 3,
+        num_want: 50,
+        port: WORLD.address(session).1,
+        options: &[],
+    };
+    Request::Announce(request).write(&mut packet);
+    packet
+}
+
+/// The recorder's call for batches of 100, as bytes.
+fn record_calls() -> Result<Work> {
+    let script = RecordScript::new("bench", tracker::traffic::Rules::new(&Keys::default()));
+    let entries: Vec<tracker::traffic::Entry> = (0..UNITS)
+        .map(|number| tracker::traffic::Entry { booking: booking(number), sequence: number })
+        .collect();
+    Ok(Box::new(move || {
+        for batch in entries.chunks(100) {
+            black_box(script.call(batch, 0).get_packed_command());
+        }
+        Ok(())
+    }))
+}
+
+fn booking(number: u64) -> Booking {
+    let event = WORLD.event(number);
+    Booking {
+        passkey: event.passkey,
+        info_hash: event.info_hash,
+        peer_id: event.peer_id,
+        ip: event.ip,
+        port: event.port,
+        uploaded: event.du,
+        downloaded: event.dd,
+        left: event.left,
+        event: event.event,
+        observed_ms: event.ts * 1000,
+        interval: event.interval,
+        min_interval: event.min_interval,
+        fd: None,
+        pd: None,
+    }
+}
+
+/// An event to fields and back.
+fn events() -> Result<Work> {
+    let events: Vec<TrafficEvent> = (0..UNITS).map(|number| WORLD.event(number)).collect();
+    Ok(Box::new(move || {
+        for event in &events {
+            let fields = event.to_fields();
+            let bytes = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            ensure!(TrafficEvent::from_fields(bytes)? == *event, "an event reads as it was written");
+        }
+        Ok(())
+    }))
+}
+
+fn standings() -> Result<Work> {
+    let entries = entries(0);
+    Ok(Box::new(move || {
+        for batch in entries.chunks(1000) {
+            let now = batch[0].event.ts;
+            for standing in presence::standings(Leases::default(), batch, now) {
+                black_box(standing.arguments());
+            }
+        }
+        Ok(())
+    }))
+}
+
+fn pure_settlement() -> Result<Work> {
+    let entries = entries(WORLD.sessions);
+    let (promotions, rules) = (Promotions::default(), Rules::default());
+    Ok(Box::new(move || {
+        for Entry { id, event } in &entries {
+            black_box(settlement::settle(*id, event, &promotions, &rules));
+        }
+        Ok(())
+    }))
+}
+
+/// Into a ledger that has settled one turn of every session; in batches of the consumer's default size.
+fn sqlite_settlement() -> Result<Work> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("sqlite://{}", folder.path().join("ledger.db").display());
+    let mut ledger = ledger::open(&url.as_str().into(), Access::Write)?;
+    ledger.migrate()?;
+    let before: Vec<Entry> = (0..WORLD.sessions).map(|number| WORLD.entry(number)).collect();
+    ledger.settle(&before, &Rules::default())?;
+    let entries = entries(WORLD.sessions);
+    Ok(Box::new(move || {
+        for batch in entries.chunks(1000) {
+            let settled = ledger.settle(batch, &Rules::default())?.settled;
+            ensure!(settled == batch.len() as u64 && folder.path().exists(), "every event is new");
+        }
+        Ok(())
+    }))
+}
+
+fn entries(first: u64) -> Vec<Entry> {
+    (first..first + UNITS).map(|number| WORLD.entry(number)).collect()
+}

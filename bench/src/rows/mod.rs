@@ -1,0 +1,191 @@
+//! What is measured. Each row runs once in every round, rows by turns, so that a machine that grows slow grows slow for all.
+
+mod consuming;
+mod http;
+mod line;
+mod memory;
+mod recording;
+mod settling;
+pub mod swarms;
+mod udp;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use harness::RedisServer;
+use tempfile::TempDir;
+
+use crate::cores::{Cores, Place};
+use crate::figures::{Goal, Limit, Sample};
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// About a minute in all, to see that everything works; the figures are rough.
+    Quick,
+    /// What the goals are about.
+    Full,
+}
+
+/// What every row needs.
+#[derive(Debug)]
+pub struct Bench {
+    /// How much to measure.
+    pub scale: Scale,
+    /// Where things run.
+    pub cores: Cores,
+    /// A folder on a real disk for what is written meanwhile.
+    pub work: PathBuf,
+    /// The folder with other people's trackers.
+    pub peers: PathBuf,
+}
+
+/// One thing that is measured.
+#[derive(Debug)]
+pub struct Row {
+    /// What `--only` takes.
+    pub name: &'static str,
+    /// What a reader is told.
+    pub title: &'static str,
+    /// How often it is measured.
+    pub turns: Turns,
+    /// Measures once.
+    pub run: fn(&Bench) -> Result<Vec<Sample>>,
+    /// What the figures should be at most.
+    pub goals: &'static [Goal],
+}
+
+/// How often a row is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// In every round.
+    EveryRound,
+    /// In the first: it takes long, and noise hardly moves it.
+    Once,
+}
+
+/// What a server spends on each reply: user and system time, in microseconds.
+const CPU: &str = "CPU µs";
+
+/// All rows.
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "udp",
+        title: "UDP announce, 50 peers out",
+        turns: Turns::EveryRound,
+        run: udp::run,
+        goals: &[
+            Goal { subject: "seedbook", what: CPU, at_most: Limit::Times(0.75, "aquatic_udp") },
+            Goal { subject: "seedbook", what: CPU, at_most: Limit::Times(1.35, "bare echo") },
+        ],
+    },
+    Row {
+        name: "http",
+        title: "HTTP announce, keep-alive, 50 peers out",
+        turns: Turns::EveryRound,
+        run: http::kept,
+        goals: &[Goal {
+            subject: "seedbook, passkeys",
+            what: CPU,
+            at_most: Limit::Times(1.25, "bare epoll"),
+        }],
+    },
+    Row {
+        name: "close",
+        title: "HTTP announce, one connection each, 50 peers out",
+        turns: Turns::EveryRound,
+        run: http::closed,
+        goals: &[Goal { subject: "seedbook, passkeys", what: CPU, at_most: Limit::Times(1.1, "bare epoll") }],
+    },
+    Row {
+        name: "line",
+        title: "From the announce to the settled row, HTTP, at half the rate that the line sustains",
+        turns: Turns::EveryRound,
+        run: line::run,
+        goals: &[
+            Goal { subject: "announce", what: "p99 ms", at_most: Limit::Value(5.0) },
+            Goal { subject: "settled", what: "p50 ms", at_most: Limit::Value(50.0) },
+            Goal { subject: "settled", what: "p99 ms", at_most: Limit::Value(500.0) },
+        ],
+    },
+    Row {
+        name: "memory",
+        title: "Memory per peer of the whole program, after so many announced over UDP",
+        turns: Turns::Once,
+        run: memory::run,
+        goals: &[
+            Goal { subject: "seedbook, passkeys", what: "bytes, 10^6 in 10^4", at_most: Limit::Value(64.0) },
+            Goal { subject: "seedbook, passkeys", what: "bytes, 10^6 in 10^5", at_most: Limit::Value(90.0) },
+        ],
+    },
+    Row {
+        name: "recording",
+        title: "Recording an announce: delta, snapshot and stream entry in one atomic step",
+        turns: Turns::EveryRound,
+        run: recording::run,
+        goals: &[
+            Goal { subject: "seedbook", what: "tracker µs", at_most: Limit::Value(2.0) },
+            Goal { subject: "seedbook", what: "Redis µs", at_most: Limit::Value(11.0) },
+        ],
+    },
+    Row {
+        name: "consuming",
+        title: "Consuming an event: reading, and the sets of who seeds and leeches what",
+        turns: Turns::EveryRound,
+        run: consuming::run,
+        goals: &[
+            Goal { subject: "seedbook", what: "reader µs", at_most: Limit::Value(1.0) },
+            Goal { subject: "seedbook", what: "presence's Redis µs", at_most: Limit::Value(10.0) },
+        ],
+    },
+    Row {
+        name: "settling",
+        title: "Settling an event into SQLite, by rows that are settled already",
+        turns: Turns::Once,
+        run: settling::run,
+        goals: &[Goal { subject: "10^7 rows there", what: "settlement µs", at_most: Limit::Value(9.0) }],
+    },
+    Row {
+        name: "swarms",
+        title: "The swarm store alone, by peers and torrents",
+        turns: Turns::Once,
+        run: swarms::run,
+        goals: &[
+            Goal { subject: "10^6 in 10^4", what: "bytes per peer", at_most: Limit::Value(64.0) },
+            Goal { subject: "10^6 in 10^5", what: "bytes per peer", at_most: Limit::Value(90.0) },
+        ],
+    },
+];
+
+impl Bench {
+    /// A Redis of the row's own, at the server's place, that syncs its file once a second.
+    ///
+    /// # Errors
+    /// When it cannot be put there.
+    pub fn redis(&self) -> Result<RedisServer> {
+        let settings = ["--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
+        self.cores.at(Place::Server, || RedisServer::start_with(&settings))
+    }
+
+    /// An empty folder, gone when it is dropped.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn folder(&self) -> Result<TempDir> {
+        TempDir::new_in(&self.work).context("a folder to work in")
+    }
+
+    /// Has a process of its own measure something, by this program's subcommand `apart`.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn apart(&self, place: Place, arguments: &[String]) -> Result<Vec<Sample>> {
+        let program = std::env::current_exe()?;
+        let output =
+            self.cores.at(place, || Command::new(program).arg("apart").args(arguments).output())??;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?} failed: {said}");
+        serde_json::from_slice(&output.stdout).context("what was measured apart")
+    }
+}

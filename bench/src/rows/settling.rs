@@ -1,0 +1,95 @@
+//! Settling events into SQLite, in batches of the consumer's default size, when more and more is settled already.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use consumer::Entry;
+use consumer::ledger::{self, Access, Ledger};
+use consumer::settlement::Rules;
+
+use super::{Bench, Scale};
+use crate::cores::Place;
+use crate::cost::{self, as_f64, micros_each};
+use crate::figures::Sample;
+use crate::world::World;
+
+/// The consumer's default, which is what is measured.
+const BATCH: u64 = 1000;
+/// Batches that are measured at each size.
+const MEASURED: u64 = 30;
+/// Rows written at once in between, where nobody looks.
+const FILLING: u64 = 20_000;
+
+/// Rows that are there already.
+fn sizes(scale: Scale) -> &'static [u64] {
+    match scale {
+        Scale::Quick => &[0, 100_000],
+        Scale::Full => &[0, 10_000, 100_000, 1_000_000, 10_000_000],
+    }
+}
+
+/// Measures.
+pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
+    let folder = bench.folder()?;
+    let url = format!("sqlite://{}", folder.path().join("ledger.db").display());
+    bench.cores.at(Place::Server, || {
+        let mut book = Book { ledger: ledger::open(&url.as_str().into(), Access::Write)?, next: 0 };
+        book.ledger.migrate()?;
+        let mut samples = Vec::new();
+        for size in sizes(bench.scale) {
+            while book.next < *size {
+                book.settle((size - book.next).min(FILLING))?;
+            }
+            samples.extend(book.measured(*size)?);
+        }
+        Ok(samples)
+    })?
+}
+
+struct Book {
+    ledger: Box<dyn Ledger>,
+    next: u64,
+}
+
+impl Book {
+    fn measured(&mut self, size: u64) -> Result<Vec<Sample>> {
+        let (mut cpu, mut wall) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..MEASURED {
+            let entries = self.entries(BATCH);
+            let before = (cost::of_this_thread()?, Instant::now());
+            self.put(&entries)?;
+            cpu += cost::of_this_thread()? - before.0;
+            wall += before.1.elapsed();
+        }
+        let subject = format!("{} rows there", power_of_ten(size));
+        Ok(vec![
+            Sample::new(&subject, "settlement µs", micros_each(cpu, MEASURED * BATCH)),
+            Sample::new(&subject, "ms per batch of 1000", wall.as_secs_f64() * 1e3 / as_f64(MEASURED)),
+        ])
+    }
+
+    fn settle(&mut self, count: u64) -> Result<()> {
+        let entries = self.entries(count);
+        self.put(&entries)
+    }
+
+    fn entries(&mut self, count: u64) -> Vec<Entry> {
+        let numbers = self.next..self.next + count;
+        self.next = numbers.end;
+        numbers.map(|number| World::SITE.entry(number)).collect()
+    }
+
+    fn put(&mut self, entries: &[Entry]) -> Result<()> {
+        let outcome = self.ledger.settle(entries, &Rules::default())?;
+        ensure!(outcome.settled == entries.len() as u64, "some events had been settled before");
+        Ok(())
+    }
+}
+
+/// `10^6` of a million; any other number as it is.
+pub(super) fn power_of_ten(number: u64) -> String {
+    match number.checked_ilog10() {
+        Some(power) if 10_u64.pow(power) == number && power > 2 => format!("10^{power}"),
+        _ => number.to_string(),
+    }
+}

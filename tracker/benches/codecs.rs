@@ -1,0 +1,88 @@
+//! Reading announces and writing replies, over HTTP and UDP. `cargo bench -p tracker --bench codecs`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use contract::{InfoHash, PeerId};
+use divan::black_box;
+use tracker::announce::{Counts, Offer, Offers, Reply};
+use tracker::frontend::http::query::{self, PeerForm};
+use tracker::frontend::http::reply;
+use tracker::frontend::limits::{Limits, Spoofing};
+use tracker::frontend::udp::packet::{self, AnnounceForm, AnnounceRequest, Request};
+
+const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const LIMITS: Limits =
+    Limits { default_numwant: 50, max_numwant: 100, max_scrape_infohashes: 50, spoofing: Spoofing::Ignored };
+/// As qBittorrent writes it.
+const QUERY: &str = "info_hash=%8d%1a%c3%0f%e2%7b%91%5c%44%aa%03%d7%be%29%60%f1%18%c5%72%e9&peer_id=-qB5000-j2B!kq0vXc~_\
+                     &port=6881&uploaded=123456789&downloaded=0&left=0&corrupt=0&key=5D3E1A2B&event=started&numwant=50&compact=1\
+                     &no_peer_id=1&supportcrypto=1&redundant=0";
+
+fn main() {
+    divan::main();
+}
+
+fn answer() -> Reply {
+    let offer = |n: u16| Offer { peer_id: PeerId([7; 20]), ip: [10, 0, 0, 1], port: n + 1 };
+    Reply {
+        interval: 1800,
+        min_interval: 900,
+        counts: Counts { complete: 70, incomplete: 30, downloaded: 0 },
+        offers: Offers { v4: (0..50).map(offer).collect(), v6: Vec::new() },
+        external_ip: IP,
+        warning: None,
+    }
+}
+
+fn request() -> AnnounceRequest<'static> {
+    AnnounceRequest {
+        form: AnnounceForm::Standard,
+        connection: 1,
+        transaction: 2,
+        info_hash: InfoHash([1; 20]),
+        peer_id: PeerId([2; 20]),
+        downloaded: 3,
+        left: 4,
+        uploaded: 5,
+        event: 2,
+        claimed_ip: Ipv4Addr::UNSPECIFIED.into(),
+        key: 6,
+        num_want: 50,
+        port: 6881,
+        options: &[],
+    }
+}
+
+#[divan::bench]
+fn http_query() -> query::HttpAnnounce {
+    query::announce(black_box(QUERY), IP, None, &LIMITS).expect("the query is well-formed")
+}
+
+#[divan::bench]
+fn http_reply_with_50_compact_peers(bencher: divan::Bencher<'_, '_>) {
+    let answer = answer();
+    bencher.bench_local(|| reply::announce(black_box(&answer), PeerForm::Compact));
+}
+
+#[divan::bench]
+fn http_reply_with_50_listed_peers(bencher: divan::Bencher<'_, '_>) {
+    let answer = answer();
+    bencher.bench_local(|| reply::announce(black_box(&answer), PeerForm::List));
+}
+
+#[divan::bench]
+fn udp_packet(bencher: divan::Bencher<'_, '_>) {
+    let mut bytes = Vec::new();
+    Request::Announce(request()).write(&mut bytes);
+    bencher.bench_local(|| packet::parse(black_box(&bytes)).is_ok());
+}
+
+#[divan::bench]
+fn udp_reply_with_50_peers(bencher: divan::Bencher<'_, '_>) {
+    let (answer, mut out) = (answer(), Vec::with_capacity(512));
+    bencher.bench_local(|| {
+        out.clear();
+        packet::write_announce(&mut out, AnnounceForm::Standard, 5, black_box(&answer));
+        out.len()
+    });
+}
