@@ -25,6 +25,12 @@ impl Keys {
         Self { prefix: prefix.into() }
     }
 
+    /// What every key begins with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -39,6 +45,13 @@ impl Keys {
     #[must_use]
     pub fn passkey_alias(&self) -> String {
         self.key("pt:passkeys:alias")
+    }
+
+    /// Hash new passkey -> the old one, while `trackerctl passkey rotate` moves the old one's snapshots. Written by it,
+    /// read by the tracker.
+    #[must_use]
+    pub fn rotating(&self) -> String {
+        self.key("tracker:rotating")
     }
 
     /// Set of info hashes that may be announced, when torrent approval uses Redis.

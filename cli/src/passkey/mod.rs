@@ -2,6 +2,7 @@
 
 mod generate;
 mod replace;
+mod rotate;
 mod sealed;
 
 use clap::Subcommand;
@@ -12,7 +13,7 @@ use crate::Answer;
 use crate::connect::Context;
 use crate::failure::Failure;
 use crate::listed::{self, Import};
-use crate::output::Report;
+use crate::output::{Report, note};
 
 /// Who may announce.
 #[derive(Debug, Subcommand)]
@@ -60,6 +61,10 @@ pub(crate) enum Command {
     /// Draw new passkeys of 32 characters from the system's random source.
     #[command(after_help = "Example:\n  trackerctl passkey generate --count 5 --add")]
     Generate(generate::Generate),
+    /// Give a user a new passkey, with everything that the old one has. The old one goes on working until it is removed.
+    #[command(after_help = "Example:\n  trackerctl passkey rotate Zk3vQ8rT p4sXw2Lm --dry-run\n  \
+                            trackerctl passkey rotate Zk3vQ8rT p4sXw2Lm\n  trackerctl passkey remove Zk3vQ8rT   # weeks later")]
+    Rotate(rotate::Rotate),
     /// Seal a passkey into a credential, as the site does for its announce URLs.
     #[command(
         after_help = "Example:\n  export SEEDBOOK_ENCRYPTION_KEY=...   # or --key-file /etc/seedbook/key\n  \
@@ -77,16 +82,31 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     match command {
         Command::Add { passkeys } => listed::add::<Passkey>(&passkeys, context).await,
-        Command::Remove { passkeys } => listed::remove::<Passkey>(&passkeys, context).await,
+        Command::Remove { passkeys } => remove(&passkeys, context).await,
         Command::Check { passkey } => listed::check::<Passkey>(&passkey, "announce", context).await,
         Command::List { limit } => listed::list::<Passkey>(limit.unwrap_or(u64::MAX), context).await,
         Command::Count => show_count(context).await,
         Command::Import(import) => listed::import::<Passkey>(&import, context).await,
         Command::Replace(replace) => replace::run(&replace, context).await,
         Command::Generate(generate) => generate::run(&generate, context).await,
+        Command::Rotate(rotate) => rotate::run(&rotate, context).await,
         Command::Seal(seal) => sealed::seal(&seal, context),
         Command::Open(open) => sealed::open(&open, context),
     }
+}
+
+/// Withdraws passkeys. Those that were rotated keep their alias: what they announced may still be on its way.
+async fn remove(passkeys: &[String], context: &Context) -> Result<Answer, Failure> {
+    let answer = listed::remove::<Passkey>(passkeys, context).await?;
+    let mut aliases = redis::cmd("HMGET");
+    aliases.arg(context.keys.passkey_alias()).arg(passkeys);
+    let aliases: Vec<Option<String>> = context.redis().await?.query(&aliases).await?;
+    let rotated = aliases.iter().flatten().count() as u64;
+    if rotated > 0 {
+        let were = crate::human::count(rotated, "passkey was", "passkeys were");
+        note(&format!("{were} rotated: what is still on its way from before is booked on the new one"));
+    }
+    Ok(answer)
 }
 
 /// Reads a passkey that the operator gave.

@@ -119,6 +119,19 @@ pub struct Pruned {
     pub flagged: u64,
 }
 
+/// What [`Ledger::rotate`] moved, or would move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rotated {
+    /// Settled events.
+    pub events: u64,
+    /// Torrents with totals.
+    pub torrents: u64,
+    /// Promotions for this user alone.
+    pub promotions: u64,
+    /// Whether the ledger knew the old passkey at all.
+    pub known: bool,
+}
+
 /// Called now and then during long work with (done, total).
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
@@ -195,6 +208,18 @@ pub trait Ledger: Send {
         intent: Intent,
         progress: Progress<'_>,
     ) -> Result<Pruned, LedgerError>;
+
+    /// Gives everything of the first passkey to the second, in one transaction, and settles entries of the first as the
+    /// second's from then on. Doing it again moves nothing more.
+    ///
+    /// # Errors
+    /// [`LedgerError::Rejected`] when either passkey was rotated to another one before.
+    fn rotate(
+        &mut self,
+        old_and_new: (&Passkey, &Passkey),
+        intent: Intent,
+        progress: Progress<'_>,
+    ) -> Result<Rotated, LedgerError>;
 
     /// All promotions, oldest id first.
     ///

@@ -1,4 +1,5 @@
 -- Brings the newest entry of each of some sessions into the presence sets, if it is newer than the guard.
+-- KEYS[1]: the hash old passkey -> new; what an old one's entry says is the new one's.
 -- ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base; then for each session:
 -- passkey, info hash, peer id, ordered entry id, state (s, l, g, or x: forget), due.
 local guards, lease = ARGV[1], ARGV[2]
@@ -18,9 +19,12 @@ local function join(state, passkey, hash, peer)
   redis.call('SADD', user_set[state] .. passkey, hash)
 end
 
+local aliases = KEYS[1] and redis.call('EXISTS', KEYS[1]) == 1
+
 for i = 7, #ARGV, 6 do
   local passkey, hash, peer = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local id, state, due = ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+  if aliases then passkey = redis.call('HGET', KEYS[1], passkey) or passkey end
   local guard, field = guards .. passkey, hash .. ':' .. peer
   local before = redis.call('HGET', guard, field)
   if not before or string.sub(before, 1, 40) < id then

@@ -8,10 +8,12 @@
 //! (seeds, leeches, gone; due in unix seconds); and one sorted set `tracker:presence:lease` of sessions by a time at
 //! which they must be looked at, never later than their due. A heartbeat that changes nothing costs two hash commands.
 
+mod aliases;
 mod census;
 mod leases;
 mod rebuild;
 mod reconcile;
+mod rotate;
 mod scan;
 
 use std::collections::HashMap;
@@ -26,9 +28,12 @@ pub use leases::Leases;
 pub use rebuild::{Progress, Rebuilt, Scope, rebuild};
 pub use reconcile::{Finding, Newest, Older, Reconciled, Span, Subject, reconcile};
 
+pub use rotate::{count_sessions, rotate};
+
 use crate::entry::{Entry, EntryId};
 
-/// Brings sessions into the sets. Its arguments: [`bases`], then [`Standing::arguments`] of each session.
+/// Brings sessions into the sets. Its key is the hash old passkey -> new (without one, nobody was
+/// rotated); its arguments: [`bases`], then [`Standing::arguments`] of each session.
 pub const APPLY_SCRIPT: &str = include_str!("apply.lua");
 /// Judges leases. Its arguments: [`bases`], unix seconds, how many leases at most, [`Leases::memory_s`].
 pub const SWEEP_SCRIPT: &str = include_str!("sweep.lua");
@@ -65,7 +70,7 @@ pub async fn apply(
 ) -> RedisResult<()> {
     let bases = bases(keys);
     for chunk in standings(leases, entries, now).chunks(SESSIONS_A_CALL) {
-        let mut call = APPLY.prepare_invoke();
+        let mut call = APPLY.key(keys.passkey_alias());
         call.arg(&bases[..]);
         for standing in chunk {
             call.arg(&standing.arguments()[..]);

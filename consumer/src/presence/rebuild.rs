@@ -9,6 +9,7 @@ use contract::{InfoHash, Keys, Passkey, PeerId};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value, cmd};
 
+use super::aliases::aliases;
 use super::reconcile::{Finding, Newest, Older, Span, Subject, reconcile};
 use super::{Leases, Swept, scan, standings, sweep};
 use crate::dead_letters::decode;
@@ -77,6 +78,7 @@ pub async fn rebuild(
     let span = span(connection, target, leases, now).await?;
     let mut rebuilt = Rebuilt::default();
     let mut newest = newest_entries(connection, target.stream, span, &mut rebuilt.entries, progress).await?;
+    fold_rotated(&mut newest, &aliases(connection, keys).await?);
     let mut users = scan::users(connection, keys).await?;
     for passkey in newest.keys() {
         users.entry(*passkey).or_default();
@@ -114,6 +116,7 @@ async fn span(
 }
 
 type Session = (InfoHash, PeerId);
+type ByUser = HashMap<Passkey, HashMap<Session, Latest>>;
 
 /// A session's newest entry, kept as it was decoded.
 struct Latest(Entry);
@@ -134,9 +137,9 @@ async fn newest_entries(
     span: Span,
     read: &mut u64,
     progress: Progress<'_>,
-) -> RedisResult<HashMap<Passkey, HashMap<Session, Latest>>> {
+) -> RedisResult<ByUser> {
     let total: u64 = cmd("XLEN").arg(stream).query_async(connection).await?;
-    let mut newest: HashMap<Passkey, HashMap<Session, Latest>> = HashMap::new();
+    let mut newest = ByUser::new();
     let mut from = span.from;
     while from < span.before {
         let mut range = cmd("XRANGE");
@@ -154,6 +157,20 @@ async fn newest_entries(
         }
     }
     Ok(newest)
+}
+
+/// Entries of a rotated passkey count as the new one's.
+fn fold_rotated(newest: &mut ByUser, aliases: &HashMap<Passkey, Passkey>) {
+    for (old, new) in aliases {
+        let Some(moved) = newest.remove(old) else { continue };
+        let sessions = newest.entry(*new).or_default();
+        for (session, latest) in moved {
+            match sessions.get(&session) {
+                Some(own) if own.0.id > latest.0.id => {}
+                _ => drop(sessions.insert(session, latest)),
+            }
+        }
+    }
 }
 
 struct Desk<'a> {

@@ -73,6 +73,22 @@ pub struct Gain {
     completed: i64,
 }
 
+/// What two accounts had both counted, so that their sum holds it twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overlap {
+    seed_seconds: i64,
+    leech_seconds: i64,
+    completed: i64,
+}
+
+impl std::ops::AddAssign for Overlap {
+    fn add_assign(&mut self, other: Self) {
+        self.seed_seconds = self.seed_seconds.saturating_add(other.seed_seconds);
+        self.leech_seconds = self.leech_seconds.saturating_add(other.leech_seconds);
+        self.completed = self.completed.saturating_add(other.completed);
+    }
+}
+
 /// One user on one torrent, over all of the user's clients.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TorrentAccount {
@@ -106,6 +122,24 @@ impl TorrentAccount {
         gain
     }
 
+    /// Takes over another account of the same torrent and says what both had counted.
+    pub fn merge(&mut self, other: &Self) -> Overlap {
+        if (other.sums.last_seen, other.left_entry) > (self.sums.last_seen, self.left_entry) {
+            self.left_bytes = other.left_bytes;
+            self.left_entry = other.left_entry;
+        }
+        let seed_seconds = self.seed_spans.merge(&other.seed_spans);
+        let leech_seconds = self.leech_spans.merge(&other.leech_spans);
+        let overlap = Overlap {
+            seed_seconds: other.sums.seed_seconds - seed_seconds,
+            leech_seconds: other.sums.leech_seconds - leech_seconds,
+            completed: i64::from(self.completed_at.is_some() && other.completed_at.is_some()),
+        };
+        self.completed_at = [self.completed_at, other.completed_at].into_iter().flatten().min();
+        self.sums.add_sums(&Sums { seed_seconds, leech_seconds, ..other.sums.clone() });
+        overlap
+    }
+
     /// 1 when this row is the first `completed` that arrives; the oldest one gives the time.
     fn complete(&mut self, row: &SettledRow) -> i64 {
         if row.event != Event::Completed {
@@ -131,6 +165,14 @@ impl UserAccount {
     pub fn add_torrent(&mut self, torrent: &TorrentAccount) {
         self.sums.add_sums(&torrent.sums);
         self.completed = self.completed.saturating_add(i64::from(torrent.completed_at.is_some()));
+    }
+
+    /// Takes over another user's account. `overlap`: what their torrents had both counted.
+    pub fn merge(&mut self, other: &Self, overlap: Overlap) {
+        self.sums.add_sums(&other.sums);
+        self.sums.seed_seconds -= overlap.seed_seconds;
+        self.sums.leech_seconds -= overlap.leech_seconds;
+        self.completed = self.completed.saturating_add(other.completed) - overlap.completed;
     }
 
     /// Adds a row that brought its torrent `gain`.

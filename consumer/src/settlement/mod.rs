@@ -10,7 +10,7 @@ mod spans;
 use contract::{Event, InfoHash, Passkey, PeerId, TrafficEvent};
 use serde_json::json;
 
-pub use accounts::{Gain, Sums, TorrentAccount, UserAccount};
+pub use accounts::{Gain, Overlap, Sums, TorrentAccount, UserAccount};
 pub use promotions::{Factors, Promotion, PromotionError, Promotions, Scope};
 pub use spans::Spans;
 
@@ -71,6 +71,24 @@ pub struct SettledRow {
     pub pd: Option<String>,
     /// Why the event was credited nothing.
     pub flag: Option<Flag>,
+}
+
+impl SettledRow {
+    /// Adds another event of the same client, torrent and second: bytes add up, time is claimed once, the newer entry says how
+    /// things stand.
+    pub fn fold(&mut self, other: &Self) {
+        self.raw_up = self.raw_up.saturating_add(other.raw_up);
+        self.raw_down = self.raw_down.saturating_add(other.raw_down);
+        self.credited_up = self.credited_up.saturating_add(other.credited_up);
+        self.credited_down = self.credited_down.saturating_add(other.credited_down);
+        self.seed_seconds = self.seed_seconds.max(other.seed_seconds);
+        self.leech_seconds = self.leech_seconds.max(other.leech_seconds);
+        let newer = if other.entry_id > self.entry_id { other } else { &*self };
+        let (entry_id, left_bytes, event) = (newer.entry_id, newer.left_bytes, newer.event);
+        let completed = self.event == Event::Completed || other.event == Event::Completed;
+        self.event = if completed { Event::Completed } else { event };
+        (self.entry_id, self.left_bytes) = (entry_id, left_bytes);
+    }
 }
 
 /// A reason to credit nothing until an operator decides.

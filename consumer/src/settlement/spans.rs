@@ -29,6 +29,11 @@ impl Spans {
         end - start - covered
     }
 
+    /// Covers what the other list covers and returns how many of its seconds were not covered before.
+    pub fn merge(&mut self, other: &Self) -> i64 {
+        other.0.iter().map(|(start, end)| self.add(*start, *end)).sum()
+    }
+
     /// Closes the oldest gap when the list is full. Nobody is paid for the gap; an event so late that it falls into it
     /// earns nothing, which is the price of a bounded row.
     fn shorten(&mut self) {

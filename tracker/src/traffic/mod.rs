@@ -6,6 +6,7 @@ mod courier;
 mod desk;
 mod options;
 mod recorder;
+pub mod rotation;
 mod script;
 mod spool;
 mod trouble;

@@ -3,9 +3,10 @@
 --
 -- KEYS[1]     the stream
 -- KEYS[2]     how far this tracker's announces are booked: a hash with `booked`, its highest sequence number
--- KEYS[2+i]   the snapshot of announce i
+-- KEYS[2+i]   the snapshot of announce i, under the passkey as the tracker knows it
 -- ARGV[1..6]  tracker id, snapshot TTL (s), TTL after stopped (s), skip idle (0|1), credit a first `started` (0|1), the
 --             highest number that the tracker knows to be booked (0: none)
+-- ARGV[7..8]  the hash old passkey -> new, and the hash new passkey -> the old one whose snapshots are being folded into it
 -- then 16 for each announce, in the order of its variables below
 --
 -- Answers one word for each announce, and `lost <n>` behind them when Redis has booked n numbers less than the tracker
@@ -26,7 +27,8 @@ local STREAM, BOOKED = KEYS[1], KEYS[2]
 local ME, TTL, STOPPED_TTL = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local SKIP_IDLE, CREDIT_FIRST = ARGV[4] == '1', ARGV[5] == '1'
 local CONFIRMED = tonumber(ARGV[6])
-local HEADER, WIDTH = 6, 16
+local ALIASES, ROTATING = ARGV[7], ARGV[8]
+local HEADER, WIDTH = 8, 16
 local TRACKERS_REMEMBERED = 3
 -- A snapshot's lifetime is renewed once in this many seconds, and is longer by as much: every renewal costs as much as the rest
 -- of the snapshot.
@@ -202,6 +204,21 @@ local function record(key)
   return next_one(key, known, mark_up, mark_down, last_ts, others, known_left, was_stopped)
 end
 
+-- Trackers know of a rotation within a second, and their spools never: only here can nobody book on the old passkey once
+-- there is a new one. Most sites have no aliases, and hardly ever is a rotation under way.
+local HAS_ALIASES = call('EXISTS', ALIASES) == 1
+local HAS_ROTATIONS = HAS_ALIASES and call('EXISTS', ROTATING) == 1
+
+-- Makes `passkey` the one to book on, and says what the snapshot's key is then.
+local function canonical(key)
+  local session = ':' .. infohash .. ':' .. peer_id
+  local prefix = sub(key, 1, #key - #passkey - #session)
+  passkey = call('HGET', ALIASES, passkey) or passkey
+  local old = HAS_ROTATIONS and call('HGET', ROTATING, passkey)
+  if old then fold(prefix .. old .. session, prefix .. passkey .. session) end
+  return prefix .. passkey .. session
+end
+
 -- The first write of all: a Redis that takes none (a replica, no memory, no disk) says so here, before anything is booked.
 local booked = tonumber(call('HMGET', BOOKED, 'booked')[1] or 0) or 0
 local newest = #KEYS > 2 and tonumber(ARGV[HEADER + (#KEYS - 3) * WIDTH + 12]) or 0
@@ -217,7 +234,7 @@ for i = 1, #KEYS - 2 do
   up, down, obs = tonumber(up_text), tonumber(down_text), tonumber(obs_text)
   -- A clock that runs ahead must not make every later announce look late.
   if obs > NOW_MS then obs, obs_text = NOW_MS, int(NOW_MS) end
-  outcomes[i] = record(KEYS[2 + i])
+  outcomes[i] = record(HAS_ALIASES and canonical(KEYS[2 + i]) or KEYS[2 + i])
 end
 if booked < CONFIRMED then outcomes[#outcomes + 1] = 'lost ' .. int(CONFIRMED - booked) end
 return outcomes

@@ -15,6 +15,10 @@ pub struct Rules {
     pub snapshot_prefix: String,
     /// What the keys begin with in which Redis remembers how far it booked each tracker, prefix included.
     pub recorder_prefix: String,
+    /// Hash old passkey -> the one that its traffic is booked on, prefix included.
+    pub alias_key: String,
+    /// Hash new passkey -> the old one whose snapshots are being folded into it, prefix included.
+    pub rotating_key: String,
     /// Seconds a snapshot outlives its last announce.
     pub snapshot_ttl_secs: u64,
     /// Seconds it outlives a `stopped`.
@@ -33,6 +37,8 @@ impl Rules {
             stream_key: keys.traffic(),
             snapshot_prefix: keys.snapshot_prefix(),
             recorder_prefix: keys.recorder_prefix(),
+            alias_key: keys.passkey_alias(),
+            rotating_key: keys.rotating(),
             snapshot_ttl_secs: 21 * 86_400,
             stopped_ttl_secs: 86_400,
             skip_idle: false,
@@ -85,7 +91,7 @@ impl RecordScript {
     /// The script itself.
     #[must_use]
     pub const fn text() -> &'static str {
-        include_str!("record.lua")
+        concat!(include_str!("fold.lua"), include_str!("record.lua"))
     }
 
     /// An id for this process.
@@ -148,6 +154,7 @@ impl RecordScript {
         }
         call.arg(&self.tracker_id).arg(rules.snapshot_ttl_secs).arg(rules.stopped_ttl_secs);
         call.arg(i32::from(rules.skip_idle)).arg(i32::from(rules.credit_first_started)).arg(confirmed);
+        call.arg(&rules.alias_key).arg(&rules.rotating_key);
         for entry in batch {
             add_entry(&mut call, entry);
         }

@@ -1,7 +1,10 @@
 //! The ledger in a SQLite file: one writer at a time, several processes may share the file.
 
+mod aliases;
+mod keys;
 mod prune;
 mod read;
+mod rotate;
 mod rows;
 mod verify;
 mod write;
@@ -16,6 +19,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     Access, Drift, EventQuery, Intent, Ledger, LedgerError, Mark, MigrationReport, Outcome, Progress, Pruned,
+    Rotated,
 };
 use crate::entry::{Entry, EntryId};
 use crate::settlement::{Promotion, Rules, SettledRow, TorrentAccount, UserAccount};
@@ -115,6 +119,15 @@ impl Ledger for Sqlite {
         Ok(prune::prune(&mut self.connection, before, intent, progress)?)
     }
 
+    fn rotate(
+        &mut self,
+        (old, new): (&Passkey, &Passkey),
+        intent: Intent,
+        progress: Progress<'_>,
+    ) -> Result<Rotated, LedgerError> {
+        rotate::rotate(&mut self.connection, (old, new), intent, progress)
+    }
+
     fn promotions(&mut self) -> Result<Vec<Promotion>, LedgerError> {
         read::promotions(&self.connection, i64::MIN, i64::MAX)
     }
@@ -153,7 +166,7 @@ fn existing(path: &Path, access: OpenFlags) -> Result<Connection, LedgerError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'ledger_mark'";
+    let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'passkey_aliases'";
     let tables: i64 =
         connection.query_row(sql, [], |row| row.get(0)).map_err(|error| cannot_open(path, &error))?;
     if tables == 0 {

@@ -4,7 +4,8 @@ use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, params};
 
 use super::super::{EventQuery, LedgerError, Mark, promotion_of};
-use super::rows;
+use super::aliases::Aliases;
+use super::{keys, rows};
 use crate::entry::Entry;
 use crate::settlement::{Promotion, SettledRow, TorrentAccount};
 
@@ -81,14 +82,12 @@ pub(super) fn mark(connection: &Connection) -> rusqlite::Result<Mark> {
 
 pub(super) fn are_settled(connection: &Connection, entries: &[Entry]) -> rusqlite::Result<Vec<bool>> {
     let pruned_before = mark(connection)?.pruned_before;
-    let sql =
-        "SELECT 1 FROM settled_events WHERE ts = ?1 AND passkey = ?2 AND infohash = ?3 AND peer_id = ?4";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut settled = |entry: &Entry| {
-        let event = &entry.event;
+    let aliases = Aliases::among(connection, entries)?;
+    let settled = |entry: &Entry| {
+        let (event, announced_as) = aliases.canonical(&entry.event);
         let ts = i64::try_from(event.ts).unwrap_or(i64::MAX);
-        Ok(entry.id < pruned_before
-            || statement.exists(params![ts, event.passkey.reveal(), event.info_hash.0, event.peer_id.0])?)
+        let place = (ts, &event.passkey, event.info_hash.0, event.peer_id.0);
+        Ok(entry.id < pruned_before || keys::exists(connection, place, announced_as.as_ref())?)
     };
-    entries.iter().map(&mut settled).collect()
+    entries.iter().map(settled).collect()
 }

@@ -195,6 +195,32 @@ pub(super) fn event_of(row: &Row<'_>) -> rusqlite::Result<SettledRow> {
     })
 }
 
+/// The event that has the same place as this one.
+pub(super) fn event_at(connection: &Connection, place: &SettledRow) -> rusqlite::Result<SettledRow> {
+    let sql = format!(
+        "SELECT {EVENT_COLUMNS} FROM {EVENTS_WITH_FLAGS} WHERE e.ts = ?1 AND e.passkey = ?2 AND e.infohash = ?3 AND e.peer_id = ?4"
+    );
+    let key = params![place.ts, place.passkey.reveal(), place.info_hash.0, place.peer_id.0];
+    connection.prepare_cached(&sql)?.query_row(key, event_of)
+}
+
+/// A user's events in a range of time, each with the passkey of its entry where that is another one.
+pub(super) fn events_of(
+    connection: &Connection,
+    user: &Passkey,
+    (first, last): (i64, i64),
+) -> rusqlite::Result<Vec<(SettledRow, Option<Passkey>)>> {
+    let sql = format!(
+        "SELECT {EVENT_COLUMNS}, e.announced_as FROM {EVENTS_WITH_FLAGS} WHERE e.ts BETWEEN ?1 AND ?2 AND e.passkey = ?3"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let found = statement.query_map(params![first, last, user.reveal()], |row| {
+        let renamed = row.get_ref(19)?.as_str_or_null().map_err(|error| unreadable(19, error))?.is_some();
+        Ok((event_of(row)?, if renamed { Some(passkey(row, 19)?) } else { None }))
+    })?;
+    found.collect()
+}
+
 /// Reads id, batches, pruned_before.
 pub(super) fn mark_of(row: &Row<'_>) -> rusqlite::Result<Mark> {
     let pruned_before = text(row, 2, |text| text.parse().ok())?;

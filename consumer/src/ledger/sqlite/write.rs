@@ -7,17 +7,11 @@ use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::super::{LedgerError, Outcome};
-use super::{read, rows};
+use super::aliases::Aliases;
+use super::{keys, read, rows};
 use crate::entry::{Entry, EntryId};
-use crate::settlement::{
-    Flag, Promotion, Promotions, Rules, SettledRow, UserAccount, settle as settle_event,
-};
+use crate::settlement::{Promotion, Promotions, Rules, SettledRow, UserAccount, settle as settle_event};
 
-const INSERT_EVENT: &str = "INSERT INTO settled_events (ts, passkey, infohash, peer_id, entry_id, raw_up, raw_down,
-    credited_up, credited_down, seed_seconds, leech_seconds, event, left_bytes, promotion_id, down_promotion_id, fd, pd)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO NOTHING";
-const INSERT_FLAG: &str = "INSERT INTO flagged_events (ts, passkey, infohash, peer_id, reason, details)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const NEXT_BATCH: &str = "UPDATE ledger_mark SET batches = batches + 1 RETURNING id, batches, pruned_before";
 const INSERT_PROMOTION: &str =
     "INSERT INTO promotions (scope, scope_key, up_factor, down_factor, starts_at, ends_at)
@@ -54,57 +48,23 @@ fn insert_keys(
     (promotions, rules): (&Promotions, &Rules),
 ) -> rusqlite::Result<(NewRows, Outcome)> {
     let (mut new_rows, mut outcome) = (NewRows::new(), Outcome::default());
+    let aliases = Aliases::among(connection, entries)?;
     for entry in entries {
-        let row = settle_event(entry.id, &entry.event, promotions, rules);
+        let (event, announced_as) = aliases.canonical(&entry.event);
+        let row = settle_event(entry.id, &event, promotions, rules);
         // The key of a pruned event is gone, and its entry can only come from a stream that was set back.
-        if entry.id < pruned_before || !insert_event(connection, &row)? {
+        if entry.id < pruned_before || !keys::claim(connection, &row, announced_as.as_ref())? {
             outcome.duplicates += 1;
             continue;
         }
         outcome.settled += 1;
         if let Some(flag) = &row.flag {
-            insert_flag(connection, &row, flag)?;
+            keys::insert_flag(connection, &row, flag)?;
             outcome.flagged += 1;
         }
         new_rows.entry((row.passkey, row.info_hash)).or_default().push(row);
     }
     Ok((new_rows, outcome))
-}
-
-/// Whether the key was new.
-fn insert_event(connection: &Connection, row: &SettledRow) -> rusqlite::Result<bool> {
-    let inserted = connection.prepare_cached(INSERT_EVENT)?.execute(params![
-        row.ts,
-        row.passkey.reveal(),
-        row.info_hash.0,
-        row.peer_id.0,
-        row.entry_id.to_string(),
-        row.raw_up,
-        row.raw_down,
-        row.credited_up,
-        row.credited_down,
-        row.seed_seconds,
-        row.leech_seconds,
-        row.event.as_str(),
-        row.left_bytes,
-        row.promotion_id,
-        row.down_promotion_id,
-        row.fd,
-        row.pd,
-    ])?;
-    Ok(inserted == 1)
-}
-
-fn insert_flag(connection: &Connection, row: &SettledRow, flag: &Flag) -> rusqlite::Result<()> {
-    connection.prepare_cached(INSERT_FLAG)?.execute(params![
-        row.ts,
-        row.passkey.reveal(),
-        row.info_hash.0,
-        row.peer_id.0,
-        flag.reason.as_str(),
-        flag.details,
-    ])?;
-    Ok(())
 }
 
 fn add_to_totals(connection: &Connection, new_rows: &NewRows) -> rusqlite::Result<()> {

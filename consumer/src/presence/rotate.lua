@@ -1,0 +1,45 @@
+-- Moves sessions of a rotated passkey to the new one. Of two guards of one session the newer one stays.
+-- ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base, old passkey, new passkey;
+-- then the sessions, `<info hash>:<peer id>`. Returns how many were there.
+local guards, lease = ARGV[1], ARGV[2]
+local user_set = { s = ARGV[3], l = ARGV[4] }
+local member_set = { s = ARGV[5], l = ARGV[6] }
+local old, new = ARGV[7], ARGV[8]
+
+local function leave(state, passkey, hash, peer)
+  local members = member_set[state] .. passkey .. ':' .. hash
+  redis.call('SREM', members, peer)
+  if redis.call('EXISTS', members) == 0 then
+    redis.call('SREM', user_set[state] .. passkey, hash)
+  end
+end
+
+local function join(state, passkey, hash, peer)
+  redis.call('SADD', member_set[state] .. passkey .. ':' .. hash, peer)
+  redis.call('SADD', user_set[state] .. passkey, hash)
+end
+
+local moved = 0
+for i = 9, #ARGV do
+  local field = ARGV[i]
+  local hash, peer = string.match(field, '^(%x+):(%x+)$')
+  local guard = hash and redis.call('HGET', guards .. old, field)
+  if guard then
+    local state, was = string.sub(guard, 41, 41), redis.call('HGET', guards .. new, field)
+    if not was or string.sub(was, 1, 40) < string.sub(guard, 1, 40) then
+      local before = was and string.sub(was, 41, 41)
+      if before ~= state then
+        if before and user_set[before] then leave(before, new, hash, peer) end
+        if user_set[state] then join(state, new, hash, peer) end
+      end
+      redis.call('HSET', guards .. new, field, guard)
+      -- Looked at too early is no harm: the sweep reads the guard and moves the lease on.
+      redis.call('ZADD', lease, string.sub(guard, 42), new .. ':' .. field)
+    end
+    if user_set[state] then leave(state, old, hash, peer) end
+    redis.call('HDEL', guards .. old, field)
+    redis.call('ZREM', lease, old .. ':' .. field)
+    moved = moved + 1
+  end
+end
+return moved
