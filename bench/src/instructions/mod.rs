@@ -110,7 +110,7 @@ pub enum Verdict {
     Changed,
 }
 
-/// Runs a workload in this process; callgrind counts while [`counted`] runs.
+/// Runs a workload in this process; callgrind counts while `counted` runs.
 ///
 /// # Errors
 /// When there is none of this name, or its preparation fails.
