@@ -64,6 +64,13 @@ impl Books {
         entries.map(|e| (e.get("passkey").unwrap(), e.get::<u64>("du").unwrap() / MIB)).collect()
     }
 
+    #[track_caller]
+    fn assert_times_rise(&self) {
+        let reply: StreamRangeReply = self.server.connection().xrange_all("tracker:traffic").unwrap();
+        let times: Vec<u64> = reply.ids.iter().map(|entry| entry.get("ts").unwrap()).collect();
+        assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
+    }
+
     fn total(&self) -> u64 {
         self.booked().iter().map(|(_, mib)| mib).sum()
     }
@@ -125,8 +132,9 @@ async fn an_announce_that_is_sent_again_after_the_rotation_is_not_booked_again()
 #[tokio::test]
 async fn what_another_tracker_sends_again_is_recognised_where_two_sessions_became_one() {
     let mut books = Books::open().await;
-    let sent = entry("old", 1, 10, 5);
+    let sent = entry("old", 1, 10, 1);
     books.send_through("t2", &sent).await;
+    books.sequence = 5;
     books.announce("new", 1, 8).await;
     books.begin();
     assert_eq!(books.fold().await, 1);
@@ -149,6 +157,35 @@ async fn a_client_that_used_both_passkeys_is_booked_only_beyond_what_either_had(
 }
 
 #[tokio::test]
+async fn a_client_that_began_anew_under_the_new_passkey_counts_on_from_there() {
+    let mut books = Books::open().await;
+    books.announce("old", 1, 30).await;
+    books.announce("new", 1, 40).await;
+    books.sequence += 1;
+    let mut restarted = entry("new", 1, 0, books.sequence);
+    restarted.booking.event = Event::Started;
+    books.send(&restarted).await;
+    books.begin();
+    books.announce("old", 1, 3).await;
+    assert_eq!(books.total(), 3);
+}
+
+#[tokio::test]
+async fn times_stay_unique_where_both_passkeys_had_the_session() {
+    let mut books = Books::open().await;
+    books.announce("new", 1, 10).await;
+    for _ in 0..5 {
+        books.announce("old", 1, 10).await;
+    }
+    books.begin();
+    let mut slow_clock = entry("new", 1, 11, 100);
+    slow_clock.booking.observed_ms = T0 + 3000;
+    books.send(&slow_clock).await;
+    assert_eq!(books.total(), 1);
+    books.assert_times_rise();
+}
+
+#[tokio::test]
 async fn times_stay_unique_where_two_sessions_become_one() {
     let mut books = Books::open().await;
     for _ in 0..5 {
@@ -158,7 +195,5 @@ async fn times_stay_unique_where_two_sessions_become_one() {
     let mut late = entry("new", 1, 11, 100);
     late.booking.observed_ms = T0 + 1000;
     books.send(&late).await;
-    let reply: StreamRangeReply = books.server.connection().xrange_all("tracker:traffic").unwrap();
-    let times: Vec<u64> = reply.ids.iter().map(|entry| entry.get("ts").unwrap()).collect();
-    assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
+    books.assert_times_rise();
 }
