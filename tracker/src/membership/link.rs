@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::{Member, Membership, Question, Unavailable, Verdicts};
+use super::{Known, Member, Membership, Question, Unavailable, Verdicts};
 
 /// Where a list lives.
 #[derive(Debug, Clone)]
@@ -179,13 +179,14 @@ impl<M: Member> Asker<M> {
             }
             Err(error) => {
                 warn!(url = %self.options.redis, %error, "{} cannot be checked", self.options.subject);
-                refuse_all(batch);
+                self.verdicts.freeze();
+                self.answer_without_redis(batch);
                 false
             }
         }
     }
 
-    /// Tells everybody who asks in the meantime to come back. `None` when nobody can ask any more.
+    /// Tells those who are not known and ask in the meantime to come back. `None` when nobody can ask any more.
     async fn turn_away_for(&mut self, delay: Duration) -> Option<()> {
         let wait = tokio::time::sleep(delay);
         tokio::pin!(wait);
@@ -197,9 +198,18 @@ impl<M: Member> Asker<M> {
                     if count == 0 {
                         return None;
                     }
-                    refuse_all(&mut batch);
+                    self.answer_without_redis(&mut batch);
                 }
             }
+        }
+    }
+
+    /// What was known when Redis went away stays in force, also for those who asked because it had just become stale.
+    fn answer_without_redis(&self, batch: &mut Vec<Question<M>>) {
+        let now = Instant::now();
+        for Question { member, answered } in batch.drain(..) {
+            let is_known = self.verdicts.look(&member, now) != Known::Unknown;
+            answered.send(if is_known { Ok(()) } else { Err(Unavailable) }).ok();
         }
     }
 }
@@ -215,8 +225,46 @@ fn apart<'a>(set_key: &'a str, alias_key: &'a str) -> Vec<&'a str> {
     }
 }
 
-fn refuse_all<M>(batch: &mut Vec<Question<M>>) {
-    for question in batch.drain(..) {
-        question.answered.send(Err(Unavailable)).ok();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::{Keys, Passkey};
+    use harness::{RedisServer, eventually_async};
+    use redis::Commands;
+
+    fn list(redis: &RedisServer) -> Membership<Passkey> {
+        let keys = Keys::default();
+        let wait = Duration::from_secs(5);
+        spawn(Options {
+            redis: redis.url().parse().unwrap(),
+            set_key: keys.passkeys(),
+            alias_key: keys.passkey_alias(),
+            timeouts: Timeouts { connect: wait, response: Some(wait) },
+            subject: "passkeys",
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_became_stale_just_before_redis_went_away_is_still_known() {
+        let mut redis = RedisServer::start();
+        let mut site = redis.connection();
+        let [alice, mallory] = ["alice", "mallory"].map(|name| name.parse::<Passkey>().unwrap());
+        let _: () = site.sadd("pt:passkeys", "alice").unwrap();
+        let list = list(&redis);
+        eventually_async("alice is known", async || {
+            list.ask(alice).await.ok();
+            (list.look(&alice) == Known::Listed(alice)).then_some(())
+        })
+        .await;
+        let _: () = site.sadd("pt:passkeys", "bob").unwrap();
+        eventually_async("the verdict is stale", async || {
+            (list.look(&alice) == Known::Unknown).then_some(())
+        })
+        .await;
+        redis.kill();
+        assert_eq!(list.ask(alice).await, Ok(()));
+        assert_eq!(list.look(&alice), Known::Listed(alice));
+        assert_eq!(list.ask(mallory).await, Err(Unavailable));
     }
 }
