@@ -174,7 +174,9 @@ impl World<'_> {
             return;
         }
         client.down += client.left;
-        (client.left, client.wobble) = (0, wobble);
+        // A counter that is small itself and falls at a late `started` is that of a restart, to anybody who sees only the
+        // counters: such a client would be credited those few bytes again.
+        (client.left, client.wobble) = (0, if client.down >= MIB { wobble } else { 0 });
         for at in &mut client.endpoints {
             // A tracker that has not heard `started` hears that first; `completed` is not repeated for it.
             if at.owes.is_none() {
