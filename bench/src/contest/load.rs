@@ -35,6 +35,15 @@ pub enum Connections {
     Closed,
 }
 
+/// Whether everybody announces once before anything is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filling {
+    /// They do, as fast as they are answered.
+    First,
+    /// They have.
+    Done,
+}
+
 /// A load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
@@ -42,8 +51,10 @@ pub struct Load {
     pub protocol: Protocol,
     /// Where in the URL the passkey stands, or none is sent.
     pub path: &'static str,
-    /// The swarms. Everybody announces once before anything is measured.
+    /// The swarms.
     pub shape: Shape,
+    /// Whether they are to be filled.
+    pub filling: Filling,
     /// HTTP connections, or UDP sockets.
     pub connections: Connections,
     /// How long to measure.
@@ -126,13 +137,16 @@ impl Load {
     fn command(&self, bench: &Bench, server: &Server, others: &[u32]) -> Result<Command> {
         let scheme = if self.protocol == Protocol::Http { "http" } else { "udp" };
         let mut command = Command::new(bench.own_program("trackerctl")?);
-        command.args(["load", "--json", "--fill", "--zipf", "0", "--numwant", "50", "--seeders", SEEDERS]);
+        command.args(["load", "--json", "--zipf", "0", "--numwant", "50", "--seeders", SEEDERS]);
         command.arg(format!("{scheme}://{}{}", server.address(), self.path));
         command.args(["--torrents", &self.shape.torrents.to_string()]);
         command.args(["--peers", &self.shape.peers.to_string()]);
         command.args(["--duration", &format!("{}ms", self.duration.as_millis())]);
         for pid in [server.pid()].iter().chain(others) {
             command.args(["--pid", &pid.to_string()]);
+        }
+        if self.filling == Filling::First {
+            command.arg("--fill");
         }
         if self.path.contains(":passkey") {
             command.args(["--users", &USERS.to_string()]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::{decode, flame_graph};
-use crate::contest::{self, Connections, Doors, Load, Protocol, Server, Shape, import_passkeys};
+use crate::contest::{self, Connections, Doors, Filling, Load, Protocol, Server, Shape, import_passkeys};
 use crate::rows::Bench;
 
 /// How long each profile takes.
@@ -57,6 +57,7 @@ fn profile(
         protocol,
         path,
         shape: SHAPE,
+        filling: Filling::First,
         connections: if protocol == Protocol::Http { Connections::Kept(64) } else { Connections::Kept(4) },
         duration: LOAD,
         rate: None,

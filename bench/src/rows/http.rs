@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::{Bench, CPU, Scale};
 use crate::contest::{
-    self, AQUATIC_HTTP, BARE_CLOSE, BARE_HTTP, Connections, Contestant, Doors, Load, OPENTRACKER, Protocol,
-    Server, Shape, import_passkeys,
+    self, AQUATIC_HTTP, BARE_CLOSE, BARE_HTTP, Connections, Contestant, Doors, Filling, Load, OPENTRACKER,
+    Protocol, Server, Shape, import_passkeys,
 };
 use crate::figures::Sample;
 
@@ -56,7 +56,15 @@ fn measured(
     (connections, path): (Connections, &'static str),
 ) -> Result<Vec<Sample>> {
     let duration = Duration::from_secs(if bench.scale == Scale::Quick { 2 } else { 6 });
-    let load = Load { protocol: Protocol::Http, path, shape: SHAPE, connections, duration, rate: None };
+    let load = Load {
+        protocol: Protocol::Http,
+        path,
+        shape: SHAPE,
+        filling: Filling::First,
+        connections,
+        duration,
+        rate: None,
+    };
     let answered = load.put_on(bench, server, &[])?;
     Ok(vec![
         Sample::new(name, CPU, answered.cpu_us(0)?),

@@ -13,7 +13,9 @@ use anyhow::{Context, Result, ensure};
 use harness::RedisServer;
 
 use super::{Bench, Scale};
-use crate::contest::{self, Connections, Doors, Load, Protocol, Server, Shape, import_passkeys};
+use crate::contest::{
+    self, Answered, Connections, Doors, Filling, Load, Protocol, Server, Shape, import_passkeys,
+};
 use crate::cores::Place;
 use crate::cost::as_f64;
 use crate::figures::Sample;
@@ -24,7 +26,8 @@ const SHAPE: Shape = Shape { torrents: 1000, peers: 20_000 };
 /// How long the consumer may take to settle what was announced before.
 const SETTLING: Duration = Duration::from_secs(120);
 
-struct Line {
+/// A site at work.
+pub(super) struct Line {
     redis: RedisServer,
     tracker: Server,
     consumer: Server,
@@ -32,15 +35,11 @@ struct Line {
 
 /// Measures both.
 pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
-    let redis = bench.cores.at(Place::Driver, || {
-        RedisServer::start_with(&["--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"])
-    })?;
-    import_passkeys(bench, &redis)?;
-    let (tracker, _) = contest::tracker(bench, Protocol::Http, Doors::Recorded, &redis)?;
-    let line = Line { consumer: contest::consumer(bench, &redis)?, tracker, redis };
+    let line = Line::start(bench)?;
     let sustained = line.sustained(bench)?;
     let before = line.settled_within()?;
-    let answered = load(bench, Some(sustained / 2.0)).put_on(bench, &line.tracker, &[])?;
+    let duration = Duration::from_secs(if bench.scale == Scale::Quick { 3 } else { 15 });
+    let answered = line.load(bench, Pace::Every(sustained / 2.0), duration)?;
     line.wait_until_settled()?;
     let after = line.settled_within()?;
     let settled = |share| quantile(&before, &after, share).map(|seconds| seconds * 1000.0);
@@ -53,41 +52,62 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
     ])
 }
 
-fn load(bench: &Bench, rate: Option<f64>) -> Load {
-    let seconds = match bench.scale {
-        Scale::Quick => 3,
-        Scale::Full => 15,
-    };
-    Load {
-        protocol: Protocol::Http,
-        path: "/:passkey/announce",
-        shape: SHAPE,
-        connections: Connections::Kept(CLIENTS),
-        duration: Duration::from_secs(seconds),
-        rate,
-    }
+/// How fast to announce.
+#[derive(Clone, Copy)]
+pub(super) enum Pace {
+    /// Every session once, and then as fast as it goes.
+    FillAndGo,
+    /// So many announces per second, by sessions that are there.
+    Every(f64),
 }
 
 impl Line {
+    /// Starts all of it.
+    pub(super) fn start(bench: &Bench) -> Result<Self> {
+        let redis = bench.cores.at(Place::Driver, || {
+            RedisServer::start_with(&["--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"])
+        })?;
+        import_passkeys(bench, &redis)?;
+        let (tracker, _) = contest::tracker(bench, Protocol::Http, Doors::Recorded, &redis)?;
+        Ok(Self { consumer: contest::consumer(bench, &redis)?, tracker, redis })
+    }
+
     /// Announces per second of a run as fast as it goes, until the last one is settled.
-    fn sustained(&self, bench: &Bench) -> Result<f64> {
+    pub(super) fn sustained(&self, bench: &Bench) -> Result<f64> {
+        let duration = Duration::from_secs(if bench.scale == Scale::Quick { 3 } else { 15 });
         let (before, start) = (self.settled()?, Instant::now());
-        load(bench, None).put_on(bench, &self.tracker, &[])?;
+        self.load(bench, Pace::FillAndGo, duration)?;
         self.wait_until_settled()?;
         Ok((self.settled()? - before) / start.elapsed().as_secs_f64())
     }
 
+    /// Announces for so long.
+    pub(super) fn load(&self, bench: &Bench, pace: Pace, duration: Duration) -> Result<Answered> {
+        let (filling, rate) = match pace {
+            Pace::FillAndGo => (Filling::First, None),
+            Pace::Every(rate) => (Filling::Done, Some(rate)),
+        };
+        let (path, connections) = ("/:passkey/announce", Connections::Kept(CLIENTS));
+        let load =
+            Load { protocol: Protocol::Http, path, shape: SHAPE, filling, connections, duration, rate };
+        load.put_on(bench, &self.tracker, &[])
+    }
+
+    /// Entries in the stream that are not settled yet.
+    pub(super) fn behind(&self) -> Result<f64> {
+        // In this order: what is settled meanwhile must not look like less than nothing.
+        let settled = self.settled()?;
+        let added: u64 = redis::cmd("XLEN").arg("tracker:traffic").query(&mut self.redis.connection())?;
+        Ok((as_f64(added) - settled).max(0.0))
+    }
+
     fn wait_until_settled(&self) -> Result<()> {
         let end = Instant::now() + SETTLING;
-        let mut connection = self.redis.connection();
-        loop {
-            let added: u64 = redis::cmd("XLEN").arg("tracker:traffic").query(&mut connection)?;
-            if self.settled()? >= as_f64(added) {
-                return Ok(());
-            }
+        while self.behind()? > 0.0 {
             ensure!(Instant::now() < end, "the consumer did not settle everything within {SETTLING:?}");
             sleep(Duration::from_millis(50));
         }
+        Ok(())
     }
 
     fn settled(&self) -> Result<f64> {

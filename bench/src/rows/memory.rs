@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use super::settling::power_of_ten;
 use super::{Bench, Scale};
 use crate::contest::{
-    self, AQUATIC_UDP, Connections, Doors, Load, OPENTRACKER, Protocol, Server, Shape, import_passkeys,
+    self, AQUATIC_UDP, Connections, Doors, Filling, Load, OPENTRACKER, Protocol, Server, Shape,
+    import_passkeys,
 };
 use crate::cost::as_f64;
 use crate::figures::Sample;
@@ -48,6 +49,7 @@ fn measured(
         protocol: Protocol::Udp,
         path,
         shape,
+        filling: Filling::First,
         connections: Connections::Kept(4),
         duration: Duration::from_millis(200),
         rate: None,

@@ -6,6 +6,7 @@ mod line;
 mod memory;
 mod recording;
 mod settling;
+mod soak;
 pub mod swarms;
 mod udp;
 
@@ -108,6 +109,17 @@ pub const ROWS: &[Row] = &[
             Goal { subject: "settled", what: "p50 ms", at_most: Limit::Value(50.0) },
             Goal { subject: "settled", what: "p99 ms", at_most: Limit::Value(500.0) },
         ],
+    },
+    Row {
+        name: "soak",
+        title: "The same for ten minutes at 80 % of that rate: what waits to be settled",
+        turns: Turns::Once,
+        run: soak::run,
+        goals: &[Goal {
+            subject: "last third",
+            what: "entries that wait",
+            at_most: Limit::Times(1.5, "first third"),
+        }],
     },
     Row {
         name: "memory",

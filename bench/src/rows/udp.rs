@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::{Bench, CPU, Scale};
 use crate::contest::{
-    self, AQUATIC_UDP, BARE_UDP, Connections, Contestant, Doors, Load, OPENTRACKER, Protocol, Server, Shape,
-    import_passkeys,
+    self, AQUATIC_UDP, BARE_UDP, Connections, Contestant, Doors, Filling, Load, OPENTRACKER, Protocol,
+    Server, Shape, import_passkeys,
 };
 use crate::figures::Sample;
 
@@ -48,6 +48,7 @@ fn measured(bench: &Bench, name: &str, server: &Server, path: &'static str) -> R
         protocol: Protocol::Udp,
         path,
         shape: shape(bench.scale),
+        filling: Filling::First,
         connections: Connections::Kept(4),
         duration: Duration::from_secs(duration),
         rate: None,
