@@ -175,6 +175,21 @@ async fn a_schedule_is_kept_and_ctrl_c_ends_it_with_what_was_measured() {
     app.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spinning_generator_keeps_its_schedule_and_its_core_busy() {
+    let app = start(NO_REDIS, "").await;
+    let url = http(&app, "/announce");
+    let own_cpu = |more: &[&str]| {
+        let schedule = ["--rate", "200", "--duration", "1s"];
+        let report = load(&url, &[&schedule, more].concat()).expect(0).json();
+        assert!((150..=200).contains(&number(&report, "answered")), "{report}");
+        report["generator_cpu_us_per_request"].as_f64().unwrap()
+    };
+    let (asleep, spinning) = (own_cpu(&[]), own_cpu(&["--spin"]));
+    assert!(spinning > 4.0 * asleep, "{spinning} and {asleep}");
+    app.stop().await.unwrap();
+}
+
 #[test]
 fn only_this_machine_is_aimed_at_unless_told_otherwise() {
     for url in ["http://192.0.2.1:6969/hunter2/announce", "udp://192.0.2.1:6969/hunter2/announce"] {

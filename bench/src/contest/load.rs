@@ -155,9 +155,11 @@ impl Load {
             Connections::Closed => command.arg("--close"),
             Connections::Kept(count) => command.args(["--connections", &count.to_string()]),
         };
-        if let Some(rate) = self.rate {
-            command.args(["--rate", &format!("{rate:.1}")]);
-        }
+        match self.rate {
+            Some(rate) => command.args(["--rate", &format!("{rate:.1}")]),
+            // A server that is asked as fast as it answers shall not be charged for waking up who asks.
+            None => command.arg("--spin"),
+        };
         Ok(command)
     }
 }

@@ -10,8 +10,8 @@ use crate::report::escaped;
 const WIDTH: f64 = 1200.0;
 const LINE: f64 = 17.0;
 const HEAD: f64 = 28.0;
-/// Bars narrower than this are left out: nobody could see them.
-const NARROWEST: f64 = 0.8;
+/// Bars narrower than this, half a percent, are left out.
+const NARROWEST: f64 = 6.0;
 /// How wide a letter is, nearly.
 const LETTER: f64 = 6.6;
 
@@ -77,25 +77,19 @@ fn bar(svg: &mut String, name: &str, call: &Stacks, width: f64, place: Place) {
     .unwrap_or_default();
 }
 
-/// Whose code it is.
+/// Whose code it is: ours, another crate's, the system's.
 fn color(name: &str) -> &'static str {
-    let ours = ["tracker::", "consumer::", "contract::", "service::"];
-    if ours.iter().any(|begin| name.trim_start_matches('<').starts_with(begin)) {
-        "#7fc8a9"
-    } else if name.contains("::") {
-        "#f3c98b"
-    } else {
-        "#e79a8b"
+    match name.split_once(": ") {
+        Some(("tracker" | "consumer" | "contract" | "service", _)) => "#7fc8a9",
+        Some(_) => "#f3c98b",
+        None => "#e79a8b",
     }
 }
 
-/// The last two parts of a path are what says something in a narrow bar.
-fn short(name: &str) -> String {
-    let plain = name.split(['<', '(']).find(|part| !part.is_empty()).unwrap_or(name);
-    let parts: Vec<&str> =
-        plain.trim_end_matches('>').split("::").filter(|part| *part != "{{closure}}").collect();
-    let [.., before, last] = parts.as_slice() else { return plain.to_owned() };
-    format!("{before}::{last}")
+/// In a narrow bar the function's own name says most.
+fn short(name: &str) -> &str {
+    let name = name.split_once(": ").map_or(name, |(_, function)| function);
+    name.split_once(" (").map_or(name, |(function, _)| function)
 }
 
 #[cfg(test)]
@@ -105,18 +99,19 @@ mod tests {
     #[test]
     fn every_visible_function_is_named_with_its_share() {
         let mut stacks = Stacks::default();
-        stacks.add(["tracker::run", "Vec<T>::push"], 3);
-        stacks.add(["tracker::run"], 1);
+        stacks.add(["tracker: run (app.rs)", "push"], 3);
+        stacks.add(["tracker: run (app.rs)", "<closure>"], 1);
         let svg = flame_graph("a <test>", &stacks);
-        assert!(svg.contains("<title>tracker::run: 100.0 %</title>"), "{svg}");
-        assert!(svg.contains("<title>Vec&lt;T&gt;::push: 75.0 %</title>"), "{svg}");
+        assert!(svg.contains("<title>tracker: run (app.rs): 100.0 %</title>"), "{svg}");
+        assert!(
+            svg.contains("<title>push: 75.0 %</title>") && svg.contains("<title>&lt;closure&gt;: 25.0 %")
+        );
         assert!(svg.contains("a &lt;test&gt; (4 samples)"));
     }
 
     #[test]
-    fn a_narrow_bar_shows_the_end_of_a_path() {
-        assert_eq!(short("tracker::swarm::store::Swarms::visit"), "Swarms::visit");
-        assert_eq!(short("tracker::app::run::{{closure}}"), "app::run");
+    fn a_bar_shows_the_function_and_its_title_the_rest() {
+        assert_eq!(short("tracker: visit (swarm/store.rs)"), "visit");
         assert_eq!(short("malloc"), "malloc");
     }
 }

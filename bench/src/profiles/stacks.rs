@@ -5,9 +5,12 @@ use std::io::Read;
 
 use anyhow::{Context, Result};
 use flate2::read::GzDecoder;
-use pprof::protos::{Message, Profile};
+use pprof::protos::{Function, Message, Profile};
 
 use crate::cost::as_f64;
+
+/// Longer names are types nested in types.
+const LONGEST_NAME: usize = 80;
 
 /// A function, called from its parent in the tree: how many samples fell into it and what it calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,15 +76,19 @@ fn tree(profile: &Profile) -> Stacks {
             .and_then(|index| profile.string_table.get(index))
             .map_or("?", String::as_str)
     };
-    let names: HashMap<u64, &str> =
-        profile.function.iter().map(|function| (function.id, text(function.name))).collect();
+    let name = |function: &Function| named(text(function.name), text(function.filename));
+    let names: HashMap<u64, String> =
+        profile.function.iter().map(|function| (function.id, name(function))).collect();
     // Of a place in the code, the functions from the outermost to the innermost that was inlined there.
     let places: HashMap<u64, Vec<&str>> = profile
         .location
         .iter()
         .map(|location| {
             let lines = location.line.iter().rev();
-            (location.id, lines.map(|line| names.get(&line.function_id).copied().unwrap_or("?")).collect())
+            (
+                location.id,
+                lines.map(|line| names.get(&line.function_id).map_or("?", String::as_str)).collect(),
+            )
         })
         .collect();
     let mut stacks = Stacks::default();
@@ -94,20 +101,45 @@ fn tree(profile: &Profile) -> Stacks {
     stacks
 }
 
+/// A function with the crate and the file it is from, without type parameters: inlined functions carry neither path nor crate.
+fn named(function: &str, file: &str) -> String {
+    let plain = match function.split_once('<') {
+        Some((name, _)) if !name.is_empty() => name,
+        _ => function,
+    };
+    let plain: String = plain.chars().take(LONGEST_NAME).collect();
+    match place(file) {
+        Some((crate_name, file)) => format!("{crate_name}: {plain} ({file})"),
+        None => plain,
+    }
+}
+
+/// `tracker/src/swarm/family.rs` is (`tracker`, `swarm/family.rs`); folders of the machine that built it are left out.
+fn place(file: &str) -> Option<(&str, &str)> {
+    let (folder, inside) = file.rsplit_once("/src/")?;
+    let folder = folder.rsplit('/').next()?;
+    // `hyper-1.9.0` of the registry.
+    let crate_name = match folder.rsplit_once('-') {
+        Some((name, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => name,
+        _ => folder,
+    };
+    Some((crate_name, inside))
+}
+
 /// How threads begin says nothing about the work.
 fn is_prologue(name: &str) -> bool {
     [
         "__clone",
+        "clone3",
         "start_thread",
-        "std::sys",
-        "std::thread",
-        "core::ops::function",
+        "std: ",
+        "alloc: call_once",
+        "core: call_once",
         "_start",
         "__libc_start",
-        "clone3",
     ]
     .iter()
-    .any(|beginning| name.trim_start_matches('<').starts_with(beginning))
+    .any(|beginning| name.starts_with(beginning))
 }
 
 #[cfg(test)]
@@ -122,6 +154,14 @@ mod tests {
         assert_eq!((stacks.samples, stacks.calls["run"].samples, stacks.depth()), (4, 4, 3));
         assert_eq!(stacks.calls["run"].calls["read"].calls["parse"].samples, 3);
         assert_eq!(stacks.heaviest(1), [("parse".to_owned(), 75.0)]);
+    }
+
+    #[test]
+    fn functions_are_named_by_crate_and_file_and_never_by_the_machine_that_built_them() {
+        let registry = "/home/me/.cargo/registry/src/index.crates.io-1949/hyper-1.9.0/src/proto/h1/io.rs";
+        assert_eq!(named("flush<T>", registry), "hyper: flush (proto/h1/io.rs)");
+        assert_eq!(named("pick<[u8; 4]>", "tracker/src/swarm/family.rs"), "tracker: pick (swarm/family.rs)");
+        assert_eq!(named("__GI___writev", "./io/writev.c"), "__GI___writev");
     }
 
     #[test]

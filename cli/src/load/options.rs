@@ -47,6 +47,10 @@ pub(crate) struct Load {
     /// Measure a local process too: CPU time per request, and memory. May be given several times.
     #[arg(long = "pid", value_name = "P", help_heading = "Measuring")]
     pub(super) pids: Vec<u32>,
+    /// Look for replies all the time instead of sleeping. Takes a core; but then no tracker spends time on waking this program
+    /// up, which would make it look the more expensive the longer it lets this program wait.
+    #[arg(long, help_heading = "Measuring")]
+    pub(super) spin: bool,
     /// Send to addresses beyond this machine. Only for a tracker of your own: to anybody else's this is an attack.
     #[arg(long, help_heading = "Measuring")]
     pub(super) allow_remote: bool,

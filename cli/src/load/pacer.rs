@@ -18,6 +18,15 @@ const EVENTS: usize = 256;
 /// Requests that are due within this time leave together: a wake-up for each would cost more than the request.
 const TOGETHER: Duration = Duration::from_micros(50);
 
+/// What a worker does while there is nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// It sleeps. Whoever sends it a reply then spends time on waking it up, which counts as the tracker's.
+    Sleeps,
+    /// It looks again and again, and costs a core.
+    Spins,
+}
+
 /// Waits for sockets and for the schedule.
 pub(super) struct Pacer {
     pub(super) poll: Poll,
@@ -25,21 +34,29 @@ pub(super) struct Pacer {
     pub(super) news: Vec<usize>,
     events: Events,
     timer: TimerFd,
+    rest: Rest,
 }
 
 impl Pacer {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(rest: Rest) -> io::Result<Self> {
         let poll = Poll::new()?;
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let descriptor = timer.as_fd().as_raw_fd();
         poll.registry().register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
-        Ok(Self { poll, news: Vec::with_capacity(EVENTS), events: Events::with_capacity(EVENTS), timer })
+        Ok(Self {
+            poll,
+            news: Vec::with_capacity(EVENTS),
+            events: Events::with_capacity(EVENTS),
+            timer,
+            rest,
+        })
     }
 
-    /// Waits for news, until `due`, or for as long as `longest`.
+    /// Waits for news, until `due`, or for as long as `longest`; not at all when it spins.
     pub(super) fn wait(&mut self, due: Option<Instant>, longest: Duration) -> io::Result<()> {
-        if let Some(due) = due {
+        let longest = if self.rest == Rest::Spins { Duration::ZERO } else { longest };
+        if let (Some(due), Rest::Sleeps) = (due, self.rest) {
             let wait = due.saturating_duration_since(Instant::now()).max(TOGETHER);
             let expiration = Expiration::OneShot(TimeSpec::from_duration(wait));
             self.timer.set(expiration, TimerSetTimeFlags::empty())?;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::crowd::{Crowd, Order};
 use super::options::Load;
+use super::pacer::Rest;
 use super::plan::{Plan, connections};
 use super::shift::Shift;
 use super::tally::{Shared, Tally};
@@ -43,17 +44,18 @@ impl Worker {
         let part = |whole: u32| usize::try_from(plan.part(whole.into(), number)).unwrap_or(usize::MAX).max(1);
         let (places, window) = (part(connections(load, target)), part(load.window));
         let population = Arc::clone(&plan.population);
+        let rest = if load.spin { Rest::Spins } else { Rest::Sleeps };
         let client = match target.protocol {
             Protocol::Http => {
                 let form = plan.http_form(target, load)?;
                 let closing = if load.close { http::Closing::Asked } else { http::Closing::NotAsked };
-                http::Client::new(target, population, form, closing, places, load.timeout)
+                http::Client::new(target, population, form, closing, places, load.timeout, rest)
                     .map(|client| Client::Http(Box::new(client)))
             }
             Protocol::Udp => {
                 let form = plan.udp_form(target, load)?;
                 let places = places.min(window);
-                udp::Client::new(target, population, form, places, window, load.timeout)
+                udp::Client::new(target, population, form, places, window, load.timeout, rest)
                     .map(|client| Client::Udp(Box::new(client)))
             }
         };

@@ -20,7 +20,7 @@ pub(super) use render::{Closing, Form};
 use self::line::{Line, Way};
 use self::render::Renderer;
 use super::crowd::Crowd;
-use super::pacer::Pacer;
+use super::pacer::{Pacer, Rest};
 use super::population::Population;
 use super::shift::Shift;
 use super::tally::{Shared, Tally};
@@ -52,6 +52,7 @@ impl Client {
         closing: Closing,
         lines: usize,
         timeout: Duration,
+        rest: Rest,
     ) -> io::Result<Self> {
         // Whether anybody is there at all, before a million failures say so.
         TcpStream::connect_timeout(&target.address, timeout)?;
@@ -60,7 +61,7 @@ impl Client {
             address: target.address,
             population,
             timeout,
-            pacer: Pacer::new()?,
+            pacer: Pacer::new(rest)?,
             lines: std::iter::repeat_with(|| Line::new(closing)).take(lines).collect(),
             idle: (0..lines).collect(),
             buffer: vec![0; BUFFER].into(),

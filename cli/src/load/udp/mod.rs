@@ -22,7 +22,7 @@ use self::door::Door;
 use self::packets::{Inbox, Outbox};
 use self::slots::CONNECTING;
 use super::crowd::{Ask, Crowd, What, Words};
-use super::pacer::Pacer;
+use super::pacer::{Pacer, Rest};
 use super::population::Population;
 use super::shift::Shift;
 use super::tally::{Shared, Tally, Verdict};
@@ -99,9 +99,10 @@ impl Client {
         doors: usize,
         window: usize,
         timeout: Duration,
+        rest: Rest,
     ) -> io::Result<Self> {
         let room = window.div_ceil(doors);
-        let pacer = Pacer::new()?;
+        let pacer = Pacer::new(rest)?;
         let open = |place: usize| {
             let door = Door::open(target.address, room)?;
             let descriptor = door.socket.as_raw_fd();
