@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use contract::{InfoHash, PeerId};
 use divan::black_box;
-use tracker::announce::{Counts, Offer, Offers, Reply};
+use tracker::announce::{Counts, Offers, PeerIds, Reply};
 use tracker::frontend::http::query::{self, PeerForm};
 use tracker::frontend::http::reply;
 use tracker::frontend::limits::{Limits, Spoofing};
@@ -23,12 +23,13 @@ fn main() {
 }
 
 fn answer() -> Reply {
-    let offer = |n: u16| Offer { peer_id: PeerId([7; 20]), ip: [10, 0, 0, 1], port: n + 1 };
+    let mut offers = Offers::with(PeerIds::Named);
+    (1..=50).for_each(|port: u16| offers.push(([10, 0, 0, 1], port).into(), PeerId([7; 20])));
     Reply {
         interval: 1800,
         min_interval: 900,
         counts: Counts { complete: 70, incomplete: 30, downloaded: 0 },
-        offers: Offers { v4: (0..50).map(offer).collect(), v6: Vec::new() },
+        offers,
         external_ip: IP,
         warning: None,
     }

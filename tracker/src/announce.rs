@@ -3,6 +3,8 @@
 //!
 //! These types know no socket, runtime, Redis, clock or metrics.
 
+mod offers;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -12,6 +14,8 @@ use std::sync::LazyLock;
 
 use contract::{Event, InfoHash, Passkey, PeerId};
 use sha2::{Digest, Sha256};
+
+pub use offers::{EndpointV4, EndpointV6, NAMELESS, Offer, Offers, PeerIds, PeerList, endpoint};
 
 /// The largest absolute counter that is believed: 2^53 - 1 bytes (8 PiB), up to which the recorder's arithmetic in Redis is
 /// exact. No session comes near it; clients that send more report garbage.
@@ -40,6 +44,8 @@ pub struct Announce {
     pub num_want: usize,
     /// The peers' families that the reply can carry.
     pub families: Families,
+    /// Whether the reply names their ids.
+    pub peer_ids: PeerIds,
     /// What the client showed to prove who it is.
     pub credential: Option<Credential>,
     /// The token that lets it into this torrent.
@@ -266,29 +272,6 @@ pub struct Report {
     pub account: Account,
     /// When the tracker saw it, in Unix milliseconds.
     pub observed_ms: u64,
-}
-
-/// Stands for the id of a peer that another tracker named without one. No client calls itself that.
-pub const NAMELESS: PeerId = PeerId([0; 20]);
-
-/// A peer as it is offered to another, `A` being 4 or 16 address bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Offer<A> {
-    /// Its peer id, or [`NAMELESS`].
-    pub peer_id: PeerId,
-    /// Its address.
-    pub ip: A,
-    /// Its port, never 0.
-    pub port: u16,
-}
-
-/// The peers of one reply.
-#[derive(Debug, Clone, Default)]
-pub struct Offers {
-    /// Peers reached over IPv4.
-    pub v4: Vec<Offer<[u8; 4]>>,
-    /// Peers reached over IPv6.
-    pub v6: Vec<Offer<[u8; 16]>>,
 }
 
 /// How many clients seed and leech a torrent. A client on two addresses counts once.

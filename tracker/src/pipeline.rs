@@ -144,7 +144,7 @@ impl Pipeline {
             families: announce.families,
             choice,
         };
-        let mut offers = Offers::default();
+        let mut offers = Offers::with(announce.peer_ids);
         let counts = self.swarms.visit(&visit, self.swarm_seconds(), &mut rand::rng(), &mut offers);
         if let Some(outbox) = &self.outbox {
             outbox.share(visit.sighting(), Instant::now());

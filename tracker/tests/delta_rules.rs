@@ -8,7 +8,7 @@ use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use redis::Commands;
 use redis::aio::MultiplexedConnection;
-use tracker::announce::{Account, Admission, Admitted, Announce, Families, Report, UserTag};
+use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
 use tracker::traffic::{Entry, Outcome, RecordScript, Rules};
 
 /// Milliseconds; well in the past, so that the script's guard against clocks that run ahead does not interfere.
@@ -70,6 +70,7 @@ impl Say {
             event: self.event,
             num_want: 50,
             families: Families::Both,
+            peer_ids: PeerIds::Spared,
             credential: None,
             jwt: None,
         };

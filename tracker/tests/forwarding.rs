@@ -15,7 +15,7 @@ use redis::Commands;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tracker::announce::{Admission, Admitted, Announce, Families, Offers};
+use tracker::announce::{Admission, Admitted, Announce, Families, Offers, PeerIds};
 use tracker::app::App;
 use tracker::bencode::{Value, parse};
 use tracker::config::Config;
@@ -251,13 +251,14 @@ impl Scene {
             event,
             num_want: 50,
             families: Families::Both,
+            peer_ids: PeerIds::Spared,
             credential: None,
             jwt: None,
         };
         let mut offers = Offers::default();
         let admitted = Admitted { announce, admission: Admission::new(1800, 900) };
         self.forwarding.consult(&admitted, &mut offers);
-        offers.v4.iter().map(|offer| offer.port).collect()
+        offers.iter().map(|offer| offer.address.port()).collect()
     }
 
     fn gauge(&self, name: &str) -> f64 {

@@ -38,8 +38,7 @@ fn visit(number: u32, ip: impl Into<IpAddr>) -> Visit {
 fn offered(swarms: &Swarms, visit: &Visit) -> Vec<IpAddr> {
     let mut offers = Offers::default();
     swarms.visit(visit, 0, &mut SmallRng::seed_from_u64(3), &mut offers);
-    let v4 = offers.v4.iter().map(|offer| IpAddr::from(offer.ip));
-    v4.chain(offers.v6.iter().map(|offer| IpAddr::from(offer.ip))).collect()
+    offers.iter().map(|offer| offer.address.ip()).collect()
 }
 
 /// 200 peers of 200 networks, the last of which has `near` more.

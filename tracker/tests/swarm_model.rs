@@ -10,7 +10,7 @@ use contract::{InfoHash, PeerId};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use tracker::announce::{Choice, Families, Offers, Role, UserTag};
+use tracker::announce::{Choice, Families, Offers, PeerIds, Role, UserTag};
 use tracker::swarm::{Swarms, Visit};
 
 const TORRENT: InfoHash = InfoHash([1; 20]);
@@ -43,8 +43,7 @@ fn visit(n: u16) -> Visit {
 }
 
 fn offered(offers: &Offers) -> Vec<PeerId> {
-    let v4 = offers.v4.iter().map(|offer| offer.peer_id);
-    v4.chain(offers.v6.iter().map(|offer| offer.peer_id)).collect()
+    offers.iter().map(|offer| offer.peer_id).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +92,7 @@ proptest! {
                 Step::Visit { peer, v6, seeder, leaving, want, port } => {
                     let role = if seeder { Role::Seeder } else { Role::Leecher };
                     let call = Visit { ip: ip(peer, v6), role, leaving, num_want: want, port, ..visit(peer) };
-                    let mut offers = Offers::default();
+                    let mut offers = Offers::with(PeerIds::Named);
                     swarms.visit(&call, now, &mut rng, &mut offers);
                     if leaving {
                         seen.retain(|(who, _), _| *who != peer);
@@ -107,8 +106,7 @@ proptest! {
                             .filter(|key| !unreachable.contains(key))
                             .map(|(who, v6)| (peer_id(*who), ip(*who, *v6)))
                             .collect();
-                        let got: Vec<(PeerId, IpAddr)> = offers.v4.iter().map(|o| (o.peer_id, IpAddr::from(o.ip)))
-                            .chain(offers.v6.iter().map(|o| (o.peer_id, IpAddr::from(o.ip)))).collect();
+                        let got: Vec<(PeerId, IpAddr)> = offers.iter().map(|offer| (offer.peer_id, offer.address.ip())).collect();
                         let distinct: HashSet<_> = got.iter().copied().collect();
                         prop_assert_eq!(distinct.len(), got.len(), "no peer twice");
                         prop_assert!(distinct.is_subset(&good), "only peers it may have");
@@ -137,7 +135,7 @@ fn swarm_of(count: u16, role: Role) -> Swarms {
 }
 
 fn ask(swarms: &Swarms, call: &Visit, rng: &mut SmallRng) -> Vec<PeerId> {
-    let mut offers = Offers::default();
+    let mut offers = Offers::with(PeerIds::Named);
     swarms.visit(call, 0, rng, &mut offers);
     offered(&offers)
 }
@@ -161,6 +159,65 @@ fn every_peer_of_a_large_swarm_is_offered_about_equally_often() {
         "{:?}",
         (times.values().min(), times.values().max())
     );
+}
+
+#[test]
+fn every_peer_of_a_huge_swarm_is_offered() {
+    const PEERS: u16 = 60_000;
+    let swarms = swarm_of(PEERS, Role::Seeder);
+    let mut rng = SmallRng::seed_from_u64(11);
+    let mut times = HashMap::<PeerId, u32>::new();
+    for _ in 0..PEERS / 2 {
+        for peer in ask(&swarms, &visit(u16::MAX), &mut rng) {
+            *times.entry(peer).or_default() += 1;
+        }
+    }
+    // 25 times each is expected: the chance that one of them is never drawn is below one in a million.
+    assert_eq!(times.len(), usize::from(PEERS));
+    assert!(times.values().all(|count| *count < 75), "{:?}", times.values().max());
+}
+
+/// Comes and goes as often as it takes that the index of a large swarm is made, kept and given up.
+#[test]
+fn in_a_swarm_around_the_size_from_which_it_is_indexed_everybody_is_found() {
+    let swarms = Swarms::new(1);
+    let mut rng = SmallRng::seed_from_u64(3);
+    let mut present = HashMap::<u16, Role>::new();
+    for round in 0..30_000_u32 {
+        // Waves that rise above and fall below the border.
+        let rising = (round / 3000) % 2 == 0;
+        let peer = (round.wrapping_mul(7919) % 1700) as u16;
+        let role = if round % 5 == 0 { Role::Leecher } else { Role::Seeder };
+        let leaving = if rising { round % 9 == 0 } else { round % 9 != 0 };
+        let call = Visit { role, leaving, num_want: 5, ..visit(peer) };
+        let offered = ask(&swarms, &call, &mut rng);
+        assert!(!offered.contains(&peer_id(peer)));
+        if leaving {
+            present.remove(&peer);
+        } else {
+            present.insert(peer, role);
+        }
+        let counts = swarms.counts(&TORRENT);
+        assert_eq!((counts.complete + counts.incomplete) as usize, present.len(), "round {round}");
+        let seeders = present.values().filter(|role| **role == Role::Seeder).count();
+        assert_eq!(counts.complete as usize, seeders);
+    }
+}
+
+#[test]
+fn announces_are_answered_while_a_sweep_is_under_way() {
+    let swarms = swarm_of(30_000, Role::Seeder);
+    std::thread::scope(|scope| {
+        let sweeping = scope.spawn(|| swarms.sweep(0, 1));
+        let mut rng = SmallRng::seed_from_u64(5);
+        let mut under_way = true;
+        while under_way {
+            under_way = !sweeping.is_finished();
+            swarms.visit(&visit(u16::MAX), 1, &mut rng, &mut Offers::default());
+        }
+        assert_eq!(sweeping.join().unwrap(), 30_000);
+    });
+    assert_eq!(swarms.counts(&TORRENT).incomplete, 1, "who came meanwhile stays");
 }
 
 #[test]

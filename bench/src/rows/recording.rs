@@ -12,7 +12,7 @@ use contract::{Event, Keys, TrafficEvent};
 use harness::RedisServer;
 use service::redis::Timeouts;
 use tokio::sync::Semaphore;
-use tracker::announce::{Account, Admission, Admitted, Announce, Families, Report, UserTag};
+use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
 use tracker::metrics::Metrics;
 use tracker::traffic::{self, Recorder, Rules, Setup};
 
@@ -147,6 +147,7 @@ fn report(number: u64) -> Report {
         event: if turn == 0 { Event::Started } else { Event::None },
         num_want: 50,
         families: Families::Both,
+        peer_ids: PeerIds::Spared,
         credential: None,
         jwt: None,
     };

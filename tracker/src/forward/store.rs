@@ -11,7 +11,7 @@ use rand::{Rng, RngExt};
 
 use super::answer::{Learned, Wait};
 use super::lane::Job;
-use crate::announce::{Admitted, Choice, Families, NAMELESS, Offer, Offers, Peers, PrivatePeers, Role};
+use crate::announce::{Admitted, Choice, Families, NAMELESS, Offers, Peers, PrivatePeers, Role};
 
 /// Locks, each with a part of the torrents.
 const SHARDS: usize = 16;
@@ -247,8 +247,7 @@ impl Torrent {
 
     /// Fills up to what the client wants, beginning anywhere, so that each peer gets its turn.
     fn offer(&self, call: &Call, now: u32, rng: &mut impl Rng, offers: &mut Offers) {
-        let taken = offers.v4.len() + offers.v6.len();
-        let room = call.num_want.saturating_sub(taken);
+        let room = call.num_want.saturating_sub(offers.len());
         if room == 0 || self.peers.is_empty() {
             return;
         }
@@ -258,7 +257,7 @@ impl Torrent {
                 && **address != call.endpoint
                 && call.can_use(address.ip())
                 && (call.private == PrivatePeers::Offered || super::reach::is_public(address.ip()))
-                && !offered(offers, address)
+                && !offers.contains(address)
         };
         let peers: Vec<SocketAddr> = self.peers.iter().filter(usable).map(|(address, _)| *address).collect();
         if peers.is_empty() {
@@ -266,7 +265,7 @@ impl Torrent {
         }
         let first = rng.random_range(0..peers.len());
         for address in peers.iter().cycle().skip(first).take(room.min(peers.len())) {
-            add(offers, address);
+            offers.push(*address, NAMELESS);
         }
     }
 
@@ -298,25 +297,6 @@ impl Standing {
             (false, _) if now >= self.due => Some(Event::Started),
             _ => None,
         }
-    }
-}
-
-fn offered(offers: &Offers, address: &SocketAddr) -> bool {
-    match address.ip() {
-        IpAddr::V4(ip) => {
-            offers.v4.iter().any(|offer| offer.ip == ip.octets() && offer.port == address.port())
-        }
-        IpAddr::V6(ip) => {
-            offers.v6.iter().any(|offer| offer.ip == ip.octets() && offer.port == address.port())
-        }
-    }
-}
-
-fn add(offers: &mut Offers, address: &SocketAddr) {
-    let port = address.port();
-    match address.ip() {
-        IpAddr::V4(ip) => offers.v4.push(Offer { peer_id: NAMELESS, ip: ip.octets(), port }),
-        IpAddr::V6(ip) => offers.v6.push(Offer { peer_id: NAMELESS, ip: ip.octets(), port }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use contract::{Event, InfoHash, PeerId};
 
 use super::{Admission, Hook, Verdict};
-use crate::announce::{Account, Announce, Families, Refusal, UserTag};
+use crate::announce::{Account, Announce, Families, PeerIds, Refusal, UserTag};
 use crate::config::Config;
 
 /// A leecher's plain announce.
@@ -21,6 +21,7 @@ pub(super) fn announce() -> Announce {
         event: Event::None,
         num_want: 50,
         families: Families::Both,
+        peer_ids: PeerIds::Spared,
         credential: None,
         jwt: None,
     }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::announce::Subnets;
+use crate::announce::{EndpointV4, EndpointV6, Subnets};
 
 /// Four or sixteen address bytes.
 pub(crate) trait Address: Copy {
@@ -11,6 +11,30 @@ pub(crate) trait Address: Copy {
 
     /// Whether it is meant for one site, link or host only, or for nobody.
     fn is_private(&self) -> bool;
+}
+
+/// An address and a port in wire order.
+pub(crate) trait Endpoint: Copy {
+    /// The address alone.
+    type Ip: Address;
+
+    fn ip(&self) -> Self::Ip;
+}
+
+impl Endpoint for EndpointV4 {
+    type Ip = [u8; 4];
+
+    fn ip(&self) -> [u8; 4] {
+        std::array::from_fn(|place| self[place])
+    }
+}
+
+impl Endpoint for EndpointV6 {
+    type Ip = [u8; 16];
+
+    fn ip(&self) -> [u8; 16] {
+        std::array::from_fn(|place| self[place])
+    }
 }
 
 impl Address for [u8; 4] {

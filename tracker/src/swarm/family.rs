@@ -1,56 +1,14 @@
-//! The peers of one torrent in one address family, as two dense parallel arrays with the seeders in front.
+//! The peers of one torrent in one address family, densely, with the seeders in front.
 //!
 //! Dense, so that offering peers is a walk along memory instead of a hunt through a map; seeders in front, so that "leechers
-//! only" is a slice; endpoints apart from the rest, because they are what a reply copies. Small swarms are searched
-//! linearly and need no index: most torrents have a handful of peers.
+//! only" is a slice.
 
-use hashbrown::HashTable;
-use rand::{Rng, RngExt};
+use std::ops::Range;
 
-use contract::PeerId;
-
-use crate::announce::{Offer, Role, UserTag};
-
-/// Above so many peers a search by peer id goes through an index. Below it, a scan of a few cache lines is as fast.
-const INDEX_ABOVE: usize = 64;
-
-/// Where a peer is reached.
-#[derive(Debug, Clone, Copy)]
-struct Endpoint<A> {
-    ip: A,
-    port: [u8; 2],
-}
-
-/// Who a peer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Session {
-    pub(super) peer_id: PeerId,
-    pub(super) user: Option<UserTag>,
-}
-
-#[derive(Debug, Clone, Copy)]
-#[repr(C, packed(4))]
-struct Record {
-    peer_id: [u8; 20],
-    user: Option<UserTag>,
-    seen: u32,
-    /// The same session is also in the torrent's other family.
-    dual: bool,
-}
-
-impl Record {
-    fn session(&self) -> Session {
-        Session { peer_id: PeerId(self.peer_id), user: self.user }
-    }
-}
-
-/// What one session asks for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pick<'a> {
-    pub(super) wanted: usize,
-    pub(super) side: Side,
-    pub(super) asking: &'a Session,
-}
+use super::index::{self, Index};
+use super::rows::Rows;
+use super::session::Session;
+use crate::announce::Role;
 
 /// Whom a client can use: a seeder only leechers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,35 +24,44 @@ pub(super) struct Was {
     pub(super) dual: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Family<A> {
-    endpoints: Vec<Endpoint<A>>,
-    records: Vec<Record>,
-    seeders: usize,
-    index: Option<HashTable<u32>>,
+/// `N` is the length of an endpoint: address and port.
+#[derive(Debug, Default)]
+pub(super) struct Family<const N: usize> {
+    pub(super) rows: Rows<N>,
+    index: Option<Box<Index>>,
+    seeders: u32,
+    /// Peers that listen nowhere: counted, never offered.
+    silent: u32,
 }
 
-impl<A> Default for Family<A> {
-    fn default() -> Self {
-        Self { endpoints: Vec::new(), records: Vec::new(), seeders: 0, index: None }
-    }
-}
-
-impl<A: Copy> Family<A> {
+impl<const N: usize> Family<N> {
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.rows.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.len() == 0
     }
 
     pub(super) fn seeders(&self) -> usize {
-        self.seeders
+        self.seeders as usize
     }
 
     pub(super) fn leechers(&self) -> usize {
-        self.len() - self.seeders
+        self.len() - self.seeders()
+    }
+
+    /// Where the peers of a side begin; they go on to the end.
+    pub(super) fn first(&self, side: Side) -> usize {
+        match side {
+            Side::Everybody => 0,
+            Side::Leechers => self.seeders(),
+        }
+    }
+
+    /// Whether everybody here can be reached.
+    pub(super) fn all_listen(&self) -> bool {
+        self.silent == 0
     }
 
     pub(super) fn role_of(&self, session: &Session) -> Option<Role> {
@@ -103,26 +70,26 @@ impl<A: Copy> Family<A> {
 
     /// When the session was last seen here.
     pub(super) fn seen(&self, session: &Session) -> Option<u32> {
-        self.find(session).map(|place| self.records[place].seen)
+        self.find(session).map(|place| self.rows.seen(place))
     }
 
     /// Adds the peer or brings it up to date. Returns what it was before, if it was there.
     pub(super) fn upsert(
         &mut self,
-        session: Session,
-        ip: A,
-        port: u16,
+        session: &Session,
+        endpoint: [u8; N],
         role: Role,
         seen: u32,
     ) -> Option<Was> {
-        let endpoint = Endpoint { ip, port: port.to_be_bytes() };
-        let Some(place) = self.find(&session) else {
+        let Some(place) = self.find(session) else {
             self.insert(session, endpoint, role, seen);
             return None;
         };
-        let was = Was { role: self.role_at(place), dual: self.records[place].dual };
-        self.endpoints[place] = endpoint;
-        self.records[place].seen = seen;
+        let was = self.was(place);
+        self.silent -= u32::from(is_silent(&self.rows.endpoints()[place]));
+        self.silent += u32::from(is_silent(&endpoint));
+        self.rows.endpoints_mut()[place] = endpoint;
+        self.rows.stamp(place, seen, was.dual);
         self.move_to(place, role);
         Some(was)
     }
@@ -134,7 +101,7 @@ impl<A: Copy> Family<A> {
     /// Marks whether the session is also in the other family; returns its role when it is here.
     pub(super) fn set_dual(&mut self, session: &Session, dual: bool) -> Option<Role> {
         let place = self.find(session)?;
-        self.records[place].dual = dual;
+        self.rows.stamp(place, self.rows.seen(place), dual);
         Some(self.role_at(place))
     }
 
@@ -145,109 +112,52 @@ impl<A: Copy> Family<A> {
         }
     }
 
-    /// Removes one peer that was last seen before `oldest`, looking from place `from` downwards. Returns what it was and
-    /// the place to go on from; `None` when there is no more.
-    pub(super) fn expire_one(&mut self, oldest: u32, from: usize) -> Option<(Session, Was, usize)> {
-        let place = (0..from.min(self.len())).rev().find(|place| self.records[*place].seen < oldest)?;
-        let session = self.records[place].session();
-        let was = self.remove_at(place);
-        // Removing fills the hole with places that were looked at already, except across the seeders' border: there the
-        // last seeder moves down into the hole, and it too was looked at, since the walk goes downwards.
-        Some((session, was, place))
+    /// Removes the last of these places' peers that was last seen before `oldest`. Returns what it was, and where.
+    ///
+    /// Whoever goes on below that place misses nobody: removing fills the hole with peers from above it, except across the
+    /// seeders' border. There the last seeder moves down into the hole, and it too was looked at.
+    pub(super) fn expire_last(&mut self, oldest: u32, places: Range<usize>) -> Option<(Session, Was, usize)> {
+        let place = places.rev().find(|place| self.rows.seen(*place) < oldest)?;
+        let session = self.rows.session(place);
+        Some((session, self.remove_at(place), place))
     }
 
     /// Gives memory back after a swarm shrank.
     pub(super) fn shrink(&mut self) {
-        if self.records.capacity() > 8 && self.records.len() * 2 < self.records.capacity() {
-            self.endpoints.shrink_to(self.records.len() * 5 / 4);
-            self.records.shrink_to(self.records.len() * 5 / 4);
-        }
-        if self.len() <= INDEX_ABOVE / 2 {
+        self.rows.shrink();
+        if self.len() <= index::ABOVE / 2 {
             self.index = None;
-        }
-    }
-
-    /// Where the peers of a side begin; they go on to the end.
-    pub(super) fn first(&self, side: Side) -> usize {
-        match side {
-            Side::Everybody => 0,
-            Side::Leechers => self.seeders,
-        }
-    }
-
-    /// Offers up to `wanted` peers, leaving out the session itself, its user's other sessions and peers that listen
-    /// nowhere.
-    ///
-    /// Two half-windows, each at a random place of its own half: as cheap as one window, but two peers that are neighbours
-    /// in memory are not always offered together.
-    pub(super) fn pick(
-        &self,
-        Pick { wanted, side, asking }: Pick<'_>,
-        rng: &mut impl Rng,
-        offers: &mut Vec<Offer<A>>,
-    ) {
-        let first = self.first(side);
-        let count = self.len() - first;
-        if count <= wanted {
-            self.offer_window(first..self.len(), wanted, asking, offers);
-            return;
-        }
-        if wanted == 0 {
-            return;
-        }
-        let half = count / 2;
-        for (start, length, share) in
-            [(first, half, wanted / 2), (first + half, count - half, wanted - wanted / 2)]
-        {
-            let turn = start + rng.random_range(0..length);
-            let before = offers.len();
-            self.offer_window(turn..start + length, share, asking, offers);
-            let missing = share - (offers.len() - before);
-            self.offer_window(start..turn, missing, asking, offers);
-        }
-    }
-
-    /// The peer at one place, if the session may have it.
-    pub(super) fn offer_at(&self, place: usize, asking: &Session) -> Option<Offer<A>> {
-        offer(&self.endpoints[place], &self.records[place], asking)
-    }
-
-    fn offer_window(
-        &self,
-        places: std::ops::Range<usize>,
-        wanted: usize,
-        asking: &Session,
-        offers: &mut Vec<Offer<A>>,
-    ) {
-        let end = offers.len() + wanted;
-        for (endpoint, record) in self.endpoints[places.clone()].iter().zip(&self.records[places]) {
-            if offers.len() == end {
-                return;
-            }
-            offers.extend(offer(endpoint, record, asking));
+        } else if let Some(index) = &mut self.index {
+            index.shrink(self.rows.records());
         }
     }
 
     fn role_at(&self, place: usize) -> Role {
-        if place < self.seeders { Role::Seeder } else { Role::Leecher }
+        if place < self.seeders() { Role::Seeder } else { Role::Leecher }
+    }
+
+    fn was(&self, place: usize) -> Was {
+        Was { role: self.role_at(place), dual: self.rows.is_dual(place) }
     }
 
     fn find(&self, session: &Session) -> Option<usize> {
+        let records = self.rows.records();
         match &self.index {
-            Some(index) => index
-                .find(hash(&session.peer_id.0), |place| self.records[*place as usize].session() == *session)
-                .map(|place| *place as usize),
-            None => self.records.iter().position(|record| record.session() == *session),
+            Some(index) => index.find(session, records),
+            None => memchr::memchr_iter(session.fingerprint(), self.rows.fingerprints())
+                .find(|place| session.is(&records[*place])),
         }
     }
 
-    fn insert(&mut self, session: Session, endpoint: Endpoint<A>, role: Role, seen: u32) {
-        grow_gently(&mut self.endpoints);
-        grow_gently(&mut self.records);
+    fn insert(&mut self, session: &Session, endpoint: [u8; N], role: Role, seen: u32) {
         let place = self.len();
-        self.endpoints.push(endpoint);
-        self.records.push(Record { peer_id: session.peer_id.0, user: session.user, seen, dual: false });
-        self.index_added(place);
+        self.rows.push(session, endpoint, seen);
+        self.silent += u32::from(is_silent(&endpoint));
+        match &mut self.index {
+            Some(index) => index.add(place, self.rows.records()),
+            None if place >= index::ABOVE => self.index = Some(Box::new(Index::of(self.rows.records()))),
+            None => {}
+        }
         self.move_to(place, role);
     }
 
@@ -255,29 +165,32 @@ impl<A: Copy> Family<A> {
     fn move_to(&mut self, place: usize, role: Role) {
         match (self.role_at(place), role) {
             (Role::Leecher, Role::Seeder) => {
-                self.swap(place, self.seeders);
+                self.swap(place, self.seeders());
                 self.seeders += 1;
             }
             (Role::Seeder, Role::Leecher) => {
                 self.seeders -= 1;
-                self.swap(place, self.seeders);
+                self.swap(place, self.seeders());
             }
             _ => {}
         }
     }
 
     fn remove_at(&mut self, place: usize) -> Was {
-        let was = Was { role: self.role_at(place), dual: self.records[place].dual };
+        let was = self.was(place);
+        self.silent -= u32::from(is_silent(&self.rows.endpoints()[place]));
         let mut hole = place;
         if was.role == Role::Seeder {
             self.seeders -= 1;
-            self.swap(hole, self.seeders);
-            hole = self.seeders;
+            self.swap(hole, self.seeders());
+            hole = self.seeders();
         }
-        self.swap(hole, self.len() - 1);
-        self.index_forget(self.len() - 1);
-        self.endpoints.pop();
-        self.records.pop();
+        let last = self.len() - 1;
+        self.swap(hole, last);
+        if let Some(index) = &mut self.index {
+            index.forget(last, self.rows.records());
+        }
+        self.rows.pop();
         was
     }
 
@@ -286,80 +199,13 @@ impl<A: Copy> Family<A> {
             return;
         }
         if let Some(index) = &mut self.index {
-            let records = &self.records;
-            let (hash_a, hash_b) = (hash(&records[a].peer_id), hash(&records[b].peer_id));
-            // Both are found before either changes: otherwise the second search could meet the first one's new place.
-            let slot_a = index.find_bucket_index(hash_a, |place| *place as usize == a);
-            let slot_b = index.find_bucket_index(hash_b, |place| *place as usize == b);
-            for (slot, place) in [(slot_a, b), (slot_b, a)] {
-                if let Some(entry) = slot.and_then(|slot| index.get_bucket_mut(slot)) {
-                    *entry = as_index(place);
-                }
-            }
+            index.swap(a, b, self.rows.records());
         }
-        self.endpoints.swap(a, b);
-        self.records.swap(a, b);
-    }
-
-    fn index_added(&mut self, place: usize) {
-        let records = &self.records;
-        let rehash = |place: &u32| hash(&records[*place as usize].peer_id);
-        match &mut self.index {
-            Some(index) => {
-                index.insert_unique(hash(&records[place].peer_id), as_index(place), rehash);
-            }
-            None if records.len() > INDEX_ABOVE => {
-                let mut index = HashTable::with_capacity(records.len());
-                for (place, record) in records.iter().enumerate() {
-                    index.insert_unique(hash(&record.peer_id), as_index(place), rehash);
-                }
-                self.index = Some(index);
-            }
-            None => {}
-        }
-    }
-
-    fn index_forget(&mut self, place: usize) {
-        let hash = hash(&self.records[place].peer_id);
-        if let Some(index) = &mut self.index
-            && let Ok(entry) = index.find_entry(hash, |entry| *entry as usize == place)
-        {
-            entry.remove();
-        }
+        self.rows.swap(a, b);
     }
 }
 
-/// A peer as it is offered to a session that may have it: not to itself or its user, and only if it listens.
-fn offer<A: Copy>(endpoint: &Endpoint<A>, record: &Record, asking: &Session) -> Option<Offer<A>> {
-    let session = record.session();
-    let own = match asking.user {
-        Some(_) => session.user == asking.user,
-        None => session.peer_id == asking.peer_id,
-    };
-    let offered = !own && endpoint.port != [0, 0];
-    offered.then(|| Offer {
-        peer_id: session.peer_id,
-        ip: endpoint.ip,
-        port: u16::from_be_bytes(endpoint.port),
-    })
-}
-
-/// Places fit 32 bits: a swarm of 2^32 peers would take 200 GB.
-fn as_index(place: usize) -> u32 {
-    u32::try_from(place).expect("a swarm has fewer than 2^32 peers")
-}
-
-/// Growth by a quarter instead of doubling: half the slack, for a copy more now and then.
-fn grow_gently<T>(items: &mut Vec<T>) {
-    if items.len() == items.capacity() {
-        items.reserve_exact((items.len() / 4).max(2));
-    }
-}
-
-/// Hashes a peer id with a key drawn at start: peer ids are chosen by clients, who must not choose collisions.
-fn hash(peer_id: &[u8; 20]) -> u64 {
-    use std::hash::BuildHasher;
-    static STATE: std::sync::LazyLock<hashbrown::DefaultHashBuilder> =
-        std::sync::LazyLock::new(Default::default);
-    STATE.hash_one(peer_id)
+/// Its port is 0.
+pub(super) fn is_silent(endpoint: &[u8]) -> bool {
+    endpoint.ends_with(&[0, 0])
 }

@@ -4,11 +4,13 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use contract::{InfoHash, PeerId};
-use hashbrown::{DefaultHashBuilder, HashMap};
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 use rand::Rng;
 
 use super::sighting::Sighting;
+use super::sweep::sweep;
 use super::torrent::Torrent;
 use crate::announce::{Choice, Counts, Families, Offers, Role, UserTag};
 
@@ -63,10 +65,10 @@ pub struct Census {
     pub endpoints_v6: u64,
 }
 
-/// The swarm store. Times are seconds on any clock that does not run backwards.
+/// The swarm store. Times are seconds on any clock that does not run backwards and began less than 68 years ago.
 #[derive(Debug)]
 pub struct Swarms {
-    shards: Box<[Mutex<HashMap<InfoHash, Torrent>>]>,
+    shards: Box<[Mutex<HashTable<Torrent>>]>,
     hasher: DefaultHashBuilder,
 }
 
@@ -86,52 +88,53 @@ impl Swarms {
 
     /// Lets a client in, or out, adds the peers it is offered to `offers`, and counts the swarm.
     pub fn visit(&self, visit: &Visit, now: u32, rng: &mut impl Rng, offers: &mut Offers) -> Counts {
-        let mut shard = self.shard(&visit.info_hash).lock();
-        if visit.leaving {
-            // A stranger's goodbye must not create a torrent.
-            let Some(torrent) = shard.get_mut(&visit.info_hash) else { return Counts::default() };
-            let counts = torrent.visit(visit, now, rng, offers);
-            if torrent.is_empty() {
-                shard.remove(&visit.info_hash);
-            }
-            return counts;
-        }
-        shard.entry(visit.info_hash).or_default().visit(visit, now, rng, offers)
+        let counts =
+            self.at(&visit.info_hash, visit.leaving, |torrent| torrent.visit(visit, now, rng, offers));
+        counts.unwrap_or_default()
     }
 
     /// Takes in what somebody else saw at the time `seen`. What is known from later stays. Returns whether anything changed.
     pub fn learn(&self, sighting: &Sighting, seen: u32) -> bool {
-        let mut shard = self.shard(&sighting.info_hash).lock();
-        if !sighting.leaving {
-            return shard.entry(sighting.info_hash).or_default().learn(sighting, seen);
+        let changed = self.at(&sighting.info_hash, sighting.leaving, |torrent| torrent.learn(sighting, seen));
+        changed.unwrap_or(false)
+    }
+
+    /// Changes a torrent, which begins with the first who comes and ends with the last who goes. A stranger's goodbye must not create
+    /// one.
+    fn at<R>(
+        &self,
+        info_hash: &InfoHash,
+        leaving: bool,
+        change: impl FnOnce(&mut Torrent) -> R,
+    ) -> Option<R> {
+        let hash = self.hash(info_hash);
+        let mut shard = self.shard(hash).lock();
+        let rehash = |torrent: &Torrent| self.hash(&torrent.info_hash);
+        match shard.entry(hash, |torrent| torrent.info_hash == *info_hash, rehash) {
+            Entry::Occupied(mut torrent) => {
+                let changed = change(torrent.get_mut());
+                if leaving && torrent.get().is_empty() {
+                    torrent.remove();
+                }
+                Some(changed)
+            }
+            Entry::Vacant(_) if leaving => None,
+            Entry::Vacant(place) => Some(change(place.insert(Torrent::new(*info_hash)).get_mut())),
         }
-        let Some(torrent) = shard.get_mut(&sighting.info_hash) else { return false };
-        let changed = torrent.learn(sighting, seen);
-        if torrent.is_empty() {
-            shard.remove(&sighting.info_hash);
-        }
-        changed
     }
 
     /// Counts one swarm; zeros for one that nobody is in.
     #[must_use]
     pub fn counts(&self, info_hash: &InfoHash) -> Counts {
-        self.shard(info_hash).lock().get(info_hash).map(Torrent::counts).unwrap_or_default()
+        let hash = self.hash(info_hash);
+        let shard = self.shard(hash).lock();
+        shard.find(hash, |torrent| torrent.info_hash == *info_hash).map(Torrent::counts).unwrap_or_default()
     }
 
     /// Forgets the peers of one shard that were last seen before `oldest`, and the torrents that are empty then.
-    /// Returns how many endpoints went. One shard at a time, so that no announce waits for the whole store.
+    /// Returns how many endpoints went. Announces meanwhile wait some ten microseconds at most.
     pub fn sweep(&self, shard: usize, oldest: u32) -> usize {
-        let mut torrents = self.shards[shard].lock();
-        let mut expired = 0;
-        torrents.retain(|_, torrent| {
-            expired += torrent.expire(oldest);
-            !torrent.is_empty()
-        });
-        if torrents.len() * 4 < torrents.capacity() {
-            torrents.shrink_to_fit();
-        }
-        expired
+        sweep(&self.shards[shard], oldest, |torrent| self.hash(&torrent.info_hash))
     }
 
     /// Counts everything, shard by shard: exact for each shard, a moment apart between them.
@@ -139,7 +142,7 @@ impl Swarms {
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         for shard in &self.shards {
-            for torrent in shard.lock().values() {
+            for torrent in shard.lock().iter() {
                 let (counts, (v4, v6)) = (torrent.counts(), torrent.endpoints());
                 census.torrents += 1;
                 census.seeders += u64::from(counts.complete);
@@ -151,9 +154,13 @@ impl Swarms {
         census
     }
 
-    fn shard(&self, info_hash: &InfoHash) -> &Mutex<HashMap<InfoHash, Torrent>> {
-        // Hashed with a key of its own: whoever makes torrents must not choose their shard.
-        let hash = self.hasher.hash_one(info_hash);
+    /// Hashed with a key of its own: whoever makes torrents must not choose their shard.
+    fn hash(&self, info_hash: &InfoHash) -> u64 {
+        self.hasher.hash_one(info_hash.0)
+    }
+
+    fn shard(&self, hash: u64) -> &Mutex<HashTable<Torrent>> {
+        // Tables look at the highest and the lowest bits.
         &self.shards[usize::try_from(hash >> 32).unwrap_or(0) % self.shards.len()]
     }
 }

@@ -25,9 +25,7 @@ fn call(port: u16, event: Event) -> Call {
 fn visit(store: &Store, call: &Call, now: u32) -> (Vec<(usize, Event)>, Vec<String>) {
     let mut offers = Offers::default();
     let due = store.visit(call, now, &mut rand::rng(), &mut offers);
-    let v4 = offers.v4.iter().map(|offer| SocketAddr::from((offer.ip, offer.port)).to_string());
-    let v6 = offers.v6.iter().map(|offer| SocketAddr::from((offer.ip, offer.port)).to_string());
-    let mut peers: Vec<_> = v4.chain(v6).collect();
+    let mut peers: Vec<_> = offers.iter().map(|offer| offer.address.to_string()).collect();
     peers.sort();
     (due.into_iter().map(|due| (due.forwarder, due.event)).collect(), peers)
 }
@@ -93,10 +91,10 @@ fn external_peers_come_after_local_ones_each_once_up_to_what_is_wanted() {
     let own = Call { families: Families::Own, ..asker.clone() };
     assert_eq!(visit(&store, &own, 2).1, ["192.0.2.7:7", "192.0.2.8:8"]);
     let mut offers = Offers::default();
-    add(&mut offers, &"192.0.2.7:7".parse().unwrap());
+    offers.push("192.0.2.7:7".parse().unwrap(), NAMELESS);
     store.visit(&Call { num_want: 2, ..asker }, 2, &mut rand::rng(), &mut offers);
-    assert_eq!(offers.v4.len() + offers.v6.len(), 2);
-    assert_eq!(offers.v4.iter().filter(|offer| offer.port == 7).count(), 1, "it is there already");
+    assert_eq!(offers.len(), 2);
+    assert_eq!(offers.iter().filter(|offer| offer.address.port() == 7).count(), 1, "it is there already");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use contract::{Event, InfoHash, PeerId};
 
-use crate::announce::{Announce, Credential, Families, Refusal, Scrape};
+use crate::announce::{Announce, Credential, Families, PeerIds, Refusal, Scrape};
 use crate::frontend::limits::{self, Limits, Spoofing, unreadable};
 use crate::frontend::url::{Proof, decoded, pairs};
 
@@ -42,6 +42,7 @@ pub fn announce(
 ) -> Result<HttpAnnounce, Refusal> {
     let raw = RawAnnounce::collect(query)?;
     let (event, unknown_event) = raw.event();
+    let form = raw.form();
     let announce = Announce {
         info_hash: raw.info_hash()?,
         peer_id: raw.peer_id()?,
@@ -53,10 +54,11 @@ pub fn announce(
         event,
         num_want: raw.num_want(limits)?,
         families: Families::Both,
+        peer_ids: if form == PeerForm::List { PeerIds::Named } else { PeerIds::Spared },
         credential: credential.or_else(|| raw.proof.credential()),
         jwt: raw.proof.jwt(),
     };
-    Ok(HttpAnnounce { announce, form: raw.form(), unknown_event })
+    Ok(HttpAnnounce { announce, form, unknown_event })
 }
 
 /// Reads a scrape.

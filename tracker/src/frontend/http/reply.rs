@@ -1,6 +1,6 @@
 //! Replies as HTTP clients read them: bencoded dictionaries with their keys in order (BEP 3). Pure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, SocketAddr};
 
 use contract::{InfoHash, PeerId};
 
@@ -12,7 +12,7 @@ use crate::bencode::Writer;
 #[must_use]
 pub fn announce(reply: &Reply, form: PeerForm) -> Vec<u8> {
     let offers = &reply.offers;
-    let mut writer = Writer::with_capacity(160 + 80 * (offers.v4.len() + offers.v6.len()));
+    let mut writer = Writer::with_capacity(160 + 80 * (offers.len()));
     writer.begin_dictionary();
     writer.bytes(b"complete").integer(reply.counts.complete);
     writer.bytes(b"external ip");
@@ -36,40 +36,27 @@ pub fn announce(reply: &Reply, form: PeerForm) -> Vec<u8> {
 
 /// `peers` is always there: rTorrent takes its absence for an error.
 fn compact(writer: &mut Writer, offers: &Offers) {
-    writer.bytes(b"peers").bytes_with(offers.v4.len() * 6, |buffer| {
-        for offer in &offers.v4 {
-            buffer.extend_from_slice(&offer.ip);
-            buffer.extend_from_slice(&offer.port.to_be_bytes());
-        }
-    });
+    writer.bytes(b"peers").bytes(offers.v4.bytes());
     if !offers.v6.is_empty() {
-        writer.bytes(b"peers6").bytes_with(offers.v6.len() * 18, |buffer| {
-            for offer in &offers.v6 {
-                buffer.extend_from_slice(&offer.ip);
-                buffer.extend_from_slice(&offer.port.to_be_bytes());
-            }
-        });
+        writer.bytes(b"peers6").bytes(offers.v6.bytes());
     }
 }
 
 fn list(writer: &mut Writer, offers: &Offers, form: PeerForm) {
     writer.bytes(b"peers").begin_list();
-    for Offer { peer_id, ip, port } in &offers.v4 {
-        peer(writer, form, peer_id, Ipv4Addr::from(*ip).into(), *port);
-    }
-    for Offer { peer_id, ip, port } in &offers.v6 {
-        peer(writer, form, peer_id, Ipv6Addr::from(*ip).into(), *port);
+    for Offer { peer_id, address } in offers.iter() {
+        peer(writer, form, &peer_id, address);
     }
     writer.end();
 }
 
-fn peer(writer: &mut Writer, form: PeerForm, peer_id: &PeerId, ip: IpAddr, port: u16) {
+fn peer(writer: &mut Writer, form: PeerForm, peer_id: &PeerId, address: SocketAddr) {
     writer.begin_dictionary();
-    writer.bytes(b"ip").bytes(ip.to_string().as_bytes());
+    writer.bytes(b"ip").bytes(address.ip().to_string().as_bytes());
     if form == PeerForm::List && *peer_id != NAMELESS {
         writer.bytes(b"peer id").bytes(&peer_id.0);
     }
-    writer.bytes(b"port").integer(port);
+    writer.bytes(b"port").integer(address.port());
     writer.end();
 }
 
@@ -128,18 +115,19 @@ pub enum ScrapeForm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::announce::PeerIds;
     use crate::bencode::{Value, parse};
 
     fn reply() -> Reply {
-        let id = PeerId(*b"-TR4000-abcdefghijkl");
+        let mut offers = Offers::with(PeerIds::Named);
+        for address in ["192.0.2.1:6881", "[::1]:6882"] {
+            offers.push(address.parse().unwrap(), PeerId(*b"-TR4000-abcdefghijkl"));
+        }
         Reply {
             interval: 1800,
             min_interval: 900,
             counts: Counts { complete: 1, incomplete: 2, downloaded: 3 },
-            offers: Offers {
-                v4: vec![Offer { peer_id: id, ip: [192, 0, 2, 1], port: 6881 }],
-                v6: vec![Offer { peer_id: id, ip: Ipv6Addr::LOCALHOST.octets(), port: 6882 }],
-            },
+            offers,
             external_ip: "198.51.100.7".parse().unwrap(),
             warning: None,
         }
@@ -210,8 +198,9 @@ mod tests {
 
     #[test]
     fn a_peer_without_an_id_is_listed_without_one() {
-        let nameless = Offer { peer_id: NAMELESS, ip: [192, 0, 2, 1], port: 6881 };
-        let reply = Reply { offers: Offers { v4: vec![nameless], v6: vec![] }, ..reply() };
+        let mut offers = Offers::with(PeerIds::Named);
+        offers.push("192.0.2.1:6881".parse().unwrap(), NAMELESS);
+        let reply = Reply { offers, ..reply() };
         let value = ordered(&announce(&reply, PeerForm::List));
         let Some(Value::List(peers)) = value.get("peers") else { panic!("a list") };
         assert_eq!((peers.len(), peers[0].get("peer id")), (1, None));

@@ -6,7 +6,7 @@ use contract::Event;
 
 use super::packet::{AnnounceRequest, MAX_PEERS_V4, MAX_PEERS_V6};
 use super::url_data;
-use crate::announce::{Announce, Families, Refusal};
+use crate::announce::{Announce, Families, PeerIds, Refusal};
 use crate::frontend::limits::{self, Limits, Spoofing};
 use crate::frontend::route::Routes;
 
@@ -55,6 +55,7 @@ pub fn announce(
         event: event(request.event).unwrap_or_default(),
         num_want: policy.limits.num_want(request.num_want.into()).min(most),
         families: Families::Own,
+        peer_ids: PeerIds::Spared,
         credential: shown.credential,
         jwt: shown.jwt,
     })

@@ -22,20 +22,13 @@ pub fn write_announce(out: &mut Vec<u8>, form: AnnounceForm, transaction: u32, r
         out.extend_from_slice(&number.to_be_bytes());
     }
     match reply.external_ip {
-        IpAddr::V4(_) => {
-            let peers = reply.offers.v4.iter().take(MAX_PEERS_V4);
-            peers.for_each(|offer| write_peer(out, &offer.ip, offer.port));
-        }
-        IpAddr::V6(_) => {
-            let peers = reply.offers.v6.iter().take(MAX_PEERS_V6);
-            peers.for_each(|offer| write_peer(out, &offer.ip, offer.port));
-        }
+        IpAddr::V4(_) => out.extend_from_slice(first(reply.offers.v4.endpoints(), MAX_PEERS_V4)),
+        IpAddr::V6(_) => out.extend_from_slice(first(reply.offers.v6.endpoints(), MAX_PEERS_V6)),
     }
 }
 
-fn write_peer(out: &mut Vec<u8>, ip: &[u8], port: u16) {
-    out.extend_from_slice(ip);
-    out.extend_from_slice(&port.to_be_bytes());
+fn first<const N: usize>(peers: &[[u8; N]], most: usize) -> &[u8] {
+    peers[..peers.len().min(most)].as_flattened()
 }
 
 /// Appends the answer to a scrape, in its order.
@@ -143,16 +136,15 @@ fn until_nul(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::announce::{Offer, Offers};
-    use contract::PeerId;
+    use crate::announce::{NAMELESS, Offers};
     use proptest::prelude::*;
 
     fn reply(external_ip: IpAddr, peers: u16, counts: Counts) -> Reply {
-        let peer_id = PeerId([7; 20]);
-        let offers = Offers {
-            v4: (0..peers).map(|n| Offer { peer_id, ip: [10, 0, 0, 1], port: n + 1 }).collect(),
-            v6: (0..peers).map(|n| Offer { peer_id, ip: [6; 16], port: n + 1 }).collect(),
-        };
+        let mut offers = Offers::default();
+        for port in 1..=peers {
+            offers.push(([10, 0, 0, 1], port).into(), NAMELESS);
+            offers.push(([6_u16; 8], port).into(), NAMELESS);
+        }
         Reply { interval: 1800, min_interval: 900, counts, offers, external_ip, warning: None }
     }
 
