@@ -1,9 +1,10 @@
 //! A stream entry and its id. The id orders the entries of the whole stream, so everything that must not depend on
 //! the order of arrival is decided by it.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::str::FromStr;
 
+use arrayvec::ArrayString;
 use contract::TrafficEvent;
 use thiserror::Error;
 
@@ -46,12 +47,24 @@ impl EntryId {
         self.ms / 1000
     }
 
+    /// The text form, without an allocation.
+    #[must_use]
+    pub fn text(self) -> ArrayString<TEXT_CAPACITY> {
+        let mut text = ArrayString::new();
+        // The capacity holds every id.
+        write!(text, "{self}").unwrap_or_default();
+        text
+    }
+
     /// Reads the text form from a Redis reply.
     #[must_use]
     pub fn from_bytes(text: &[u8]) -> Option<Self> {
         std::str::from_utf8(text).ok()?.parse().ok()
     }
 }
+
+/// Two numbers of at most 20 digits and what parts them.
+const TEXT_CAPACITY: usize = 41;
 
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,6 +106,7 @@ mod tests {
         assert_eq!(id("10-9").next(), id("10-10"));
         assert_eq!(EntryId { ms: 1, seq: u64::MAX }.next(), id("2-0"));
         assert_eq!(id("77"), EntryId::at_ms(77));
+        assert_eq!(EntryId::LAST.text().parse(), Ok(EntryId::LAST));
         assert!("x-1".parse::<EntryId>().is_err());
     }
 }

@@ -235,3 +235,21 @@ fn data_that_the_database_refuses_leaves_nothing_of_its_batch_behind() {
     assert!(matches!(outcome, Err(LedgerError::Rejected(_))), "{outcome:?}");
     assert!(ledger.user(&passkey("alice")).unwrap().is_none());
 }
+
+#[test]
+fn the_rule_for_events_survived_its_rewriting() {
+    let file = LedgerFile::new();
+    let mut ledger = file.open();
+    settle(ledger.as_mut(), &[entry(event(T0))]);
+    let other = file.sql();
+    let put = |word: &str| other.execute("UPDATE settled_events SET event = ?1", [word]);
+    for word in ["none", "started", "completed", "stopped"] {
+        assert_eq!(put(word), Ok(1), "{word}");
+    }
+    assert!(put("paused").unwrap_err().to_string().contains("CHECK constraint failed"));
+    // A list of words would have SQLite build a table of them at every insert.
+    let mut statement = other.prepare("EXPLAIN INSERT INTO settled_events (event) VALUES ('none')").unwrap();
+    let steps: Vec<String> =
+        statement.query_map([], |row| row.get(1)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{steps:?}");
+}

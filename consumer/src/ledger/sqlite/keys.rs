@@ -4,7 +4,7 @@
 //! place: then the second is added to the row of the first, and its own key is remembered beside it.
 
 use contract::Passkey;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::rows;
 use crate::settlement::{Flag, SettledRow};
@@ -25,58 +25,58 @@ const FOLD_ROW: &str =
     credited_down = ?9, seed_seconds = ?10, leech_seconds = ?11, event = ?12, left_bytes = ?13
     WHERE ts = ?1 AND passkey = ?2 AND infohash = ?3 AND peer_id = ?4";
 
-/// Writes an event unless its key is there; whether it was new. `announced_as` is the passkey of its entry, if the row has
-/// another.
-pub(super) fn claim(
-    connection: &Connection,
-    row: &SettledRow,
-    announced_as: Option<&Passkey>,
-) -> rusqlite::Result<bool> {
-    if insert(connection, row, announced_as)? {
-        return Ok(true);
-    }
-    if is_settled(connection, row, announced_as)? {
-        return Ok(false);
-    }
-    fold(connection, row, announced_as)?;
-    Ok(true)
+/// The keys of one ledger. Its statement is looked up once and not for each event.
+pub(super) struct Keys<'c> {
+    connection: &'c Connection,
+    insert: CachedStatement<'c>,
 }
 
-fn insert(
-    connection: &Connection,
-    row: &SettledRow,
-    announced_as: Option<&Passkey>,
-) -> rusqlite::Result<bool> {
-    let inserted = connection.prepare_cached(INSERT_EVENT)?.execute(params![
-        row.ts,
-        row.passkey.reveal(),
-        row.info_hash.0,
-        row.peer_id.0,
-        row.entry_id.to_string(),
-        row.raw_up,
-        row.raw_down,
-        row.credited_up,
-        row.credited_down,
-        row.seed_seconds,
-        row.leech_seconds,
-        row.event.as_str(),
-        row.left_bytes,
-        row.promotion_id,
-        row.down_promotion_id,
-        row.fd,
-        row.pd,
-        announced_as.map(Passkey::reveal),
-    ])?;
-    Ok(inserted == 1)
-}
+impl<'c> Keys<'c> {
+    pub(super) fn open(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self { connection, insert: connection.prepare_cached(INSERT_EVENT)? })
+    }
 
-fn is_settled(
-    connection: &Connection,
-    row: &SettledRow,
-    announced_as: Option<&Passkey>,
-) -> rusqlite::Result<bool> {
-    let place = (row.ts, &row.passkey, row.info_hash.0, row.peer_id.0);
-    exists(connection, place, announced_as)
+    /// Writes an event unless its key is there; whether it was new. `announced_as` is the passkey of its entry, if the row
+    /// has another.
+    pub(super) fn claim(
+        &mut self,
+        row: &SettledRow,
+        announced_as: Option<&Passkey>,
+    ) -> rusqlite::Result<bool> {
+        if self.insert(row, announced_as)? {
+            return Ok(true);
+        }
+        let place = (row.ts, &row.passkey, row.info_hash.0, row.peer_id.0);
+        if exists(self.connection, place, announced_as)? {
+            return Ok(false);
+        }
+        fold(self.connection, row, announced_as)?;
+        Ok(true)
+    }
+
+    fn insert(&mut self, row: &SettledRow, announced_as: Option<&Passkey>) -> rusqlite::Result<bool> {
+        let inserted = self.insert.execute(params![
+            row.ts,
+            row.passkey.reveal(),
+            row.info_hash.0,
+            row.peer_id.0,
+            row.entry_id.text().as_str(),
+            row.raw_up,
+            row.raw_down,
+            row.credited_up,
+            row.credited_down,
+            row.seed_seconds,
+            row.leech_seconds,
+            row.event.as_str(),
+            row.left_bytes,
+            row.promotion_id,
+            row.down_promotion_id,
+            row.fd,
+            row.pd,
+            announced_as.map(Passkey::reveal),
+        ])?;
+        Ok(inserted == 1)
+    }
 }
 
 /// Whether the event of this place and this entry's passkey is written.

@@ -107,11 +107,12 @@ fn carry_forward(connection: &Connection, pruned: &[SettledRow]) -> rusqlite::Re
         by_torrent.entry((row.passkey, row.info_hash)).or_default().push(row);
     }
     for ((passkey, info_hash), pruned) in by_torrent {
-        let mut account = rows::load_carried(connection, &passkey, &info_hash)?.unwrap_or_default();
+        let mut account =
+            rows::Accounts::carried(connection)?.load(&passkey, &info_hash)?.unwrap_or_default();
         for row in pruned {
             account.add(row);
         }
-        rows::save_carried(connection, &passkey, &info_hash, &account)?;
+        rows::Accounts::carried(connection)?.save(&passkey, &info_hash, &account)?;
     }
     Ok(())
 }

@@ -67,9 +67,9 @@ pub(super) fn events(connection: &Connection, query: &EventQuery) -> rusqlite::R
 /// When the first and the last of the wanted events happened, as far as the totals know.
 fn time_range(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(i64, i64)> {
     let sums = match query.info_hash {
-        Some(info_hash) => {
-            rows::load_torrent(connection, &query.passkey, &info_hash)?.map(|torrent| torrent.sums)
-        }
+        Some(info_hash) => rows::Accounts::torrents(connection)?
+            .load(&query.passkey, &info_hash)?
+            .map(|torrent| torrent.sums),
         None => rows::load_user(connection, &query.passkey)?.map(|user| user.sums),
     };
     Ok(sums.map_or((i64::MIN, i64::MAX), |sums| (sums.first_seen, sums.last_seen)))

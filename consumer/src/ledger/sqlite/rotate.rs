@@ -138,10 +138,12 @@ fn merge_torrent(
     (old, new): (&Passkey, &Passkey),
     info_hash: &InfoHash,
 ) -> rusqlite::Result<Overlap> {
-    let Some(moved) = rows::load_torrent(connection, old, info_hash)? else { return Ok(Overlap::default()) };
-    let mut torrent = rows::load_torrent(connection, new, info_hash)?.unwrap_or_default();
+    let Some(moved) = rows::Accounts::torrents(connection)?.load(old, info_hash)? else {
+        return Ok(Overlap::default());
+    };
+    let mut torrent = rows::Accounts::torrents(connection)?.load(new, info_hash)?.unwrap_or_default();
     let overlap = torrent.merge(&moved);
-    rows::save_torrent(connection, new, info_hash, &torrent)?;
+    rows::Accounts::torrents(connection)?.save(new, info_hash, &torrent)?;
     Ok(overlap)
 }
 
@@ -150,8 +152,8 @@ fn merge_carried(
     (old, new): (&Passkey, &Passkey),
     info_hash: &InfoHash,
 ) -> rusqlite::Result<()> {
-    let Some(moved) = rows::load_carried(connection, old, info_hash)? else { return Ok(()) };
-    let mut carried = rows::load_carried(connection, new, info_hash)?.unwrap_or_default();
+    let Some(moved) = rows::Accounts::carried(connection)?.load(old, info_hash)? else { return Ok(()) };
+    let mut carried = rows::Accounts::carried(connection)?.load(new, info_hash)?.unwrap_or_default();
     carried.merge(&moved);
-    rows::save_carried(connection, new, info_hash, &carried)
+    rows::Accounts::carried(connection)?.save(new, info_hash, &carried)
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use contract::{Event, InfoHash, Passkey, PeerId};
 use rusqlite::types::{FromSqlError, Type};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::super::Mark;
 use crate::entry::EntryId;
@@ -15,6 +15,18 @@ const LOAD_USER: &str =
     last_seen, completed FROM user_traffic WHERE passkey = ?1";
 const SAVE_USER: &str = "INSERT OR REPLACE INTO user_traffic (passkey, raw_up, raw_down, credited_up, credited_down,
     seed_seconds, leech_seconds, first_seen, last_seen, completed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+/// The sums stop at the largest number, as [`Sums`] do.
+const ADD_TO_USER: &str = "INSERT INTO user_traffic (passkey, raw_up, raw_down, credited_up, credited_down,
+    seed_seconds, leech_seconds, first_seen, last_seen, completed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    ON CONFLICT (passkey) DO UPDATE SET
+    raw_up = ?2 + min(raw_up, 9223372036854775807 - ?2),
+    raw_down = ?3 + min(raw_down, 9223372036854775807 - ?3),
+    credited_up = ?4 + min(credited_up, 9223372036854775807 - ?4),
+    credited_down = ?5 + min(credited_down, 9223372036854775807 - ?5),
+    seed_seconds = ?6 + min(seed_seconds, 9223372036854775807 - ?6),
+    leech_seconds = ?7 + min(leech_seconds, 9223372036854775807 - ?7),
+    first_seen = min(first_seen, ?8), last_seen = max(last_seen, ?9),
+    completed = ?10 + min(completed, 9223372036854775807 - ?10)";
 const LOAD_TORRENT: &str = "SELECT raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds,
     first_seen, last_seen, left_bytes, left_entry, completed_at, seed_spans, leech_spans
     FROM torrent_traffic WHERE passkey = ?1 AND infohash = ?2";
@@ -48,8 +60,24 @@ pub(super) fn save_user(
     passkey: &Passkey,
     user: &UserAccount,
 ) -> rusqlite::Result<()> {
-    let sums = &user.sums;
-    connection.prepare_cached(SAVE_USER)?.execute(params![
+    write_user(&mut connection.prepare_cached(SAVE_USER)?, passkey, user)
+}
+
+/// Adds what each user gained to what is there, without reading it.
+pub(super) fn add_to_users<'a>(
+    connection: &Connection,
+    gains: impl Iterator<Item = (&'a Passkey, &'a UserAccount)>,
+) -> rusqlite::Result<()> {
+    let mut add = connection.prepare_cached(ADD_TO_USER)?;
+    gains.into_iter().try_for_each(|(passkey, gain)| write_user(&mut add, passkey, gain))
+}
+
+fn write_user(
+    statement: &mut CachedStatement<'_>,
+    passkey: &Passkey,
+    UserAccount { sums, completed }: &UserAccount,
+) -> rusqlite::Result<()> {
+    statement.execute(params![
         passkey.reveal(),
         sums.raw_up,
         sums.raw_down,
@@ -59,81 +87,68 @@ pub(super) fn save_user(
         sums.leech_seconds,
         sums.first_seen,
         sums.last_seen,
-        user.completed,
+        completed,
     ])?;
     Ok(())
 }
 
-pub(super) fn load_torrent(
-    connection: &Connection,
-    passkey: &Passkey,
-    info_hash: &InfoHash,
-) -> rusqlite::Result<Option<TorrentAccount>> {
-    load_account(connection, LOAD_TORRENT, passkey, info_hash)
+/// The accounts of one table, by user and torrent. Its statements are looked up once and not for each account.
+pub(super) struct Accounts<'c> {
+    load: CachedStatement<'c>,
+    save: CachedStatement<'c>,
 }
 
-/// What was pruned of a user's torrent.
-pub(super) fn load_carried(
-    connection: &Connection,
-    passkey: &Passkey,
-    info_hash: &InfoHash,
-) -> rusqlite::Result<Option<TorrentAccount>> {
-    load_account(connection, &LOAD_CARRIED, passkey, info_hash)
-}
+impl<'c> Accounts<'c> {
+    /// What each user did on each torrent.
+    pub(super) fn torrents(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            load: connection.prepare_cached(LOAD_TORRENT)?,
+            save: connection.prepare_cached(SAVE_TORRENT)?,
+        })
+    }
 
-fn load_account(
-    connection: &Connection,
-    sql: &str,
-    passkey: &Passkey,
-    info_hash: &InfoHash,
-) -> rusqlite::Result<Option<TorrentAccount>> {
-    connection.prepare_cached(sql)?.query_row((passkey.reveal(), info_hash.0), torrent_of).optional()
-}
+    /// What was pruned of each user's torrents.
+    pub(super) fn carried(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            load: connection.prepare_cached(&LOAD_CARRIED)?,
+            save: connection.prepare_cached(&SAVE_CARRIED)?,
+        })
+    }
 
-pub(super) fn save_torrent(
-    connection: &Connection,
-    passkey: &Passkey,
-    info_hash: &InfoHash,
-    torrent: &TorrentAccount,
-) -> rusqlite::Result<()> {
-    save_account(connection, SAVE_TORRENT, (passkey, info_hash), torrent)
-}
+    pub(super) fn load(
+        &mut self,
+        passkey: &Passkey,
+        info_hash: &InfoHash,
+    ) -> rusqlite::Result<Option<TorrentAccount>> {
+        self.load.query_row((passkey.reveal(), info_hash.0), torrent_of).optional()
+    }
 
-/// The opposite of [`load_carried`].
-pub(super) fn save_carried(
-    connection: &Connection,
-    passkey: &Passkey,
-    info_hash: &InfoHash,
-    torrent: &TorrentAccount,
-) -> rusqlite::Result<()> {
-    save_account(connection, &SAVE_CARRIED, (passkey, info_hash), torrent)
-}
-
-fn save_account(
-    connection: &Connection,
-    sql: &str,
-    (passkey, info_hash): (&Passkey, &InfoHash),
-    torrent: &TorrentAccount,
-) -> rusqlite::Result<()> {
-    let sums = &torrent.sums;
-    connection.prepare_cached(sql)?.execute(params![
-        passkey.reveal(),
-        info_hash.0,
-        sums.raw_up,
-        sums.raw_down,
-        sums.credited_up,
-        sums.credited_down,
-        sums.seed_seconds,
-        sums.leech_seconds,
-        sums.first_seen,
-        sums.last_seen,
-        torrent.left_bytes,
-        torrent.left_entry.to_string(),
-        torrent.completed_at,
-        torrent.seed_spans.to_bytes(),
-        torrent.leech_spans.to_bytes(),
-    ])?;
-    Ok(())
+    pub(super) fn save(
+        &mut self,
+        passkey: &Passkey,
+        info_hash: &InfoHash,
+        torrent: &TorrentAccount,
+    ) -> rusqlite::Result<()> {
+        let sums = &torrent.sums;
+        self.save.execute(params![
+            passkey.reveal(),
+            info_hash.0,
+            sums.raw_up,
+            sums.raw_down,
+            sums.credited_up,
+            sums.credited_down,
+            sums.seed_seconds,
+            sums.leech_seconds,
+            sums.first_seen,
+            sums.last_seen,
+            torrent.left_bytes,
+            torrent.left_entry.text().as_str(),
+            torrent.completed_at,
+            torrent.seed_spans.to_bytes(),
+            torrent.leech_spans.to_bytes(),
+        ])?;
+        Ok(())
+    }
 }
 
 fn sums_of(row: &Row<'_>) -> rusqlite::Result<Sums> {

@@ -77,7 +77,7 @@ impl Audit<'_> {
     /// Begins a torrent with what was carried forward of it.
     fn open_torrent(&mut self, key: (Passkey, InfoHash)) -> rusqlite::Result<()> {
         self.close_others(&key)?;
-        let carried = rows::load_carried(self.connection, &key.0, &key.1)?.unwrap_or_default();
+        let carried = rows::Accounts::carried(self.connection)?.load(&key.0, &key.1)?.unwrap_or_default();
         let (_, user) = self.user.get_or_insert_with(|| (key.0, UserAccount::default()));
         user.add_torrent(&carried);
         self.torrent = Some((key, carried));
@@ -97,7 +97,7 @@ impl Audit<'_> {
     fn close_torrent(&mut self) -> rusqlite::Result<()> {
         let Some(((passkey, info_hash), recomputed)) = self.torrent.take() else { return Ok(()) };
         let row = Place { table: "torrent_traffic", passkey, info_hash: Some(info_hash) };
-        let Some(recorded) = rows::load_torrent(self.connection, &passkey, &info_hash)? else {
+        let Some(recorded) = rows::Accounts::torrents(self.connection)?.load(&passkey, &info_hash)? else {
             self.drifts.push(row.drift("row", "missing", "present"));
             return Ok(());
         };

@@ -1,14 +1,15 @@
 //! The settling transaction: keys in, totals up, commit.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
 
-use contract::{InfoHash, Passkey};
+use contract::Passkey;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::super::{LedgerError, Outcome};
 use super::aliases::Aliases;
-use super::{keys, read, rows};
+use super::keys::{self, Keys};
+use super::read;
+use super::rows::{self, Accounts};
 use crate::entry::{Entry, EntryId};
 use crate::settlement::{Promotion, Promotions, Rules, SettledRow, UserAccount, settle as settle_event};
 
@@ -16,9 +17,6 @@ const NEXT_BATCH: &str = "UPDATE ledger_mark SET batches = batches + 1 RETURNING
 const INSERT_PROMOTION: &str =
     "INSERT INTO promotions (scope, scope_key, up_factor, down_factor, starts_at, ends_at)
     VALUES (?1, ?2, ?3 / 1000.0, ?4 / 1000.0, ?5, ?6)";
-
-/// New rows by user and torrent. Sorted, so that the totals' trees are walked once from left to right.
-type NewRows = BTreeMap<(Passkey, InfoHash), Vec<SettledRow>>;
 
 pub(super) fn settle(
     connection: &mut Connection,
@@ -46,14 +44,15 @@ fn insert_keys(
     entries: &[Entry],
     pruned_before: EntryId,
     (promotions, rules): (&Promotions, &Rules),
-) -> rusqlite::Result<(NewRows, Outcome)> {
-    let (mut new_rows, mut outcome) = (NewRows::new(), Outcome::default());
+) -> rusqlite::Result<(Vec<SettledRow>, Outcome)> {
+    let (mut new_rows, mut outcome) = (Vec::with_capacity(entries.len()), Outcome::default());
+    let mut keys = Keys::open(connection)?;
     let aliases = Aliases::among(connection, entries)?;
     for entry in entries {
         let (event, announced_as) = aliases.canonical(&entry.event);
         let row = settle_event(entry.id, &event, promotions, rules);
         // The key of a pruned event is gone, and its entry can only come from a stream that was set back.
-        if entry.id < pruned_before || !keys::claim(connection, &row, announced_as.as_ref())? {
+        if entry.id < pruned_before || !keys.claim(&row, announced_as.as_ref())? {
             outcome.duplicates += 1;
             continue;
         }
@@ -62,26 +61,28 @@ fn insert_keys(
             keys::insert_flag(connection, &row, flag)?;
             outcome.flagged += 1;
         }
-        new_rows.entry((row.passkey, row.info_hash)).or_default().push(row);
+        new_rows.push(row);
     }
     Ok((new_rows, outcome))
 }
 
-fn add_to_totals(connection: &Connection, new_rows: &NewRows) -> rusqlite::Result<()> {
-    let mut users: BTreeMap<Passkey, UserAccount> = BTreeMap::new();
-    for ((passkey, info_hash), settled) in new_rows {
-        let user = match users.entry(*passkey) {
-            Slot::Occupied(slot) => slot.into_mut(),
-            Slot::Vacant(slot) => slot.insert(rows::load_user(connection, passkey)?.unwrap_or_default()),
-        };
-        let mut torrent = rows::load_torrent(connection, passkey, info_hash)?.unwrap_or_default();
+/// Goes through users and torrents in the order of their keys, so that each table's tree is walked once from left to right.
+fn add_to_totals(connection: &Connection, new_rows: &[SettledRow]) -> rusqlite::Result<()> {
+    let mut by_torrent: Vec<&SettledRow> = new_rows.iter().collect();
+    by_torrent.sort_by_key(|row| (row.passkey, row.info_hash));
+    let mut torrents = Accounts::torrents(connection)?;
+    let mut users: BTreeMap<&Passkey, UserAccount> = BTreeMap::new();
+    for settled in by_torrent.chunk_by(|a, b| (a.passkey, a.info_hash) == (b.passkey, b.info_hash)) {
+        let SettledRow { passkey, info_hash, .. } = settled[0];
+        let user = users.entry(passkey).or_default();
+        let mut torrent = torrents.load(passkey, info_hash)?.unwrap_or_default();
         for row in settled {
             let gain = torrent.add(row);
             user.add(row, gain);
         }
-        rows::save_torrent(connection, passkey, info_hash, &torrent)?;
+        torrents.save(passkey, info_hash, &torrent)?;
     }
-    users.iter().try_for_each(|(passkey, user)| rows::save_user(connection, passkey, user))
+    rows::add_to_users(connection, users.iter().map(|(passkey, gain)| (*passkey, gain)))
 }
 
 pub(super) fn add_promotion(connection: &Connection, promotion: &Promotion) -> rusqlite::Result<i64> {
