@@ -252,17 +252,34 @@ impl<'a> RawFields<'a> {
     }
 }
 
-fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
+/// A number that fits. Read by hand, because a dozen of them are read per event.
+fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
+    match read_digits(digits)? {
+        Figure::Fits(number) => T::try_from(number).ok(),
+        Figure::TooLarge => None,
     }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A figure too large for `u64` is still a figure: it must reach settlement, which flags it.
 fn saturating_number(digits: &[u8]) -> Option<u64> {
-    let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    all_digits.then(|| number(digits).unwrap_or(u64::MAX))
+    Some(match read_digits(digits)? {
+        Figure::Fits(number) => number,
+        Figure::TooLarge => u64::MAX,
+    })
+}
+
+enum Figure {
+    Fits(u64),
+    TooLarge,
+}
+
+/// `None` when these are no digits, and nothing but digits.
+fn read_digits(digits: &[u8]) -> Option<Figure> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let next = |number: u64, digit: &u8| number.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    Some(digits.iter().try_fold(0, next).map_or(Figure::TooLarge, Figure::Fits))
 }
 
 #[cfg(test)]
