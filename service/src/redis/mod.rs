@@ -1,4 +1,8 @@
-//! Links to Redis: the URL forms that operators write, and a connection that is opened when it is needed.
+//! Links to Redis: the URL forms that operators write, a connection that is opened when it is needed, and one on which replies
+//! are read as bytes.
+
+mod dial;
+mod wire;
 
 use std::time::Duration;
 
@@ -7,6 +11,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, RedisResult};
 use tracing::{info, warn};
+
+pub use wire::{Progress, Wire};
 
 /// How long to wait for a connection and for one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
