@@ -12,10 +12,12 @@ use tracing::{info, warn};
 
 use crate::chores::Chores;
 use crate::config::Config;
+use crate::finish::Finish;
 use crate::health::Health;
+use crate::intake::Intake;
 use crate::ledger::{LedgerHandle, Location};
 use crate::metrics::Metrics;
-use crate::pump::Pump;
+use crate::pump::{Line, Pump};
 use crate::reader::{Reader, Source};
 use crate::stop::Stop;
 
@@ -45,15 +47,16 @@ impl App {
         let ledger = LedgerHandle::spawn(location, config.rules()).context("the ledger's thread")?;
         let listener = admin::bind(config.metrics_addr).await?;
         let metrics_addr = listener.local_addr()?;
-        let link = || Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker");
-        let chores = Chores::new(config, link()?, ledger.clone(), metrics.clone());
+        let link = Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker")?;
+        let chores = Chores::new(config, link, ledger.clone(), metrics.clone());
         let registry = metrics.registry.clone();
         let readiness = health.readiness();
-        let pump = pump(config, link()?, ledger, metrics, health, stop)?;
+        let source = source(config);
         info!(
-            consumer = %pump.source.consumer, stream = %pump.source.stream, group = %pump.source.group,
+            consumer = %source.consumer, stream = %source.stream, group = %source.group,
             redis = %config.redis_broker, database = %config.database, "settling"
         );
+        let pump = pump(config, ledger, Line { source, keys: config.keys(), metrics, health, stop })?;
         let helpers = vec![
             tokio::spawn(admin::serve(listener, Pages::new(registry, readiness))),
             tokio::spawn(chores.run()),
@@ -61,7 +64,7 @@ impl App {
         Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump.run()), helpers })
     }
 
-    /// Stops: the batch in hand is settled and acknowledged, then everything ends.
+    /// Stops: what is in hand is settled and acknowledged, then everything ends.
     ///
     /// # Errors
     /// When the pump panicked, which a test should hear of.
@@ -74,7 +77,7 @@ impl App {
         match finished {
             Ok(pump) => pump.context("the pump")?,
             Err(_) => {
-                warn!("the batch in hand was not finished in time; it stays pending for the next consumer");
+                warn!("what was in hand was not finished in time; it stays pending for the next consumer");
             }
         }
         info!("stopped");
@@ -82,22 +85,19 @@ impl App {
     }
 }
 
-fn pump(
-    config: &Config,
-    link: Link,
-    ledger: LedgerHandle,
-    metrics: Metrics,
-    health: Health,
-    stop: Stop,
-) -> anyhow::Result<Pump> {
-    let source = Source {
+fn pump(config: &Config, ledger: LedgerHandle, line: Line) -> anyhow::Result<Pump> {
+    let link = || Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker");
+    let reader = Reader::new(&config.redis_broker, line.source.clone()).context("redis_broker")?;
+    let intake = Intake { line: line.clone(), reader, link: link()?, leases: config.leases() };
+    Ok(Pump { intake, finish: Finish { line, link: link()?, ledger } })
+}
+
+fn source(config: &Config) -> Source {
+    Source {
         stream: config.stream(),
         group: config.group.clone(),
         consumer: config.consumer_name(),
         batch_size: config.batch_size,
         claim_idle: config.claim_idle.0,
-    };
-    let reader = Reader::new(&config.redis_broker, source.clone()).context("redis_broker")?;
-    let (keys, leases) = (config.keys(), config.leases());
-    Ok(Pump { reader, source, link, keys, leases, ledger, metrics, health, stop })
+    }
 }

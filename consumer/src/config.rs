@@ -25,7 +25,7 @@ pub struct Config {
     pub group: String,
     /// This consumer's name in the group; default: host name and process id.
     pub consumer: Option<String>,
-    /// Entries settled in one transaction, at most.
+    /// Entries read at once, at most. Up to eight such batches are settled in one transaction when they gather under load.
     pub batch_size: usize,
     /// After so long unacknowledged, an entry of another consumer is taken over.
     pub claim_idle: Period,

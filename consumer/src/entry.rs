@@ -1,7 +1,7 @@
 //! A stream entry and its id. The id orders the entries of the whole stream, so everything that must not depend on
 //! the order of arrival is decided by it.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::str::FromStr;
 
 use arrayvec::ArrayString;
@@ -47,20 +47,49 @@ impl EntryId {
         self.ms / 1000
     }
 
-    /// The text form, without an allocation.
-    #[must_use]
-    pub fn text(self) -> ArrayString<TEXT_CAPACITY> {
-        let mut text = ArrayString::new();
-        // The capacity holds every id.
-        write!(text, "{self}").unwrap_or_default();
-        text
-    }
-
     /// Reads the text form from a Redis reply.
     #[must_use]
     pub fn from_bytes(text: &[u8]) -> Option<Self> {
-        std::str::from_utf8(text).ok()?.parse().ok()
+        match text.iter().position(|byte| *byte == b'-') {
+            Some(at) => Some(Self { ms: number(&text[..at])?, seq: number(&text[at + 1..])? }),
+            None => number(text).map(Self::at_ms),
+        }
     }
+
+    /// The text form, without an allocation: a thousand of them acknowledge a batch.
+    #[must_use]
+    pub fn text(self) -> ArrayString<TEXT_CAPACITY> {
+        let (mut text, mut digits) = (ArrayString::new(), itoa::Buffer::new());
+        text.push_str(digits.format(self.ms));
+        text.push('-');
+        text.push_str(digits.format(self.seq));
+        text
+    }
+
+    /// A text whose order is the ids' order, so that a script compares them without arithmetic (Lua has only doubles).
+    #[must_use]
+    pub fn ordered(self) -> ArrayString<40> {
+        let (mut text, mut digits) = (ArrayString::new(), itoa::Buffer::new());
+        for number in [self.ms, self.seq] {
+            let number = digits.format(number);
+            text.push_str(&ZEROS[number.len()..]);
+            text.push_str(number);
+        }
+        text
+    }
+}
+
+/// As many as the largest number has digits.
+const ZEROS: &str = "00000000000000000000";
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Two numbers of at most 20 digits and what parts them.
@@ -68,7 +97,7 @@ const TEXT_CAPACITY: usize = 41;
 
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.ms, self.seq)
+        f.write_str(&self.text())
     }
 }
 
@@ -76,9 +105,7 @@ impl FromStr for EntryId {
     type Err = EntryIdError;
 
     fn from_str(text: &str) -> Result<Self, EntryIdError> {
-        let (ms, seq) = text.split_once('-').unwrap_or((text, "0"));
-        let number = |digits: &str| digits.parse().map_err(|_| EntryIdError);
-        Ok(Self { ms: number(ms)?, seq: number(seq)? })
+        Self::from_bytes(text.as_bytes()).ok_or(EntryIdError)
     }
 }
 
@@ -107,6 +134,16 @@ mod tests {
         assert_eq!(EntryId { ms: 1, seq: u64::MAX }.next(), id("2-0"));
         assert_eq!(id("77"), EntryId::at_ms(77));
         assert_eq!(EntryId::LAST.text().parse(), Ok(EntryId::LAST));
-        assert!("x-1".parse::<EntryId>().is_err());
+        for text in ["x-1", "", "-", "1-", "-1", "+1-0", "18446744073709551616-0"] {
+            assert!(text.parse::<EntryId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn both_texts_hold_the_largest_and_the_smallest_id() {
+        assert_eq!(EntryId::default().text().as_str(), "0-0");
+        assert_eq!(EntryId::LAST.text().as_str(), "18446744073709551615-18446744073709551615");
+        assert_eq!(EntryId::LAST.ordered().as_str(), "1844674407370955161518446744073709551615");
+        assert_eq!(EntryId { ms: 7, seq: 10 }.ordered().as_str(), "0000000000000000000700000000000000000010");
     }
 }

@@ -96,6 +96,6 @@ async fn run(config: &Config) -> Result<()> {
     service::logs::init(&config.log)?;
     let app = App::start(config).await?;
     let signal = service::signals::stop_requested().await.context("signals")?;
-    info!(signal, "stopping: the batch in hand is finished first");
+    info!(signal, "stopping: what is in hand is finished first");
     app.stop().await
 }

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use contract::config::ServiceUrl;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult, Value, cmd};
-use service::redis::{Link, Timeouts};
+use redis::{Cmd, RedisError, RedisResult, Value, cmd};
+use service::redis::{Link, Timeouts, Wire};
 use tracing::{info, warn};
 
-use crate::dead_letters::{Broken, decode};
-use crate::entry::{Entry, EntryId};
+use crate::batch::Batch;
+use crate::entry::EntryId;
 use crate::gaps::Watch;
-use crate::reply::{self, RawEntry};
+use crate::reply;
+use crate::stream_reply::StreamReply;
 
 /// Whose entries to read and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,39 +30,6 @@ pub struct Source {
     pub claim_idle: std::time::Duration,
 }
 
-/// Entries that this consumer must finish: settle or bury, then acknowledge.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Traffic events.
-    pub entries: Vec<Entry>,
-    /// Entries that are none.
-    pub broken: Vec<Broken>,
-    /// Ids whose entries were deleted from the stream while they were pending.
-    pub gone: Vec<EntryId>,
-    /// Entries that were taken out of the stream before anybody was given them, noticed since the last batch.
-    pub lost: u64,
-}
-
-impl Batch {
-    /// Whether there is nothing to do.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.broken.is_empty() && self.gone.is_empty()
-    }
-
-    fn of(raw: Vec<RawEntry>) -> Self {
-        let mut batch = Self { entries: Vec::with_capacity(raw.len()), ..Self::default() };
-        for RawEntry { id, fields } in raw {
-            match fields.map(|fields| (decode(&fields), fields)) {
-                None => batch.gone.push(id),
-                Some((Ok(event), _)) => batch.entries.push(Entry { id, event }),
-                Some((Err(error), fields)) => batch.broken.push(Broken { id, fields, error }),
-            }
-        }
-        batch
-    }
-}
-
 /// How long one read waits for new entries. Well below the connection's response timeout: a read that timed out would
 /// leave its entries pending unseen.
 const BLOCK_MS: usize = 1000;
@@ -75,9 +43,14 @@ enum Phase {
     New,
 }
 
-/// One consumer's view of the stream. Has a connection of its own, because a read blocks it.
+/// One consumer's view of the stream. New entries come over a [`Wire`], which a read blocks; everything else, which is rare,
+/// over a connection of the redis crate's. That one also reads what a wire choked on: it is pending then.
 pub struct Reader {
     link: Link,
+    broker: ServiceUrl,
+    wire: Option<Wire>,
+    /// What it is asked, packed.
+    question: Vec<u8>,
     source: Source,
     phase: Phase,
     group_is_there: bool,
@@ -93,9 +66,11 @@ impl Reader {
     /// # Errors
     /// When the URL cannot be read.
     pub fn new(broker: &ServiceUrl, source: Source) -> RedisResult<Self> {
-        let link = Link::new(broker, Timeouts::default())?;
         Ok(Self {
-            link,
+            link: Link::new(broker, Timeouts::default())?,
+            broker: broker.clone(),
+            wire: None,
+            question: question(&source).get_packed_command(),
             source,
             phase: Phase::Own(EntryId::default()),
             group_is_there: false,
@@ -105,7 +80,16 @@ impl Reader {
         })
     }
 
-    /// The next batch, or an empty one after about a second without entries.
+    /// Whether the next read asks for entries that were given before, perhaps to this very consumer: those that it has in hand
+    /// would come again.
+    #[must_use]
+    pub fn looks_back(&self) -> bool {
+        let given_up = self.wire.as_ref().is_some_and(|wire| !wire.is_sound());
+        !matches!(self.phase, Phase::New) || given_up || self.next_claim <= Instant::now()
+    }
+
+    /// The next batch, or an empty one after about a second without entries. A read that was given up is no loss: what it may
+    /// have been given comes again.
     ///
     /// # Errors
     /// Redis's own. Wait and read again: what the failed read may have been given comes again.
@@ -118,62 +102,62 @@ impl Reader {
     }
 
     async fn step(&mut self) -> RedisResult<Batch> {
+        self.turn();
         let mut connection = self.link.connection().await?;
         if !self.group_is_there {
             self.create_group(&mut connection).await?;
         }
-        if matches!(self.phase, Phase::New) && self.next_claim <= Instant::now() {
-            self.phase = Phase::Claim(EntryId::default());
-        }
-        let raw = match self.phase {
-            Phase::Own(after) => self.own(&mut connection, after).await?,
-            Phase::Claim(cursor) => self.claim(&mut connection, cursor).await?,
+        match self.phase {
+            Phase::Own(after) => self.own(&mut connection, after).await,
+            Phase::Claim(cursor) => self.claim(&mut connection, cursor).await,
             Phase::New => {
                 self.lost += self.watch.look(&mut connection, &self.source).await?;
                 if self.lost > 0 {
                     // Told at once, and not after a read that may wait for an entry.
                     return Ok(Batch { lost: std::mem::take(&mut self.lost), ..Batch::default() });
                 }
-                let raw = self.xreadgroup(&mut connection, ">").await?;
-                self.watch.given(&raw.iter().map(|entry| entry.id).collect::<Vec<_>>());
-                raw
+                self.new_entries().await
             }
-        };
-        Ok(Batch::of(raw))
+        }
     }
 
-    async fn own(
-        &mut self,
-        connection: &mut MultiplexedConnection,
-        after: EntryId,
-    ) -> RedisResult<Vec<RawEntry>> {
-        let raw = self.xreadgroup(connection, &after.to_string()).await?;
-        self.phase = raw.last().map_or(Phase::New, |last| Phase::Own(last.id));
-        Ok(raw)
+    /// Chooses what is asked for next.
+    fn turn(&mut self) {
+        if matches!(self.phase, Phase::New) && self.wire.as_ref().is_some_and(|wire| !wire.is_sound()) {
+            // A read was given up: what it was given is pending.
+            self.wire = None;
+            self.phase = Phase::Own(EntryId::default());
+        }
+        if matches!(self.phase, Phase::New) && self.next_claim <= Instant::now() {
+            self.phase = Phase::Claim(EntryId::default());
+        }
     }
 
-    async fn xreadgroup(
-        &self,
-        connection: &mut MultiplexedConnection,
-        from: &str,
-    ) -> RedisResult<Vec<RawEntry>> {
-        let source = &self.source;
-        let mut read = cmd("XREADGROUP");
-        read.arg("GROUP").arg(&source.group).arg(&source.consumer).arg("COUNT").arg(source.batch_size);
-        read.arg("BLOCK").arg(BLOCK_MS).arg("STREAMS").arg(&source.stream).arg(from);
+    async fn own(&mut self, connection: &mut MultiplexedConnection, after: EntryId) -> RedisResult<Batch> {
+        let mut read = xreadgroup(&self.source);
+        read.arg("STREAMS").arg(&self.source.stream).arg(after.to_string());
         let mut streams = reply::array(read.query_async::<Value>(connection).await?)?;
         if streams.len() == 1 {
             // Protocol 2 wraps the stream's name and entries once more.
             streams = reply::array(streams.remove(0))?;
         }
-        streams.pop().map_or_else(|| Ok(Vec::new()), reply::entries)
+        let raw = streams.pop().map_or_else(|| Ok(Vec::new()), reply::entries)?;
+        self.phase = raw.last().map_or(Phase::New, |last| Phase::Own(last.id));
+        Ok(Batch::of(raw))
     }
 
-    async fn claim(
-        &mut self,
-        connection: &mut MultiplexedConnection,
-        cursor: EntryId,
-    ) -> RedisResult<Vec<RawEntry>> {
+    async fn new_entries(&mut self) -> RedisResult<Batch> {
+        let wire = match &mut self.wire {
+            Some(wire) => wire,
+            none => none.insert(Wire::open(&self.broker, Timeouts::default()).await?),
+        };
+        let (mut reply, mut batch) = (StreamReply::default(), Batch::default());
+        wire.ask(&self.question, |bytes| reply.read(bytes, &mut batch)).await?;
+        self.watch.given(&batch);
+        Ok(batch)
+    }
+
+    async fn claim(&mut self, connection: &mut MultiplexedConnection, cursor: EntryId) -> RedisResult<Batch> {
         let source = &self.source;
         let mut claim = cmd("XAUTOCLAIM");
         claim.arg(&source.stream).arg(&source.group).arg(&source.consumer);
@@ -187,7 +171,7 @@ impl Reader {
         if !raw.is_empty() {
             info!(entries = raw.len(), "took over entries that a consumer left unfinished");
         }
-        Ok(raw)
+        Ok(Batch::of(raw))
     }
 
     /// From entry 0, so that a consumer started late settles what came before it.
@@ -214,8 +198,22 @@ impl Reader {
             );
         } else {
             self.link.lost(error);
+            self.wire = None;
         }
         self.group_is_there = false;
         self.phase = Phase::Own(EntryId::default());
     }
+}
+
+fn xreadgroup(source: &Source) -> Cmd {
+    let mut read = cmd("XREADGROUP");
+    read.arg("GROUP").arg(&source.group).arg(&source.consumer).arg("COUNT").arg(source.batch_size);
+    read
+}
+
+/// Asks for new entries.
+fn question(source: &Source) -> Cmd {
+    let mut read = xreadgroup(source);
+    read.arg("BLOCK").arg(BLOCK_MS).arg("STREAMS").arg(&source.stream).arg(">");
+    read
 }

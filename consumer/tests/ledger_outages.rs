@@ -1,4 +1,4 @@
-//! The ledger away, replaced, locked, full or slow: the consumer holds one batch, says what it waits for, and goes on
+//! The ledger away, replaced, locked, full or slow: the consumer holds a few batches, says what it waits for, and goes on
 //! without a loss once the right ledger is back.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
@@ -11,6 +11,7 @@ use std::process::Command;
 use consumer::app::App;
 use consumer::config::Config;
 use consumer::groups::backlog;
+use consumer::pump::MOST_IN_HAND;
 use harness::{RedisServer, eventually};
 use scene::{LedgerFile, T0, append, config, connect, count, event};
 use scene::{all_acknowledged, get, settled, start};
@@ -122,21 +123,22 @@ fn put(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_ledger_leaves_one_batch_in_hand_and_the_rest_in_the_stream() {
+async fn a_locked_ledger_leaves_a_few_batches_in_hand_and_the_rest_in_the_stream() {
     let (redis, file) = (RedisServer::start(), LedgerFile::new());
     let app = settling(&redis, &file, 5).await;
     let lock = file.sql();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    appended(&redis, 1..51);
+    let (batch, all) = (5, 20 * MOST_IN_HAND as u64);
+    appended(&redis, 1..1 + all);
     not_ready_because(&app, "locked");
     let mut connection = connect(&redis).await;
     let waiting = backlog(&mut connection, "tracker:traffic", "site").await.unwrap();
-    assert!((1..=5).contains(&waiting.pending), "{waiting:?}");
-    assert_eq!(waiting.pending + waiting.undelivered, 50);
+    assert!((1..=batch * MOST_IN_HAND as u64).contains(&waiting.pending), "{waiting:?}");
+    assert_eq!(waiting.pending + waiting.undelivered, all);
     assert_eq!(count(&mut redis.connection(), &["XLEN", "tracker:traffic:dlq"]), 0);
 
     lock.execute_batch("ROLLBACK").unwrap();
-    settled(&file, 51, 51_000).await;
+    settled(&file, 161, 161_000).await;
     all_acknowledged(&redis).await;
     assert!(get(app.metrics_addr, "/readyz").contains("200 OK"));
     app.stop().await.unwrap();

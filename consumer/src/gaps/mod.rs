@@ -56,13 +56,12 @@ impl Look {
         }
     }
 
-    /// The same after the group was given these entries.
+    /// The same after the group was given so many entries, `newest` the last of them.
     #[must_use]
-    pub fn after(self, given: &[EntryId]) -> Self {
-        let Some(last) = given.last() else { return self };
+    pub fn after(self, newest: EntryId, given: u64) -> Self {
         let taken_out = self.added.saturating_sub(self.length);
         let read = self.read.or((self.delivered == EntryId::default()).then_some(taken_out));
-        Self { delivered: *last, read: read.map(|read| read + given.len() as u64), ..self }
+        Self { delivered: newest, read: read.map(|read| read + given), ..self }
     }
 
     /// Whether this is another stream under the same name than the one that was seen `before`.

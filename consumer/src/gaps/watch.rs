@@ -7,11 +7,13 @@ use redis::aio::MultiplexedConnection;
 use tracing::{error, warn};
 
 use super::{Look, look, settle_account};
-use crate::entry::EntryId;
+use crate::batch::Batch;
 use crate::reader::Source;
 
-/// How often a stream is looked at while nothing comes. Between batches a look costs little beside the batch.
+/// How often a stream is looked at while nothing comes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// And while entries come: small batches must not each be preceded by a look that costs more than they do.
+const LOOK_UNDER_LOAD_EVERY: Duration = Duration::from_millis(100);
 
 /// What was seen last, and when to look again.
 #[derive(Debug, Default)]
@@ -30,6 +32,7 @@ impl Watch {
         if self.next.is_some_and(|next| Instant::now() < next) {
             return Ok(0);
         }
+        self.next = Some(Instant::now() + LOOK_UNDER_LOAD_EVERY);
         let (stream, group) = (&source.stream, &source.group);
         let Some(seen) = look(connection, stream, group).await? else { return Ok(0) };
         let lost = settle_account(connection, stream, group, &seen).await?;
@@ -45,9 +48,11 @@ impl Watch {
     }
 
     /// The reader was given these entries.
-    pub(crate) fn given(&mut self, ids: &[EntryId]) {
-        self.last = self.last.map(|look| look.after(ids));
-        self.next = ids.is_empty().then(|| Instant::now() + LOOK_EVERY);
+    pub(crate) fn given(&mut self, batch: &Batch) {
+        match batch.newest() {
+            Some(newest) => self.last = self.last.map(|look| look.after(newest, batch.len() as u64)),
+            None => self.next = Some(Instant::now() + LOOK_EVERY),
+        }
     }
 
     /// The reader made the group: was there one before, and did the stream go with it? What was unread then is lost.

@@ -7,7 +7,7 @@ use contract::{InfoHash, Keys, Passkey, PeerId};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
 
-use super::{Leases, bases, ordered};
+use super::{Leases, bases};
 use crate::entry::EntryId;
 use crate::ledger::Intent;
 
@@ -112,12 +112,15 @@ pub async fn reconcile(
         Intent::Act => "mend",
     };
     let mut call = RECONCILE.prepare_invoke();
-    call.arg(&bases(keys)[..]).arg(mode).arg(ordered(span.from)).arg(ordered(span.before));
+    call.arg(&bases(keys)[..])
+        .arg(mode)
+        .arg(span.from.ordered().as_str())
+        .arg(span.before.ordered().as_str());
     call.arg(now).arg(leases.memory_s()).arg(FINDINGS_A_USER);
     call.arg(subject.passkey.reveal()).arg(subject.newest.len());
     for newest in subject.newest {
         let session = format!("{}:{}", newest.info_hash, newest.peer_id);
-        call.arg(session).arg(ordered(newest.id)).arg(newest.state).arg(newest.due);
+        call.arg(session).arg(newest.id.ordered().as_str()).arg(newest.state).arg(newest.due);
     }
     for info_hash in subject.also {
         call.arg(info_hash.to_string());

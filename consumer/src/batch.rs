@@ -1,0 +1,80 @@
+//! What one reading of the stream brings: events, entries that are none, ids whose entries are gone.
+
+use contract::{EventError, TrafficEvent};
+
+use crate::dead_letters::Broken;
+use crate::entry::{Entry, EntryId, Fields};
+use crate::reply::RawEntry;
+
+/// Entries that this consumer must finish: settle or bury, then acknowledge.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Traffic events.
+    pub entries: Vec<Entry>,
+    /// Entries that are none.
+    pub broken: Vec<Broken>,
+    /// Ids whose entries were deleted from the stream while they were pending.
+    pub gone: Vec<EntryId>,
+    /// Entries that were taken out of the stream before anybody was given them, noticed since the last batch.
+    pub lost: u64,
+}
+
+impl Batch {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries to finish.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len() + self.broken.len() + self.gone.len()
+    }
+
+    /// The newest entry, if they were read in their order.
+    #[must_use]
+    pub fn newest(&self) -> Option<EntryId> {
+        let entry = self.entries.last().map(|entry| entry.id);
+        entry.max(self.broken.last().map(|broken| broken.id))
+    }
+
+    /// Adds an entry as it was read: its fields in any form that can be gone through again.
+    pub(crate) fn add<'a>(
+        &mut self,
+        id: EntryId,
+        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    ) {
+        match TrafficEvent::from_fields(fields.clone()) {
+            Ok(event) => self.entries.push(Entry { id, event }),
+            Err(error) => self.broken.push(broken(id, fields, &error)),
+        }
+    }
+
+    /// Adds what another batch holds.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.entries.append(&mut other.entries);
+        self.broken.append(&mut other.broken);
+        self.gone.append(&mut other.gone);
+        self.lost += other.lost;
+    }
+
+    pub(crate) fn of(raw: Vec<RawEntry>) -> Self {
+        let mut batch = Self { entries: Vec::with_capacity(raw.len()), ..Self::default() };
+        for RawEntry { id, fields } in raw {
+            match fields {
+                None => batch.gone.push(id),
+                Some(fields) => {
+                    batch.add(id, fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
+                }
+            }
+        }
+        batch
+    }
+}
+
+#[cold]
+fn broken<'a>(id: EntryId, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, error: &EventError) -> Broken {
+    let fields: Fields = fields.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    Broken { id, fields, error: error.to_string() }
+}
