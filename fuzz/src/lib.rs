@@ -9,6 +9,7 @@ mod forwarders;
 mod http;
 mod messages;
 mod sharing;
+mod stream;
 mod udp;
 
 /// One thing that is fuzzed.
@@ -34,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sealed_credential", run: credentials::sealed },
     Target { name: "tracker_config", run: configuration::tracker },
     Target { name: "shared_visits", run: sharing::visits },
+    Target { name: "stream_reply", run: stream::reply },
     Target { name: "traffic_event", run: messages::traffic_event },
     Target { name: "udp_request", run: udp::request },
     Target { name: "udp_response", run: udp::response },

@@ -7,9 +7,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 use consumer::Entry;
+use consumer::batch::Batch;
 use consumer::ledger::{self, Access};
 use consumer::presence::{self, Leases};
 use consumer::settlement::{self, Promotions, Rules};
+use consumer::stream_reply::StreamReply;
 use contract::{Keys, TrafficEvent};
 use tracker::config::Config;
 use tracker::frontend::http::{query, reply};
@@ -44,6 +46,7 @@ pub const WORKLOADS: &[Workload] = &[
     Workload { name: "announce-udp", units: UNITS, prepare: announces_over_udp },
     Workload { name: "record-call", units: UNITS, prepare: record_calls },
     Workload { name: "event", units: UNITS, prepare: events },
+    Workload { name: "read", units: UNITS, prepare: replies },
     Workload { name: "presence", units: UNITS, prepare: standings },
     Workload { name: "settle-pure", units: UNITS, prepare: pure_settlement },
     Workload { name: "settle-sqlite", units: UNITS, prepare: sqlite_settlement },
@@ -217,13 +220,45 @@ fn events() -> Result<Work> {
     }))
 }
 
+/// Redis' replies with a thousand entries each, to events; they arrive in pieces.
+fn replies() -> Result<Work> {
+    let replies: Vec<Vec<u8>> = entries(0).chunks(1000).map(stream_reply).collect();
+    Ok(Box::new(move || {
+        for bytes in &replies {
+            let (mut reply, mut batch) = (StreamReply::default(), Batch::default());
+            let (mut from, mut there) = (0, 0);
+            while there < bytes.len() {
+                there = bytes.len().min(there + PIECE);
+                from += reply.read(&bytes[from..there], &mut batch)?.taken;
+            }
+            ensure!(from == bytes.len() && batch.entries.len() == 1000, "all of it was read");
+            black_box(batch);
+        }
+        Ok(())
+    }))
+}
+
+/// What one system call brings.
+const PIECE: usize = 128 * 1024;
+
+fn stream_reply(entries: &[Entry]) -> Vec<u8> {
+    let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+    let mut reply = format!("*1\r\n*2\r\n{}*{}\r\n", bulk("tracker:traffic"), entries.len());
+    for Entry { id, event } in entries {
+        let fields = event.to_fields();
+        reply += &format!("*2\r\n{}*{}\r\n", bulk(&id.to_string()), 2 * fields.len());
+        fields.iter().for_each(|(name, value)| reply += &(bulk(name) + &bulk(value)));
+    }
+    reply.into_bytes()
+}
+
 fn standings() -> Result<Work> {
     let entries = entries(0);
     Ok(Box::new(move || {
         for batch in entries.chunks(1000) {
             let now = batch[0].event.ts;
-            for standing in presence::standings(Leases::default(), batch, now) {
-                black_box(standing.arguments());
+            for some in presence::standings(Leases::default(), batch, now).chunks(200) {
+                black_box(presence::call(&Keys::default(), some).get_packed_command());
             }
         }
         Ok(())

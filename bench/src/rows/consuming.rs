@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use consumer::Entry;
+use consumer::finish::acknowledgement;
 use consumer::presence::{self, Leases};
 use consumer::reader::{Reader, Source};
+use consumer::{Entry, EntryId};
 use contract::Keys;
 use harness::RedisServer;
 
@@ -103,12 +104,9 @@ async fn show(link: &mut redis::aio::MultiplexedConnection, batches: &[Arc<[Entr
 
 async fn acknowledge(link: &mut redis::aio::MultiplexedConnection, batches: &[Arc<[Entry]>]) -> Result<()> {
     for entries in batches {
-        let mut acknowledge = redis::cmd("XACK");
-        acknowledge.arg(Keys::default().traffic()).arg("site");
-        for entry in entries.iter() {
-            acknowledge.arg(entry.id.to_string());
-        }
-        acknowledge.query_async::<()>(link).await?;
+        let ids: Vec<EntryId> = entries.iter().map(|entry| entry.id).collect();
+        let stream = Keys::default().traffic();
+        acknowledgement((&stream, "site"), &ids).query_async::<()>(link).await?;
     }
     Ok(())
 }
