@@ -41,11 +41,18 @@ macro_rules! twenty_bytes {
             #[must_use]
             pub fn hex(&self) -> ArrayString<40> {
                 let mut text = ArrayString::new();
-                for byte in self.0 {
-                    text.push(char::from(HEX[usize::from(byte >> 4)]));
-                    text.push(char::from(HEX[usize::from(byte & 15)]));
-                }
+                text.push_str(std::str::from_utf8(&self.hex_bytes()).unwrap_or_default());
                 text
+            }
+
+            /// The same digits as bytes.
+            #[must_use]
+            pub fn hex_bytes(&self) -> [u8; 40] {
+                let mut digits = [0; 40];
+                for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+                    pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                }
+                digits
             }
         }
 

@@ -6,7 +6,7 @@ use contract::TrafficEvent;
 use crate::oracle::Heard;
 use crate::redis::{Bytes, Reply, words};
 use crate::scenario::Durability;
-use crate::world::{Checked, World, violation};
+use crate::world::{Checked, Violation, World, violation};
 use contract::Event;
 
 pub(crate) const STREAM: &str = "tracker:traffic";
@@ -26,23 +26,19 @@ impl World<'_> {
         self.redis.server.keyspace().now_ms = self.clock(self.redis.skew_ms);
     }
 
-    pub(crate) fn redis_books(
-        &mut self,
-        call: &[Bytes],
-        facts: &[usize],
-    ) -> Result<Reply, crate::world::Violation> {
+    pub(crate) fn redis_books(&mut self, call: &[Bytes], facts: &[usize]) -> Result<Reply, Violation> {
         let known: Vec<bool> = call[5..5 + facts.len()].iter().map(|key| self.has(key)).collect();
         let reply = self.ask(&self.scripts.record, call);
         if let Reply::Error(error) = &reply {
-            return Err(crate::world::Violation(format!("the script failed: {error}")));
+            return Err(Violation(format!("the script failed: {error}")));
         }
-        let outcomes = match reply.items() {
-            [Reply::Array(outcomes), _deferred] => outcomes,
-            outcomes => outcomes,
+        let items = match reply.items() {
+            [Reply::Array(items), _deferred] => items,
+            items => items,
         };
-        let outcomes: Vec<String> = outcomes.iter().map(|word| word.text().to_owned()).collect();
+        let (outcomes, lost) = outcomes(items, facts.len())?;
         self.tell(|| format!("Redis books announces {facts:?}: {}", outcomes.join(", ")));
-        if outcomes.len() > facts.len() && !self.redis.rolled_back {
+        if lost && !self.redis.rolled_back {
             violation("Redis says that it lost announces, and lost none")?;
         }
         // A session that appears in this batch for the first time has its snapshot from then on.
@@ -50,7 +46,7 @@ impl World<'_> {
         for ((fact, word), known) in facts.iter().zip(&outcomes).zip(known) {
             let session = self.facts[*fact].session;
             let snapshot = known || booked.contains(&session);
-            match word.as_str() {
+            match *word {
                 "booked" | "idle" | "late" => self.hear(*fact, snapshot),
                 "repeated" => continue,
                 other => violation(format!("Redis refused announce {fact}: {other}"))?,
@@ -112,14 +108,14 @@ impl World<'_> {
         forgotten && (self.scenario.credit_first || (event.du, event.dd) == (0, 0))
     }
 
-    fn entries_after(&self, after: consumer::EntryId) -> Result<Vec<Entry>, crate::world::Violation> {
+    fn entries_after(&self, after: consumer::EntryId) -> Result<Vec<Entry>, Violation> {
         let keyspace = self.redis.server.keyspace();
         let Some(stream) = keyspace.peek_stream(STREAM) else { return Ok(Vec::new()) };
         let fresh = stream.entries.range(after.next()..);
         let read = |(id, fields): (&consumer::EntryId, &crate::redis::Fields)| {
             TrafficEvent::from_fields(fields.iter().map(|(name, value)| (&name[..], &value[..])))
                 .map(|event| Entry { id: *id, event })
-                .map_err(|error| crate::world::Violation(format!("entry {id} cannot be read: {error}")))
+                .map_err(|error| Violation(format!("entry {id} cannot be read: {error}")))
         };
         fresh.map(read).collect()
     }
@@ -175,4 +171,23 @@ impl World<'_> {
         }
         self.redis.seen = last;
     }
+}
+
+/// The script's word for each announce, and whether Redis says that it lost some.
+fn outcomes(items: &[Reply], count: usize) -> Result<(Vec<&str>, bool), Violation> {
+    let mut words = vec!["booked"; count];
+    let Some((Reply::Int(seen_to), remarks)) = items.split_first() else {
+        return Err(Violation("the script answered something else".into()));
+    };
+    if usize::try_from(*seen_to) != Ok(count) {
+        return Err(Violation(format!("the script saw to {seen_to} announces of {count}")));
+    }
+    let mut lost = false;
+    for (place, word) in remarks.iter().filter_map(|remark| remark.text().split_once(' ')) {
+        match place.parse::<usize>() {
+            Ok(number) => words[number - 1] = word,
+            Err(_) => lost = true,
+        }
+    }
+    Ok((words, lost))
 }

@@ -19,6 +19,8 @@ pub enum Mutation {
     PresenceUnguarded,
     /// A batch that is sent again is counted by the counters alone.
     SequenceIgnored,
+    /// Every announce that follows on its session's last one is taken for a new one.
+    ProgressIgnored,
     /// A client is answered before its announce is in the spool.
     AnswerBeforeSpool,
 }
@@ -49,15 +51,18 @@ impl Scripts {
         match mutation {
             Some(Mutation::SnapshotBeforeAppend) => scripts.record = two_commands(&scripts.record),
             Some(Mutation::TimestampFromClock) => {
-                let unique = "local now = max(floor(obs / 1000), last_ts + 1)";
-                scripts.record = patched(&scripts.record, unique, "local now = floor(obs / 1000)");
+                let unique = "if now <= last_ts then now = last_ts + 1; ts = int(now) end";
+                scripts.record = patched(&scripts.record, unique, "");
             }
             Some(Mutation::PresenceUnguarded) => {
                 scripts.apply = patched(&scripts.apply, "string.sub(before, 1, 40) < id", "true");
             }
             Some(Mutation::SequenceIgnored) => {
-                let known = "if last and tonumber(seq) <= last then";
+                let known = "if last and seq <= last then";
                 scripts.record = patched(&scripts.record, known, "if false then");
+            }
+            Some(Mutation::ProgressIgnored) => {
+                scripts.record = patched(&scripts.record, "if seq > highest and find", "if find");
             }
             _ => {}
         }

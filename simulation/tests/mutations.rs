@@ -47,6 +47,11 @@ fn sequence_numbers_that_nobody_looks_at_are_found() {
 }
 
 #[test]
+fn progress_that_nobody_looks_at_is_found() {
+    assert!(found(Mutation::ProgressIgnored, 5000).contains("earned"));
+}
+
+#[test]
 fn answers_before_the_spool_is_written_are_found() {
     assert!(found(Mutation::AnswerBeforeSpool, 2000).contains("never booked"));
 }

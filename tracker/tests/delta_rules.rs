@@ -275,6 +275,58 @@ async fn two_trackers_for_one_session_at_once_settle_to_the_same_total() {
 }
 
 #[tokio::test]
+async fn what_a_tracker_sends_again_is_recognised_after_others_took_over() {
+    let mut books = Books::open().await;
+    let said = Say::up(100).at(60).seq(7);
+    books.tell("t1", &[Say::up(0).at(0).seq(6), said]).await;
+    for (minute, tracker) in [(2, "t2"), (3, "t3")] {
+        books.tell(tracker, &[Say::up(0).event(Event::Started).at(minute * 60).seq(900)]).await;
+    }
+    assert_eq!(books.tell("t1", &[said]).await, [Outcome::Repeated]);
+    assert_eq!(books.snapshot()["seq"], "t2:900 t1:7");
+    books.tell("t1", &[Say::up(30).at(240).seq(8)]).await;
+    assert_eq!(books.tell("t1", &[said]).await, [Outcome::Repeated]);
+    assert_eq!(books.uploads().iter().sum::<u64>(), 130);
+}
+
+#[tokio::test]
+async fn a_redis_that_forgot_how_far_a_tracker_got_still_knows_it_by_the_snapshot() {
+    let mut books = Books::open().await;
+    let batch = [Say::up(0).at(0), Say::up(10).at(60), Say::up(0).event(Event::Started).at(61)];
+    books.tell("t1", &batch).await;
+    let key = format!("{}t1", Keys::default().recorder_prefix());
+    let _: () = books.server.connection().del(key).unwrap();
+    assert_eq!(books.tell("t1", &batch).await, vec![Outcome::Repeated; 3]);
+}
+
+#[tokio::test]
+async fn an_entry_twice_in_one_batch_is_booked_once() {
+    let mut books = Books::open().await;
+    books.hear(&[Say::up(0).at(0)]).await;
+    let again = Say::up(5).event(Event::Started).at(60);
+    assert_eq!(books.tell("t1", &[again, again]).await, [Outcome::Booked, Outcome::Repeated]);
+}
+
+#[tokio::test]
+async fn a_snapshot_shows_where_the_client_is_now_and_stays_small() {
+    let mut books = Books::open().await;
+    books.hear(&[Say::up(0).at(0), Say::up(1).at(60)]).await;
+    books.hear(&[Say { ip: "2001:db8::7", ..Say::up(2).at(120) }]).await;
+    let shown = books.snapshot();
+    assert_eq!((&shown["ip"][..], &shown["af"][..], &shown["uploaded"][..]), ("2001:db8::7", "6", "2"));
+    for tracker in ["0a0a0a0a", "0b0b0b0b", "0c0c0c0c"] {
+        let says = Say::up(1 << 50).left(1 << 50).event(Event::Stopped).at(180);
+        books.tell(tracker, &[says.seq(10_000_000_000)]).await;
+    }
+    let encoding: String = redis::cmd("OBJECT")
+        .arg("ENCODING")
+        .arg(snapshot_key())
+        .query(&mut books.server.connection())
+        .unwrap();
+    assert_eq!(encoding, "listpack", "{:?}", books.snapshot());
+}
+
+#[tokio::test]
 async fn a_late_report_of_another_tracker_adds_only_what_exceeds_the_mark_and_moves_nothing_back() {
     let mut books = Books::open().await;
     books.tell("t1", &[Say::up(0).left(500).at(0)]).await;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use contract::{Event, Keys, TrafficEvent};
@@ -80,9 +80,9 @@ fn ours(bench: &Bench, count: u64) -> Result<Vec<Sample>> {
         runtime.block_on(async {
             let (recorder, task) = traffic::spawn(setup(&redis), Metrics::new()?.recorder, None)?;
             // Every session has a snapshot by now, as on a site that runs.
-            record(&recorder, 0..World::SITE.sessions).await?;
-            let reports: Vec<Report> =
-                (World::SITE.sessions..World::SITE.sessions + count).map(report).collect();
+            let clock = Clock::ending_now(World::SITE.sessions + count);
+            drive(&recorder, clock.reports(0..World::SITE.sessions)).await?;
+            let reports = clock.reports(World::SITE.sessions..World::SITE.sessions + count);
             let before = (cost::of_this_thread()?, cost::of_redis(&mut connection)?);
             drive(&recorder, reports).await?;
             let tracker = cost::of_this_thread()? - before.0;
@@ -97,8 +97,49 @@ fn ours(bench: &Bench, count: u64) -> Result<Vec<Sample>> {
     })?
 }
 
-async fn record(recorder: &Recorder, numbers: std::ops::Range<u64>) -> Result<()> {
-    drive(recorder, numbers.map(report).collect()).await
+/// Moves the world's events to the present, where a snapshot's lifetime need not be renewed each time.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// Seconds to add to an event's.
+    ahead: u64,
+}
+
+impl Clock {
+    fn ending_now(count: u64) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { ahead: now.saturating_sub(World::SITE.event(count).ts) }
+    }
+
+    fn reports(self, numbers: std::ops::Range<u64>) -> Vec<Report> {
+        numbers.map(|number| self.report(number)).collect()
+    }
+
+    /// The report behind an event of the world: absolute counters that rise by what the event says.
+    fn report(self, number: u64) -> Report {
+        let TrafficEvent { passkey, info_hash, peer_id, port, ip, left, ts, .. } = World::SITE.event(number);
+        let turn = number / World::SITE.sessions;
+        let tag = UserTag(std::num::NonZeroU64::MIN.saturating_add(number));
+        let announce = Announce {
+            info_hash,
+            peer_id,
+            ip,
+            port,
+            uploaded: turn * 100_000_000,
+            downloaded: 0,
+            left,
+            event: if turn == 0 { Event::Started } else { Event::None },
+            num_want: 50,
+            families: Families::Both,
+            peer_ids: PeerIds::Spared,
+            credential: None,
+            jwt: None,
+        };
+        Report {
+            admitted: Admitted { announce, admission: Admission::new(INTERVAL, INTERVAL / 2) },
+            account: Account { passkey, tag, fd: None, pd: None },
+            observed_ms: (ts + self.ahead) * 1000,
+        }
+    }
 }
 
 /// Hands reports in, [`WAITING`] at a time, and waits until all are booked.
@@ -128,32 +169,5 @@ fn setup(redis: &RedisServer) -> Setup {
         retry_count: 3,
         retry_interval: Duration::from_millis(200),
         spool: None,
-    }
-}
-
-/// The report behind an event of the world: absolute counters that rise by what the event says.
-fn report(number: u64) -> Report {
-    let TrafficEvent { passkey, info_hash, peer_id, port, ip, left, ts, .. } = World::SITE.event(number);
-    let turn = number / World::SITE.sessions;
-    let tag = UserTag(std::num::NonZeroU64::MIN.saturating_add(number));
-    let announce = Announce {
-        info_hash,
-        peer_id,
-        ip,
-        port,
-        uploaded: turn * 100_000_000,
-        downloaded: 0,
-        left,
-        event: if turn == 0 { Event::Started } else { Event::None },
-        num_want: 50,
-        families: Families::Both,
-        peer_ids: PeerIds::Spared,
-        credential: None,
-        jwt: None,
-    };
-    Report {
-        admitted: Admitted { announce, admission: Admission::new(INTERVAL, INTERVAL / 2) },
-        account: Account { passkey, tag, fd: None, pd: None },
-        observed_ms: ts * 1000,
     }
 }

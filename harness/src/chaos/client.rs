@@ -157,9 +157,9 @@ impl Client {
         let Ok(mut redis) = connection(&self.world.redis).await else { return false };
         let mut peek = redis::cmd("HMGET");
         let snapshot: Result<(Option<u64>, Option<u64>, Option<String>), _> =
-            peek.arg(key).arg("uploaded").arg("downloaded").arg("obs").query_async(&mut redis).await;
+            peek.arg(key).arg("uploaded").arg("downloaded").arg("seen").query_async(&mut redis).await;
         let Ok((Some(up), Some(down), Some(observed))) = snapshot else { return false };
-        let observed: Option<u64> = observed.split(' ').next().and_then(|ms| ms.parse().ok());
+        let observed: Option<u64> = observed.split(' ').nth(2).and_then(|ms| ms.parse().ok());
         // The counters alone could be those at which the run before stood.
         observed.is_some_and(|ms| ms + SKEW_MS >= self.run_since_ms)
             && self.session.stands_at(Bytes { up, down })

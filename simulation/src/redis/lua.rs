@@ -9,7 +9,7 @@ use mlua::{Function, Lua, MultiValue, Table, Value};
 use sha1::{Digest, Sha1};
 
 use super::keyspace::{Bytes, Keyspace, number};
-use super::{Reply, syntax};
+use super::{Reply, message_pack, syntax};
 
 /// A Redis. Scripts are compiled once for its lifetime, whatever its script cache says.
 pub struct Server {
@@ -36,6 +36,9 @@ impl Server {
         })?;
         redis.set("pcall", pcall)?;
         lua.globals().set("redis", redis)?;
+        let message_pack = lua.create_table()?;
+        message_pack.set("unpack_limit", lua.create_function(message_pack::unpack_limit)?)?;
+        lua.globals().set("cmsgpack", message_pack)?;
         Ok(Self { keyspace, lua, compiled: RefCell::default(), loaded: RefCell::default() })
     }
 

@@ -6,6 +6,7 @@
 mod collections;
 mod keyspace;
 mod lua;
+mod message_pack;
 mod stream;
 
 pub use keyspace::{Bytes, Keyspace};

@@ -5,6 +5,7 @@ mod booking;
 mod courier;
 mod desk;
 mod options;
+mod packed;
 mod recorder;
 pub mod rotation;
 mod script;

@@ -1,10 +1,14 @@
 //! The call of `record.lua`: one atomic step for a whole batch, safe to repeat after an unknown outcome.
 
-use contract::{AddressFamily, Keys};
+use contract::Keys;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, RedisWrite, Script, ServerErrorKind, Value};
 
-use super::booking::{Booking, Entry};
+use super::booking::Entry;
+use super::packed::packed;
+
+/// Bytes of a snapshot's key, roughly.
+const KEY_ROOM: usize = 160;
 
 /// How deltas are computed; the operator's choices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,62 +144,59 @@ impl RecordScript {
     #[must_use]
     pub fn call(&self, batch: &[Entry], confirmed: u64) -> Cmd {
         let rules = &self.rules;
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(self.script.get_hash()).arg(batch.len() + 2).arg(&rules.stream_key);
+        let announces = packed(&self.tracker_id, batch);
+        let room = announces.len() + (batch.len() + 4) * KEY_ROOM;
+        let mut call = Cmd::with_capacity(batch.len() + 16, room);
+        call.arg("EVALSHA").arg(self.script.get_hash()).arg(batch.len() + 2).arg(&rules.stream_key);
         call.arg(format!("{}{}", rules.recorder_prefix, self.tracker_id));
-        for Entry { booking, .. } in batch {
-            call.arg(format!(
-                "{}{}:{}:{}",
-                rules.snapshot_prefix,
-                booking.passkey.reveal(),
-                booking.info_hash.hex(),
-                booking.peer_id.hex()
-            ));
+        let mut key = Vec::with_capacity(KEY_ROOM);
+        for entry in batch {
+            self.name_snapshot(&mut key, entry);
+            call.write_arg(&key);
         }
         call.arg(&self.tracker_id).arg(rules.snapshot_ttl_secs).arg(rules.stopped_ttl_secs);
         call.arg(i32::from(rules.skip_idle)).arg(i32::from(rules.credit_first_started)).arg(confirmed);
         call.arg(&rules.alias_key).arg(&rules.rotating_key);
-        for entry in batch {
-            add_entry(&mut call, entry);
-        }
+        call.arg(batch.iter().map(|entry| entry.sequence).max().unwrap_or(0));
+        call.write_arg(&announces);
         call
     }
+
+    fn name_snapshot(&self, key: &mut Vec<u8>, Entry { booking, .. }: &Entry) {
+        key.clear();
+        key.extend_from_slice(self.rules.snapshot_prefix.as_bytes());
+        key.extend_from_slice(booking.passkey.reveal().as_bytes());
+        key.push(b':');
+        key.extend_from_slice(&booking.info_hash.hex_bytes());
+        key.push(b':');
+        key.extend_from_slice(&booking.peer_id.hex_bytes());
+    }
 }
 
-/// The sixteen arguments of one entry, in the order of `names` in the script.
-fn add_entry(call: &mut Cmd, Entry { booking, sequence }: &Entry) {
-    let Booking { passkey, info_hash, peer_id, ip, port, uploaded, downloaded, left, .. } = booking;
-    call.arg(passkey.reveal())
-        .arg(info_hash.hex().as_str())
-        .arg(peer_id.hex().as_str())
-        .arg(port)
-        .arg(ip.to_string())
-        .arg(AddressFamily::of(*ip).as_str())
-        .arg(uploaded)
-        .arg(downloaded)
-        .arg(left)
-        .arg(booking.event.as_str())
-        .arg(booking.observed_ms)
-        .arg(sequence)
-        .arg(booking.interval)
-        .arg(booking.min_interval)
-        .arg(booking.fd.as_deref().unwrap_or_default())
-        .arg(booking.pd.as_deref().unwrap_or_default());
-}
-
-/// One word for each entry, and one more when Redis lost what it had confirmed.
+/// How many entries were seen to, a remark about each that was not simply booked, and one more when Redis lost what it had
+/// confirmed.
 fn receipt(reply: Value, expected: usize) -> RedisResult<Receipt> {
     let Value::Array(items) = reply else { return Err(unexpected()) };
-    let mut words = items.into_iter().map(word).collect::<RedisResult<Vec<String>>>()?;
-    let lost = if words.len() == expected + 1 { words.pop() } else { None };
-    let lost = lost.and_then(|word| word.strip_prefix("lost ")?.parse().ok()).unwrap_or(0);
-    if words.len() != expected {
+    let mut items = items.into_iter();
+    if items.next() != i64::try_from(expected).ok().map(Value::Int) {
         return Err(unexpected());
     }
-    Ok(Receipt { outcomes: words.into_iter().map(outcome).collect(), lost })
+    let mut receipt = Receipt { outcomes: vec![Outcome::Booked; expected], lost: 0 };
+    for item in items {
+        let remark = text(item)?;
+        match remark.split_once(' ').ok_or_else(unexpected)? {
+            ("lost", count) => receipt.lost = count.parse().unwrap_or(0),
+            (number, word) => {
+                let place = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+                let entry = place.and_then(|place| receipt.outcomes.get_mut(place));
+                *entry.ok_or_else(unexpected)? = outcome(word.to_owned());
+            }
+        }
+    }
+    Ok(receipt)
 }
 
-fn word(item: Value) -> RedisResult<String> {
+fn text(item: Value) -> RedisResult<String> {
     match item {
         Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Value::SimpleString(text) => Ok(text),
@@ -205,7 +206,6 @@ fn word(item: Value) -> RedisResult<String> {
 
 fn outcome(word: String) -> Outcome {
     match word.as_str() {
-        "booked" => Outcome::Booked,
         "idle" => Outcome::Idle,
         "repeated" => Outcome::Repeated,
         "late" => Outcome::Late,

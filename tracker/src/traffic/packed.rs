@@ -1,0 +1,184 @@
+//! The announces of one call, as `record.lua` takes them: MessagePack, which Redis reads in C. Thousands of arguments would
+//! cost both sides more than everything else about an announce.
+//!
+//! What the script reckons with goes as a number, what it only hands on as text.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use arrayvec::ArrayString;
+use contract::{AddressFamily, Event};
+
+use super::booking::{Booking, Entry};
+
+/// Bytes that an announce takes, roughly.
+const ROOM: usize = 400;
+/// An address as text is not longer: `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
+type Address = ArrayString<46>;
+
+/// All values of all entries, one behind the other, in the order of the script's variables.
+pub(super) fn packed(tracker_id: &str, batch: &[Entry]) -> Vec<u8> {
+    let mut pack = Pack { bytes: Vec::with_capacity(batch.len() * ROOM), seen: Vec::with_capacity(64) };
+    for entry in batch {
+        pack.entry(tracker_id, entry);
+    }
+    pack.bytes
+}
+
+struct Pack {
+    bytes: Vec<u8>,
+    /// Room for one snapshot's `seen`.
+    seen: Vec<u8>,
+}
+
+impl Pack {
+    fn entry(&mut self, tracker_id: &str, Entry { booking, sequence }: &Entry) {
+        let Booking { passkey, info_hash, peer_id, ip, port, uploaded, downloaded, left, .. } = booking;
+        let mut address = Address::new();
+        // Never too long for its room; were it, the endpoint would lack its end, and no byte.
+        write!(address, "{ip}").ok();
+        self.text(passkey.reveal().as_bytes());
+        self.text(&info_hash.hex_bytes());
+        self.text(&peer_id.hex_bytes());
+        self.digits((*port).into());
+        self.text(address.as_bytes());
+        self.text(AddressFamily::of(*ip).as_str().as_bytes());
+        self.number(*uploaded);
+        self.digits(*uploaded);
+        self.number(*downloaded);
+        self.digits(*downloaded);
+        self.digits(*left);
+        self.text(booking.event.as_str().as_bytes());
+        self.number(booking.observed_ms);
+        self.digits(booking.observed_ms / 1000);
+        self.number(*sequence);
+        self.observation(tracker_id, booking, *sequence);
+        self.digits(booking.interval.into());
+        self.digits(booking.min_interval.into());
+        self.text(booking.fd.as_deref().unwrap_or_default().as_bytes());
+        self.text(booking.pd.as_deref().unwrap_or_default().as_bytes());
+    }
+
+    /// What a snapshot's `seen` begins with, then all of it. See `record.lua`.
+    fn observation(&mut self, tracker_id: &str, booking: &Booking, sequence: u64) {
+        let mut seen = std::mem::take(&mut self.seen);
+        seen.clear();
+        seen.extend_from_slice(tracker_id.as_bytes());
+        seen.push(b'/');
+        seen.extend_from_slice(&hex(endpoint(booking.ip, booking.port)));
+        seen.push(b' ');
+        self.text(&seen);
+        if booking.event == Event::Stopped {
+            seen.insert(0, b'!');
+        }
+        let mut digits = itoa::Buffer::new();
+        seen.extend_from_slice(digits.format(sequence).as_bytes());
+        for number in [booking.observed_ms, booking.left] {
+            seen.push(b' ');
+            seen.extend_from_slice(digits.format(number).as_bytes());
+        }
+        self.text(&seen);
+        self.seen = seen;
+    }
+
+    fn digits(&mut self, number: u64) {
+        self.text(itoa::Buffer::new().format(number).as_bytes());
+    }
+
+    /// `uint 64`.
+    fn number(&mut self, number: u64) {
+        self.bytes.push(0xcf);
+        self.bytes.extend_from_slice(&number.to_be_bytes());
+    }
+
+    /// `fixstr`, `str 8` or `str 32`.
+    fn text(&mut self, text: &[u8]) {
+        match u8::try_from(text.len()) {
+            Ok(length @ ..=31) => self.bytes.push(0xa0 | length),
+            Ok(length) => self.bytes.extend_from_slice(&[0xd9, length]),
+            Err(_) => {
+                // An announce's texts come out of a request of some kilobytes.
+                let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+                self.bytes.push(0xdb);
+                self.bytes.extend_from_slice(&length.to_be_bytes());
+            }
+        }
+        self.bytes.extend_from_slice(text);
+    }
+}
+
+/// A digest by which a moved client is told: were two the same, its snapshot would keep the old address for a while.
+fn endpoint(ip: IpAddr, port: u16) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    match ip {
+        IpAddr::V4(ip) => hasher.update(&ip.octets()),
+        IpAddr::V6(ip) => hasher.update(&ip.octets()),
+    }
+    hasher.update(&port.to_be_bytes());
+    hasher.finalize()
+}
+
+fn hex(digest: u32) -> [u8; 8] {
+    std::array::from_fn(|place| {
+        let nibble = (digest >> (28 - 4 * place)) & 15;
+        b"0123456789abcdef"[nibble as usize]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::{InfoHash, PeerId};
+
+    fn entry() -> Entry {
+        let booking = Booking {
+            passkey: "alice".parse().unwrap(),
+            info_hash: InfoHash([7; 20]),
+            peer_id: PeerId([8; 20]),
+            ip: "192.0.2.7".parse().unwrap(),
+            port: 6881,
+            uploaded: 300,
+            downloaded: 5,
+            left: 0,
+            event: Event::Stopped,
+            observed_ms: 1_700_000_000_123,
+            interval: 1800,
+            min_interval: 900,
+            fd: Some("f".repeat(300)),
+            pd: None,
+        };
+        Entry { booking, sequence: 42 }
+    }
+
+    fn holds(pack: &[u8], part: &[u8]) -> bool {
+        pack.windows(part.len()).any(|window| window == part)
+    }
+
+    #[test]
+    fn texts_of_any_length_carry_their_length() {
+        let pack = packed("t1", &[entry()]);
+        assert!(pack.starts_with(b"\xa5alice\xd9\x2807070707"));
+        assert!(holds(&pack, b"\xdb\x00\x00\x01\x2cfff"));
+        assert!(pack.ends_with(b"f\xa0"));
+    }
+
+    #[test]
+    fn a_counter_goes_as_a_number_and_as_text() {
+        assert!(holds(&packed("t1", &[entry()]), b"\xcf\0\0\0\0\0\0\x01\x2c\xa3300"));
+    }
+
+    #[test]
+    fn the_observation_names_tracker_endpoint_number_time_and_what_is_left() {
+        let digest = String::from_utf8(hex(endpoint("192.0.2.7".parse().unwrap(), 6881)).to_vec()).unwrap();
+        let pack = packed("t1", &[entry()]);
+        assert!(holds(&pack, &[&[0xa0 | 12][..], format!("t1/{digest} ").as_bytes()].concat()));
+        assert!(holds(&pack, format!("!t1/{digest} 42 1700000000123 0").as_bytes()));
+    }
+
+    #[test]
+    fn another_port_is_another_endpoint() {
+        let ip = "2001:db8::1".parse().unwrap();
+        assert_ne!(endpoint(ip, 1), endpoint(ip, 2));
+        assert_eq!(hex(0x0123_cdef), *b"0123cdef");
+    }
+}
