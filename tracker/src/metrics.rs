@@ -14,7 +14,7 @@ use crate::sharing::SharingMetrics;
 use crate::swarm::{Census, Swarms};
 use crate::traffic::{Outcome, SpoolMetrics};
 use frontends::Frontends;
-pub use frontends::{Action, Dropped, HttpMetrics, Latency, UdpMetrics, Verdict};
+pub use frontends::{Action, Dropped, HttpMetrics, Latency, LocalLatency, UdpMetrics, Verdict};
 pub use hooks::{HookMetrics, KeySetMetrics, PeerLimitMetrics, SiteMetrics};
 
 /// From 10 microseconds, a reply out of memory, to 5 seconds, a Redis in trouble.

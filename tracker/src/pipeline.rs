@@ -2,13 +2,14 @@
 //!
 //! Admission and swarm answer from memory without waiting. Only something that a hook has to look up and the recording
 //! itself leave the fast path. Frontends that have a runtime use [`Pipeline::announce`]; the UDP workers take the same
-//! steps one by one.
+//! steps one by one, with rules, time and random numbers that serve a whole batch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use contract::Event;
+use rand::Rng;
 
 use crate::announce::{
     Admission, Admitted, Announce, Choice, Counts, Offers, Peers, Refusal, Reply, Role, Scrape,
@@ -40,7 +41,6 @@ pub struct Pipeline {
 /// An announce between hooks.
 #[derive(Debug)]
 pub struct Applicant {
-    rules: Arc<Rulebook>,
     admitted: Admitted,
     next_hook: usize,
     look_ups: u32,
@@ -49,11 +49,54 @@ pub struct Applicant {
 /// How far an applicant got.
 pub enum Step {
     /// Past the last hook.
-    Admitted(Admitted, Arc<Rulebook>),
+    Admitted(Admitted),
     /// Turned away.
     Refused(Refusal),
     /// Stopped at a hook that has to find something out. Wait for it, then go on.
     Waiting(Applicant, LookUp),
+}
+
+impl Applicant {
+    /// An announce before its first hook.
+    #[must_use]
+    pub fn new(announce: Announce, rules: &Rulebook) -> Self {
+        let Intervals { interval, min_interval } = rules.intervals;
+        let admission = Admission::new(interval, min_interval);
+        Self { admitted: Admitted { announce, admission }, next_hook: 0, look_ups: 0 }
+    }
+
+    /// Passes through the hooks it has not passed yet. The rules must be those it began with.
+    #[must_use]
+    pub fn admit(mut self, rules: &Rulebook) -> Step {
+        while let Some(hook) = rules.hooks.get(self.next_hook) {
+            let Admitted { announce, admission } = &mut self.admitted;
+            match judged(hook.announce(announce, admission), &mut self.look_ups) {
+                Ok(None) => self.next_hook += 1,
+                Ok(Some(look_up)) => return Step::Waiting(self, look_up),
+                Err(refusal) => return Step::Refused(refusal),
+            }
+        }
+        Step::Admitted(self.admitted)
+    }
+}
+
+impl Step {
+    /// Waits for what the hooks have to find out, until the applicant is past the last one.
+    ///
+    /// # Errors
+    /// The refusal to show the client.
+    pub async fn passed(mut self, rules: &Rulebook) -> Result<Admitted, Refusal> {
+        loop {
+            match self {
+                Self::Admitted(admitted) => return Ok(admitted),
+                Self::Refused(refusal) => return Err(refusal),
+                Self::Waiting(applicant, look_up) => {
+                    look_up.await?;
+                    self = applicant.admit(rules);
+                }
+            }
+        }
+    }
 }
 
 impl Pipeline {
@@ -62,29 +105,13 @@ impl Pipeline {
     /// # Errors
     /// The refusal to show the client.
     pub async fn announce(&self, announce: Announce) -> Result<Reply, Refusal> {
-        let (admitted, rules) = self.passed(self.admit(self.applicant(announce))).await?;
-        let reply = self.enter_swarm(&admitted, &rules);
+        let rules = self.rules.load_full();
+        let admitted = Applicant::new(announce, &rules).admit(&rules).passed(&rules).await?;
+        let reply = self.enter_swarm(&admitted, &rules, Instant::now(), &mut rand::rng());
         if let Some((recorder, report)) = rules.report(admitted) {
             recorder.record(report).await.map_err(not_recorded)?;
         }
         Ok(reply)
-    }
-
-    /// Waits for what the hooks have to find out, until the applicant is past the last one.
-    ///
-    /// # Errors
-    /// The refusal to show the client.
-    pub async fn passed(&self, mut step: Step) -> Result<(Admitted, Arc<Rulebook>), Refusal> {
-        loop {
-            match step {
-                Step::Admitted(admitted, rules) => return Ok((admitted, rules)),
-                Step::Refused(refusal) => return Err(refusal),
-                Step::Waiting(applicant, look_up) => {
-                    look_up.await?;
-                    step = self.admit(applicant);
-                }
-            }
-        }
     }
 
     /// Counts the swarms of a scrape, in its order.
@@ -102,30 +129,14 @@ impl Pipeline {
         Ok(scrape.info_hashes.iter().map(|info_hash| self.swarms.counts(info_hash)).collect())
     }
 
-    /// An announce before its first hook.
-    #[must_use]
-    pub fn applicant(&self, announce: Announce) -> Applicant {
-        let rules = self.rules.load_full();
-        let Intervals { interval, min_interval } = rules.intervals;
-        let admission = Admission::new(interval, min_interval);
-        Applicant { rules, admitted: Admitted { announce, admission }, next_hook: 0, look_ups: 0 }
-    }
-
-    /// Passes an applicant through the hooks it has not passed yet.
-    pub fn admit(&self, mut applicant: Applicant) -> Step {
-        while let Some(hook) = applicant.rules.hooks.get(applicant.next_hook) {
-            let Admitted { announce, admission } = &mut applicant.admitted;
-            match judged(hook.announce(announce, admission), &mut applicant.look_ups) {
-                Ok(None) => applicant.next_hook += 1,
-                Ok(Some(look_up)) => return Step::Waiting(applicant, look_up),
-                Err(refusal) => return Step::Refused(refusal),
-            }
-        }
-        Step::Admitted(applicant.admitted, applicant.rules)
-    }
-
     /// Lets an admitted client into its swarm, or out of it. Peers that forwarders named come after the swarm's own.
-    pub fn enter_swarm(&self, admitted: &Admitted, rules: &Rulebook) -> Reply {
+    pub fn enter_swarm(
+        &self,
+        admitted: &Admitted,
+        rules: &Rulebook,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Reply {
         let Admitted { announce, admission } = admitted;
         let (num_want, choice) = match admission.peers {
             Peers::Offered(choice) => (announce.num_want, choice),
@@ -145,9 +156,9 @@ impl Pipeline {
             choice,
         };
         let mut offers = Offers::with(announce.peer_ids);
-        let counts = self.swarms.visit(&visit, self.swarm_seconds(), &mut rand::rng(), &mut offers);
+        let counts = self.swarms.visit(&visit, self.seconds_at(now), rng, &mut offers);
         if let Some(outbox) = &self.outbox {
-            outbox.share(visit.sighting(), Instant::now());
+            outbox.share(visit.sighting(), now);
         }
         rules.forward(admitted, &mut offers);
         Reply {
@@ -176,7 +187,11 @@ impl Pipeline {
     /// Seconds on the swarm's clock.
     #[must_use]
     pub fn swarm_seconds(&self) -> u32 {
-        CLOCK_START.saturating_add(seconds(self.started.elapsed()))
+        self.seconds_at(Instant::now())
+    }
+
+    fn seconds_at(&self, now: Instant) -> u32 {
+        CLOCK_START.saturating_add(seconds(now.saturating_duration_since(self.started)))
     }
 }
 

@@ -13,6 +13,8 @@ use consumer::presence::{self, Leases};
 use consumer::settlement::{self, Promotions, Rules};
 use consumer::stream_reply::StreamReply;
 use contract::{Keys, TrafficEvent};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tracker::config::Config;
 use tracker::frontend::http::{query, reply};
 use tracker::frontend::limits::{Limits, Spoofing};
@@ -20,7 +22,7 @@ use tracker::frontend::route::Routes;
 use tracker::frontend::udp::packet::{self, AnnounceForm, AnnounceRequest, Request};
 use tracker::frontend::udp::reading;
 use tracker::metrics::Metrics;
-use tracker::pipeline::{Pipeline, Step};
+use tracker::pipeline::{Applicant, Pipeline, Step};
 use tracker::rulebook::Rulebook;
 use tracker::swarm::Swarms;
 use tracker::traffic::{Booking, RecordScript};
@@ -82,22 +84,30 @@ fn announces_over_udp() -> Result<Work> {
     let policy = reading::Policy { routes: Routes::default(), limits: LIMITS };
     let packets: Vec<(Vec<u8>, IpAddr)> =
         sessions().map(|session| (packed(session), WORLD.address(session).0)).collect();
+    let mut rng = SmallRng::seed_from_u64(1);
     Ok(Box::new(move || {
         for (packet, ip) in &packets {
-            black_box(over_udp(&line, packet, *ip, &policy)?);
+            black_box(over_udp(&line, packet, *ip, &policy, &mut rng)?);
         }
         Ok(())
     }))
 }
 
-fn over_udp(line: &Pipeline, packet: &[u8], ip: IpAddr, policy: &reading::Policy) -> Result<Vec<u8>> {
+fn over_udp(
+    line: &Pipeline,
+    packet: &[u8],
+    ip: IpAddr,
+    policy: &reading::Policy,
+    rng: &mut SmallRng,
+) -> Result<Vec<u8>> {
     let Request::Announce(request) = packet::parse(packet)? else { anyhow::bail!("no announce") };
     let read = reading::announce(&request, None, ip, policy);
     let announce = read.ok().context("the announce cannot be read")?;
-    let Step::Admitted(admitted, rules) = line.admit(line.applicant(announce)) else {
+    let rules = line.rules.load();
+    let Step::Admitted(admitted) = Applicant::new(announce, &rules).admit(&rules) else {
         anyhow::bail!("a tracker without hooks admits everybody")
     };
-    let answer = line.enter_swarm(&admitted, &rules);
+    let answer = line.enter_swarm(&admitted, &rules, line.started, rng);
     let mut out = Vec::new();
     packet::write_announce(&mut out, request.form, request.transaction, &answer);
     ensure!(out.len() == 20 + 50 * 6, "50 peers were wanted");
@@ -120,8 +130,9 @@ fn filled_pipeline() -> Result<Pipeline> {
         // A leecher's first peers may be fewer than it wants; only later replies are looked at.
         let announce = reading::announce(&request, None, WORLD.address(session).0, &policy);
         let announce = announce.ok().context("the announce cannot be read")?;
-        if let Step::Admitted(admitted, rules) = line.admit(line.applicant(announce)) {
-            line.enter_swarm(&admitted, &rules);
+        let rules = line.rules.load();
+        if let Step::Admitted(admitted) = Applicant::new(announce, &rules).admit(&rules) {
+            line.enter_swarm(&admitted, &rules, line.started, &mut rand::rng());
         }
     }
     Ok(line)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use contract::AddressFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    Result,
+    Result, local::LocalHistogram,
 };
 
 use super::{LATENCY_BUCKETS, counter};
@@ -37,6 +37,32 @@ impl Latency {
     /// Notes one request.
     pub fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
         self.0[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
+    }
+}
+
+impl Latency {
+    /// The same for one thread that notes many and shares them now and then.
+    #[must_use]
+    pub fn local(&self) -> LocalLatency {
+        LocalLatency(
+            self.0.each_ref().map(|one| one.each_ref().map(|two| two.each_ref().map(Histogram::local))),
+        )
+    }
+}
+
+/// Request times that one thread has noted and not shared yet.
+#[derive(Debug)]
+pub struct LocalLatency([[[LocalHistogram; 2]; 2]; 2]);
+
+impl LocalLatency {
+    /// Notes one request.
+    pub fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
+        self.0[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
+    }
+
+    /// Shares what was noted.
+    pub fn flush(&self) {
+        self.0.as_flattened().as_flattened().iter().for_each(LocalHistogram::flush);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where answers are made and handed in, whoever has them ready: a worker, the recorder, a look-up.
+//! Answers as they are written, and where they are handed in by whoever has them ready after the worker's turn: the recorder, a look-up.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,6 +12,9 @@ use super::return_path::ReturnPath;
 use super::url_data;
 use crate::announce::{Counts, Refusal, Reply};
 use crate::metrics::{Action, Dropped, UdpMetrics, Verdict};
+
+/// Bytes of most replies: a header and 50 IPv4 peers.
+const LATE_REPLY: usize = 320;
 
 /// Where answers are handed in: what outlives the worker's turn.
 #[derive(Debug)]
@@ -68,53 +71,49 @@ impl UrlData {
     }
 }
 
+impl Call {
+    /// The reply to an accepted announce.
+    pub(super) fn write_reply(&self, out: &mut Vec<u8>, reply: &Reply) -> Verdict {
+        packet::write_announce(out, self.form, self.transaction, reply);
+        Verdict::Accepted
+    }
+
+    /// The reply to a scrape.
+    pub(super) fn write_counts(&self, out: &mut Vec<u8>, outcome: &Result<Vec<Counts>, Refusal>) -> Verdict {
+        match outcome {
+            Ok(swarms) => {
+                packet::write_scrape(out, self.transaction, swarms);
+                Verdict::Accepted
+            }
+            Err(refusal) => self.write_refusal(out, refusal),
+        }
+    }
+
+    /// The reply to a refused announce or scrape.
+    pub(super) fn write_refusal(&self, out: &mut Vec<u8>, refusal: &Refusal) -> Verdict {
+        let text = match hint(self, refusal) {
+            Some(hint) => Cow::Owned(format!("{}: {hint}", refusal.reason)),
+            None => Cow::Borrowed(refusal.reason.as_ref()),
+        };
+        packet::write_error(out, self.transaction, &text);
+        Verdict::Refused
+    }
+}
+
 impl Desk {
-    /// Has a packet sent by the thread for late replies. Never waits.
-    pub(super) fn send_later(&self, path: ReturnPath, packet: Vec<u8>) {
-        match self.late.try_send(LateReply { path, packet }) {
+    /// Has a reply sent, which `write` makes, by the thread for late replies. Never waits.
+    pub(super) fn answer_later(&self, call: &Call, write: impl FnOnce(&mut Vec<u8>) -> Verdict) {
+        let mut packet = Vec::with_capacity(LATE_REPLY);
+        let verdict = write(&mut packet);
+        let (family, took) = (AddressFamily::of(call.caller.ip), call.caller.received.elapsed());
+        self.metrics.latency.observe(call.action, family, verdict, took);
+        match self.late.try_send(LateReply { path: call.caller.from, packet }) {
             Ok(()) => {}
             // Disconnected only if that thread panicked.
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.metrics.drop_packets(Dropped::Overloaded, 1);
             }
         }
-    }
-
-    /// The reply to an accepted announce.
-    pub(super) fn announced(&self, call: &Call, reply: &Reply) -> Vec<u8> {
-        self.observe(call, Verdict::Accepted);
-        let mut packet = Vec::with_capacity(512);
-        packet::write_announce(&mut packet, call.form, call.transaction, reply);
-        packet
-    }
-
-    /// The reply to a scrape.
-    pub(super) fn counted(&self, call: &Call, outcome: Result<Vec<Counts>, Refusal>) -> Vec<u8> {
-        let swarms = match outcome {
-            Ok(swarms) => swarms,
-            Err(refusal) => return self.refused(call, &refusal),
-        };
-        self.observe(call, Verdict::Accepted);
-        let mut packet = Vec::with_capacity(8 + 12 * swarms.len());
-        packet::write_scrape(&mut packet, call.transaction, &swarms);
-        packet
-    }
-
-    /// The reply to a refused announce or scrape.
-    pub(super) fn refused(&self, call: &Call, refusal: &Refusal) -> Vec<u8> {
-        self.observe(call, Verdict::Refused);
-        let mut packet = Vec::with_capacity(128);
-        let text = match hint(call, refusal) {
-            Some(hint) => Cow::Owned(format!("{}: {hint}", refusal.reason)),
-            None => Cow::Borrowed(refusal.reason.as_ref()),
-        };
-        packet::write_error(&mut packet, call.transaction, &text);
-        packet
-    }
-
-    fn observe(&self, call: &Call, verdict: Verdict) {
-        let (family, took) = (AddressFamily::of(call.caller.ip), call.caller.received.elapsed());
-        self.metrics.latency.observe(call.action, family, verdict, took);
     }
 }
 

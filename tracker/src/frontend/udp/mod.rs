@@ -10,6 +10,7 @@ pub mod packet;
 pub mod reading;
 mod return_path;
 mod socket;
+mod turn;
 pub mod url_data;
 mod worker;
 

@@ -3,7 +3,7 @@
 //! Every worker has a socket of its own on the shared port (SO_REUSEPORT); the kernel keeps a client with one of them.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -105,13 +105,13 @@ fn internet_address(address: &SockaddrStorage) -> Option<SocketAddr> {
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     packets: Vec<Packet>,
+    addresses: Vec<Option<SockaddrStorage>>,
     headers: MultiHeaders<SockaddrStorage>,
     headers_with_source: MultiHeaders<SockaddrStorage>,
 }
 
 struct Packet {
-    to: Option<SockaddrStorage>,
-    from: Option<IpAddr>,
+    path: ReturnPath,
     bytes: Range<usize>,
 }
 
@@ -120,31 +120,34 @@ impl Outbox {
         Self {
             bytes: Vec::with_capacity(BATCH * 512),
             packets: Vec::with_capacity(BATCH),
+            addresses: Vec::with_capacity(BATCH),
             headers: MultiHeaders::preallocate(BATCH, None),
             headers_with_source: return_path::headers(BATCH),
         }
     }
 
     /// Adds a reply that `write` appends.
-    pub(super) fn add(&mut self, path: ReturnPath, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn add<R>(&mut self, path: ReturnPath, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let start = self.bytes.len();
-        write(&mut self.bytes);
-        self.packets.push(Packet {
-            to: Some(path.to.into()),
-            from: path.from,
-            bytes: start..self.bytes.len(),
-        });
+        let written = write(&mut self.bytes);
+        self.packets.push(Packet { path, bytes: start..self.bytes.len() });
+        written
     }
 
     /// Sends everything, without waiting for a system that is full: clients repeat what is not answered. Returns how many
     /// were not taken.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> usize {
         // One call has one source. Most machines have few.
-        self.packets.sort_by_key(|packet| packet.from);
+        if !self.packets.is_sorted_by_key(|packet| packet.path.from) {
+            self.packets.sort_by_key(|packet| packet.path.from);
+        }
         let mut unsent = 0;
         let mut next = 0;
         while let Some(first) = self.packets.get(next) {
-            let same = self.packets[next..].iter().take(BATCH).take_while(|packet| packet.from == first.from);
+            let same = self.packets[next..]
+                .iter()
+                .take(BATCH)
+                .take_while(|packet| packet.path.from == first.path.from);
             let batch = next..next + same.count();
             match self.send_batch(socket, batch) {
                 // The call stops at a packet that cannot leave, and names the reason when it is the first.
@@ -158,19 +161,19 @@ impl Outbox {
     }
 
     fn send_batch(&mut self, socket: &UdpSocket, batch: Range<usize>) -> Result<usize, Errno> {
-        let Self { bytes, packets, headers, headers_with_source } = self;
+        let Self { bytes, packets, addresses, headers, headers_with_source } = self;
         let packets = &packets[batch];
+        addresses.clear();
+        addresses.extend(packets.iter().map(|packet| Some(SockaddrStorage::from(packet.path.to))));
         let mut slices = [[IoSlice::new(&[])]; BATCH];
-        let mut addresses = [None; BATCH];
-        for (place, packet) in packets.iter().enumerate() {
-            slices[place] = [IoSlice::new(&bytes[packet.bytes.clone()])];
-            addresses[place] = packet.to;
+        for (slice, packet) in slices.iter_mut().zip(packets) {
+            *slice = [IoSlice::new(&bytes[packet.bytes.clone()])];
         }
-        let source = packets.first().and_then(|packet| packet.from).map(Source::new);
+        let source = packets.first().and_then(|packet| packet.path.from).map(Source::new);
         let control = source.as_ref().map(Source::message);
         let headers = if control.is_some() { headers_with_source } else { headers };
-        let (slices, addresses) = (&slices[..packets.len()], &addresses[..packets.len()]);
         let (socket, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
-        Ok(sendmmsg(socket, headers, slices, addresses, control.as_slice(), flags)?.count())
+        let slices = &slices[..packets.len()];
+        Ok(sendmmsg(socket, headers, slices, &addresses[..], control.as_slice(), flags)?.count())
     }
 }

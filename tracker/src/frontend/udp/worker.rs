@@ -12,6 +12,7 @@ use tracing::warn;
 use super::answering::Frontend;
 use super::desk::{Caller, LateReply};
 use super::socket::{BATCH, Datagram, Inbox, Outbox};
+use super::turn::{Tools, Turn};
 use crate::metrics::{Dropped, UdpMetrics};
 
 /// How long a worker rests whose socket fails.
@@ -21,32 +22,34 @@ const REST: Duration = Duration::from_millis(100);
 pub(super) fn receive(frontend: &Arc<Frontend>, socket: &UdpSocket, stop: &watch::Receiver<bool>) {
     // A hook's look-up may need timers.
     let _runtime = frontend.runtime.enter();
-    let (mut inbox, mut replies) = (Inbox::new(), Outbox::new());
+    let mut inbox = Inbox::new();
+    let mut tools = Tools::new(frontend.desk.metrics.latency.local());
     while !is_stopped(stop) {
         match inbox.receive(socket) {
-            Ok(()) => answer(frontend, &inbox, &mut replies),
+            Ok(()) => take_turn(frontend, &inbox, &mut tools, socket),
             Err(error) if is_idle(&error) => continue,
             Err(error) => {
                 warn!(%error, "UDP cannot receive");
                 std::thread::sleep(REST);
-                continue;
             }
         }
-        send(&mut replies, socket, &frontend.desk.metrics);
     }
 }
 
-fn answer(frontend: &Arc<Frontend>, inbox: &Inbox, replies: &mut Outbox) {
+fn take_turn(frontend: &Arc<Frontend>, inbox: &Inbox, tools: &mut Tools, socket: &UdpSocket) {
     let received = Instant::now();
     let unix_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let policy = frontend.policy.load();
+    let (policy, rules) = (frontend.policy.load(), frontend.pipeline.rules.load());
+    let mut turn = Turn { policy: &policy, rules: &rules, tools };
     for Datagram { from, packet } in inbox.datagrams() {
         let caller = Caller { from, ip: from.to.ip().to_canonical(), received, unix_secs };
         match packet {
-            Some(packet) => frontend.answer(packet, caller, &policy, replies),
+            Some(packet) => frontend.answer(packet, caller, &mut turn),
             None => frontend.desk.metrics.drop_packets(Dropped::Oversized, 1),
         }
     }
+    send(&mut tools.replies, socket, &frontend.desk.metrics);
+    tools.note_replies(received);
 }
 
 /// Sends late replies until nobody is left who could hand one in.
