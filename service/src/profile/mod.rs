@@ -18,9 +18,11 @@ pub const SECONDS: RangeInclusive<u64> = 1..=60;
 /// How long a profile takes whose length nobody asked for.
 pub const DEFAULT_SECONDS: u64 = 10;
 
-/// What jemalloc reads before `main`: its profiler is built in but idle, and takes one sample per 512 KiB once it is woken.
+/// What jemalloc reads before `main`: its profiler is built in but idle, and takes one sample per 512 KiB once it is woken. Pages that
+/// nobody used for a second go back to the system, by a thread of jemalloc's own: a program that is idle after a spike gives them back too.
 #[doc(hidden)]
-pub const MALLOC_CONF: &[u8; 46] = b"prof:true,prof_active:false,lg_prof_sample:19\0";
+pub const MALLOC_CONF: &[u8; 89] =
+    b"prof:true,prof_active:false,lg_prof_sample:19,dirty_decay_ms:1000,background_thread:true\0";
 
 /// Makes jemalloc the allocator of the program in whose `main.rs` this stands: the allocator that can say, on request, who
 /// holds the memory. Idle, its profiler costs one branch per allocation.
@@ -33,7 +35,7 @@ macro_rules! profiled_allocator {
         // Naming a symbol is what needs permission here: jemalloc looks for this one, and nothing else has its prefix.
         #[allow(unsafe_code)]
         #[unsafe(export_name = "_rjem_malloc_conf")]
-        static MALLOC_CONF: &[u8; 46] = $crate::profile::MALLOC_CONF;
+        static MALLOC_CONF: &[u8; 89] = $crate::profile::MALLOC_CONF;
     };
 }
 
