@@ -4,6 +4,7 @@
 
 #![allow(clippy::missing_panics_doc)] // A measurement that cannot be taken ends the run.
 
+pub mod bare;
 pub mod contest;
 pub mod cores;
 pub mod cost;

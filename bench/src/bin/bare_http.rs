@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
+use bench::bare::announced;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 const EVENTS: usize = 256;
@@ -79,15 +80,9 @@ fn serve(number: u64, reply: &[u8], manner: Manner, connections: &mut HashMap<u6
     }
 }
 
-/// As an announce with 50 compact peers is answered: 440 bytes or so.
 fn reply() -> Vec<u8> {
-    let mut body =
-        b"d8:completei50e10:incompletei50e8:intervali1800e12:min intervali900e5:peers300:".to_vec();
-    body.extend_from_slice(&[7; 300]);
-    body.push(b'e');
-    let mut reply =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n", body.len())
-            .into_bytes();
-    reply.extend_from_slice(&body);
-    reply
+    let body = announced();
+    let head =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), &body].concat()
 }

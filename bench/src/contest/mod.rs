@@ -17,7 +17,7 @@ use harness::free_port;
 use tempfile::TempDir;
 
 pub use load::{Answered, Connections, Filling, Load, Shape, import_passkeys};
-pub use peers::{AQUATIC_HTTP, AQUATIC_UDP, BARE_CLOSE, BARE_HTTP, BARE_UDP, OPENTRACKER};
+pub use peers::{AQUATIC_HTTP, AQUATIC_UDP, BARE_CLOSE, BARE_HTTP, BARE_HYPER, BARE_UDP, OPENTRACKER};
 pub use seedbook::{Doors, consumer, tracker};
 
 use crate::cores::Place;

@@ -16,6 +16,8 @@ pub const BARE_UDP: Contestant = at_server("bare echo", "bare-udp", bare);
 pub const BARE_HTTP: Contestant = at_server("bare epoll", "bare-http", bare);
 /// The same, closing.
 pub const BARE_CLOSE: Contestant = at_server("bare epoll", "bare-http", bare_closing);
+/// hyper with a service that does nothing. Closes when it is asked to.
+pub const BARE_HYPER: Contestant = at_server("bare hyper", "bare-hyper", bare);
 /// aquatic_udp, from crates.io.
 pub const AQUATIC_UDP: Contestant = at_server("aquatic_udp", "aquatic_udp", aquatic_udp);
 /// aquatic_http, from crates.io. Its two threads each turn in circles while they wait: on one core they would only disturb each other.

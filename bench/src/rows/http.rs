@@ -1,4 +1,5 @@
-//! Announces over HTTP: a bare epoll responder, others' trackers, ours with passkeys checked, with and without recording.
+//! Announces over HTTP: a bare epoll responder, hyper with nothing behind it, others' trackers, ours with passkeys checked, with and
+//! without recording.
 
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use anyhow::Result;
 
 use super::{Bench, CPU, Scale};
 use crate::contest::{
-    self, AQUATIC_HTTP, BARE_CLOSE, BARE_HTTP, Connections, Contestant, Doors, Filling, Load, OPENTRACKER,
-    Protocol, Server, Shape, import_passkeys,
+    self, AQUATIC_HTTP, BARE_CLOSE, BARE_HTTP, BARE_HYPER, Connections, Contestant, Doors, Filling, Load,
+    OPENTRACKER, Protocol, Server, Shape, import_passkeys,
 };
 use crate::figures::Sample;
 
@@ -15,7 +16,7 @@ const SHAPE: Shape = Shape { torrents: 1000, peers: 100_000 };
 
 /// Connections that carry many requests.
 pub(super) fn kept(bench: &Bench) -> Result<Vec<Sample>> {
-    let mut samples = of_others(bench, &[&BARE_HTTP, &AQUATIC_HTTP], Connections::Kept(32))?;
+    let mut samples = of_others(bench, &[&BARE_HTTP, &BARE_HYPER, &AQUATIC_HTTP], Connections::Kept(32))?;
     let ours = [("seedbook, passkeys", Doors::Passkeys), ("seedbook, recorded", Doors::Recorded)];
     samples.extend(of_ours(bench, &ours, Connections::Kept(32))?);
     Ok(samples)
@@ -23,7 +24,7 @@ pub(super) fn kept(bench: &Bench) -> Result<Vec<Sample>> {
 
 /// Connections that carry one.
 pub(super) fn closed(bench: &Bench) -> Result<Vec<Sample>> {
-    let mut samples = of_others(bench, &[&BARE_CLOSE, &OPENTRACKER], Connections::Closed)?;
+    let mut samples = of_others(bench, &[&BARE_CLOSE, &BARE_HYPER, &OPENTRACKER], Connections::Closed)?;
     samples.extend(of_ours(bench, &[("seedbook, passkeys", Doors::Passkeys)], Connections::Closed)?);
     Ok(samples)
 }
