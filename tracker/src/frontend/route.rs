@@ -55,7 +55,13 @@ impl Routes {
     /// What `path` asks for; `None` when nobody knows it.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Route> {
-        let find = |patterns: &[Pattern]| patterns.iter().find_map(|pattern| pattern.matches(path));
+        let path = path.strip_prefix('/')?;
+        let length = 1 + path.bytes().filter(|byte| *byte == b'/').count();
+        // Patterns of another length are passed over without being compared.
+        let of_its_length = |pattern: &&Pattern| pattern.0.len() == length;
+        let find = |patterns: &[Pattern]| {
+            patterns.iter().filter(of_its_length).find_map(|pattern| pattern.matches(path))
+        };
         find(&self.announce).map(Route::Announce).or_else(|| find(&self.scrape).map(Route::Scrape))
     }
 }
@@ -71,20 +77,19 @@ impl Pattern {
         Ok(Self(segments.collect()))
     }
 
+    /// Holds it against a path of as many segments, without its first slash.
     fn matches(&self, path: &str) -> Option<Option<Credential>> {
         let mut credential = None;
-        let mut given = path.strip_prefix('/')?.split('/');
-        for segment in &self.0 {
-            let text = given.next()?;
+        for (segment, text) in self.0.iter().zip(path.split('/')) {
             match segment {
                 Segment::Literal(literal) if literal == text => {}
                 Segment::Literal(_) => return None,
                 _ if text.is_empty() => return None,
                 Segment::Anything => {}
-                Segment::Credential => credential = Some(Credential::new(text.as_bytes())),
+                Segment::Credential => credential = Some(text),
             }
         }
-        given.next().is_none().then_some(credential)
+        Some(credential.map(|text| Credential::new(text.as_bytes())))
     }
 }
 

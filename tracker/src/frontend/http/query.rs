@@ -1,12 +1,13 @@
 //! The query string of an announce or scrape, read once into types. Pure.
 
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use contract::{Event, InfoHash, PeerId};
 
 use crate::announce::{Announce, Credential, Families, PeerIds, Refusal, Scrape};
 use crate::frontend::limits::{self, Limits, Spoofing, unreadable};
-use crate::frontend::url::{Proof, decoded, pairs};
+use crate::frontend::url::{Proof, Value, pairs};
 
 /// How the client wants its peers written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +49,9 @@ pub fn announce(
         peer_id: raw.peer_id()?,
         ip: raw.address(limits.spoofing).unwrap_or(ip),
         port: raw.port()?,
-        uploaded: counter("uploaded", raw.uploaded.as_deref())?,
-        downloaded: counter("downloaded", raw.downloaded.as_deref())?,
-        left: limits::left(number("left", raw.left.as_deref())?),
+        uploaded: limits::counter("uploaded", number("uploaded", raw.uploaded)?)?,
+        downloaded: limits::counter("downloaded", number("downloaded", raw.downloaded)?)?,
+        left: limits::left(number("left", raw.left)?),
         event,
         num_want: raw.num_want(limits)?,
         families: Families::Both,
@@ -76,9 +77,7 @@ pub fn scrape(
     for (name, value) in pairs(query) {
         match name {
             "info_hash" if info_hashes.len() < limits.max_scrape_infohashes => {
-                let hash = InfoHash::from_bytes(&decoded(value)?)
-                    .map_err(|_| Refusal::because("provided invalid infohash"))?;
-                info_hashes.push(hash);
+                info_hashes.push(info_hash(Value::new(value)?)?);
             }
             _ => proof.take(name, value)?,
         }
@@ -89,29 +88,27 @@ pub fn scrape(
     Ok(Scrape { info_hashes, ip, credential: credential.or_else(|| proof.credential()) })
 }
 
-type Text = Vec<u8>;
-
-/// The parameters we know, decoded, as they came.
+/// The parameters we know, as they came.
 #[derive(Default)]
-struct RawAnnounce {
-    info_hash: Option<Text>,
-    peer_id: Option<Text>,
-    port: Option<Text>,
-    uploaded: Option<Text>,
-    downloaded: Option<Text>,
-    left: Option<Text>,
-    event: Option<Text>,
-    numwant: Option<Text>,
-    compact: Option<Text>,
-    no_peer_id: Option<Text>,
-    ip: Option<Text>,
-    ipv4: Option<Text>,
-    ipv6: Option<Text>,
-    proof: Proof,
+struct RawAnnounce<'a> {
+    info_hash: Option<Value<'a>>,
+    peer_id: Option<Value<'a>>,
+    port: Option<Value<'a>>,
+    uploaded: Option<Value<'a>>,
+    downloaded: Option<Value<'a>>,
+    left: Option<Value<'a>>,
+    event: Option<Value<'a>>,
+    numwant: Option<Value<'a>>,
+    compact: Option<Value<'a>>,
+    no_peer_id: Option<Value<'a>>,
+    ip: Option<Value<'a>>,
+    ipv4: Option<Value<'a>>,
+    ipv6: Option<Value<'a>>,
+    proof: Proof<'a>,
 }
 
-impl RawAnnounce {
-    fn collect(query: &str) -> Result<Self, Refusal> {
+impl<'a> RawAnnounce<'a> {
+    fn collect(query: &'a str) -> Result<Self, Refusal> {
         let mut raw = Self::default();
         for (name, value) in pairs(query) {
             let slot = match name {
@@ -136,46 +133,49 @@ impl RawAnnounce {
                     continue;
                 }
             };
-            *slot = Some(decoded(value)?);
+            *slot = Some(Value::new(value)?);
         }
         Ok(raw)
     }
 
     fn info_hash(&self) -> Result<InfoHash, Refusal> {
-        let text =
-            self.info_hash.as_deref().ok_or_else(|| Refusal::because("no info_hash parameter supplied"))?;
-        InfoHash::from_bytes(text).map_err(|_| Refusal::because("provided invalid infohash"))
+        info_hash(self.info_hash.ok_or_else(|| Refusal::because("no info_hash parameter supplied"))?)
     }
 
     fn peer_id(&self) -> Result<PeerId, Refusal> {
-        PeerId::from_bytes(self.peer_id.as_deref().unwrap_or_default())
-            .map_err(|_| Refusal::because("failed to provide valid peer_id"))
+        self.peer_id
+            .and_then(Value::at_most::<LONGEST_ID>)
+            .and_then(|text| PeerId::from_bytes(&text).ok())
+            .ok_or_else(|| Refusal::because("failed to provide valid peer_id"))
     }
 
     fn port(&self) -> Result<u16, Refusal> {
-        let port: u64 = number("port", self.port.as_deref())?;
+        let port: u64 = number("port", self.port)?;
         u16::try_from(port).map_err(|_| Refusal::because("invalid port"))
     }
 
     fn event(&self) -> (Event, bool) {
-        let word = self.event.as_deref().unwrap_or_default();
-        match Event::from_word(word) {
+        let Some(value) = self.event else { return (Event::None, false) };
+        let word = value.bytes();
+        match Event::from_word(&word) {
             Some(event) => (event, false),
             // BEP 21: a partial seed. It stays what its `left` says: a leecher.
-            None => (Event::None, word != b"paused"),
+            None => (Event::None, *word != *b"paused"),
         }
     }
 
     fn num_want(&self, limits: &Limits) -> Result<usize, Refusal> {
-        let Some(text) = self.numwant.as_deref() else { return Ok(limits.default_numwant) };
-        let wanted: i64 = parsed(text).ok_or_else(|| unreadable("numwant"))?;
+        let Some(value) = self.numwant else { return Ok(limits.default_numwant) };
+        let small = value.digits().and_then(|digits| i64::try_from(digits).ok());
+        let wanted = small.or_else(|| parsed(value)).ok_or_else(|| unreadable("numwant"))?;
         Ok(limits.num_want(wanted))
     }
 
     fn form(&self) -> PeerForm {
-        match (self.compact.as_deref(), self.no_peer_id.as_deref()) {
-            (Some(compact), _) if compact != b"0" => PeerForm::Compact,
-            (_, Some(b"1")) => PeerForm::ListWithoutIds,
+        let is = |value: Option<Value<'_>>, text: &[u8]| value.is_some_and(|value| *value.bytes() == *text);
+        match (self.compact, self.no_peer_id) {
+            (Some(_), _) if !is(self.compact, b"0") => PeerForm::Compact,
+            (_, no_peer_id) if is(no_peer_id, b"1") => PeerForm::ListWithoutIds,
             _ => PeerForm::List,
         }
     }
@@ -184,23 +184,28 @@ impl RawAnnounce {
         if spoofing == Spoofing::Ignored {
             return None;
         }
-        [&self.ip, &self.ipv4, &self.ipv6].into_iter().find_map(|text| {
-            let address: IpAddr = parsed(text.as_deref()?)?;
+        [self.ip, self.ipv4, self.ipv6].into_iter().find_map(|value| {
+            let address: IpAddr = parsed(value?)?;
             Some(address.to_canonical())
         })
     }
 }
 
-fn counter(name: &'static str, text: Option<&[u8]>) -> Result<u64, Refusal> {
-    limits::counter(name, number(name, text)?)
+/// An id in hex.
+const LONGEST_ID: usize = 40;
+
+fn info_hash(value: Value<'_>) -> Result<InfoHash, Refusal> {
+    let text = value.at_most::<LONGEST_ID>();
+    text.and_then(|text| InfoHash::from_bytes(&text).ok())
+        .ok_or_else(|| Refusal::because("provided invalid infohash"))
 }
 
-fn number<T: std::str::FromStr>(name: &'static str, text: Option<&[u8]>) -> Result<T, Refusal> {
-    text.and_then(parsed).ok_or_else(|| unreadable(name))
+fn number(name: &'static str, value: Option<Value<'_>>) -> Result<u64, Refusal> {
+    value.and_then(|value| value.digits().or_else(|| parsed(value))).ok_or_else(|| unreadable(name))
 }
 
-fn parsed<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+fn parsed<T: FromStr>(value: Value<'_>) -> Option<T> {
+    std::str::from_utf8(&value.bytes()).ok()?.parse().ok()
 }
 
 #[cfg(test)]
