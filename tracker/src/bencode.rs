@@ -150,6 +150,12 @@ impl Writer {
         Self(Vec::with_capacity(capacity))
     }
 
+    /// Bencode that somebody else wrote, such as what always begins a reply.
+    pub fn raw(&mut self, bencode: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bencode);
+        self
+    }
+
     /// `d`
     pub fn begin_dictionary(&mut self) -> &mut Self {
         self.0.push(b'd');
@@ -171,7 +177,7 @@ impl Writer {
     /// `i42e`
     pub fn integer(&mut self, number: impl Into<i64>) -> &mut Self {
         self.0.push(b'i');
-        self.decimal(number.into());
+        self.raw(itoa::Buffer::new().format(number.into()).as_bytes());
         self.end()
     }
 
@@ -198,14 +204,13 @@ impl Writer {
     }
 
     fn header(&mut self, length: usize) {
-        self.decimal(i64::try_from(length).unwrap_or(i64::MAX));
+        self.digits(length as u64);
         self.0.push(b':');
     }
 
-    fn decimal(&mut self, number: i64) {
-        use std::io::Write;
-        // Writing to a Vec cannot fail.
-        write!(self.0, "{number}").ok();
+    /// A number's digits alone.
+    pub fn digits(&mut self, number: u64) -> &mut Self {
+        self.raw(itoa::Buffer::new().format(number).as_bytes())
     }
 }
 
@@ -234,6 +239,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_integer_is_read_as_it_was_written(number: i64) {
+            for number in [number, number % 100, i64::MIN, i64::MAX, 0, 9, 10] {
+                let mut writer = Writer::default();
+                writer.integer(number);
+                let written = writer.finish();
+                prop_assert_eq!(std::str::from_utf8(&written).ok(), Some(&*format!("i{number}e")));
+                prop_assert_eq!(parse(&written), Ok(Value::Integer(number)));
+            }
+        }
+
         #[test]
         fn no_bytes_make_the_reader_panic(input in proptest::collection::vec(any::<u8>(), 0..200)) {
             // That it returns is all that is asserted.

@@ -1,31 +1,35 @@
 //! Replies as HTTP clients read them: bencoded dictionaries with their keys in order (BEP 3). Pure.
 
+use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use arrayvec::ArrayString;
 use contract::{InfoHash, PeerId};
 
 use super::query::PeerForm;
 use crate::announce::{Counts, NAMELESS, Offer, Offers, Refusal, Reply, Retry};
-use crate::bencode::Writer;
+use crate::bencode;
+
+/// What everything but the peers and the warning takes at most.
+const FRAME: usize = 160;
+/// A peer in a list: its keys, an address in words, its id.
+const LISTED: usize = 110;
 
 /// The answer to an accepted announce.
 #[must_use]
 pub fn announce(reply: &Reply, form: PeerForm) -> Vec<u8> {
-    let offers = &reply.offers;
-    let mut writer = Writer::with_capacity(160 + 80 * (offers.len()));
-    writer.begin_dictionary();
-    writer.bytes(b"complete").integer(reply.counts.complete);
-    writer.bytes(b"external ip");
+    let mut writer = bencode::Writer::with_capacity(length(reply, form));
+    writer.raw(b"d8:completei").digits(reply.counts.complete.into());
     match reply.external_ip {
-        IpAddr::V4(ip) => writer.bytes(&ip.octets()),
-        IpAddr::V6(ip) => writer.bytes(&ip.octets()),
+        IpAddr::V4(ip) => writer.raw(b"e11:external ip4:").raw(&ip.octets()),
+        IpAddr::V6(ip) => writer.raw(b"e11:external ip16:").raw(&ip.octets()),
     };
-    writer.bytes(b"incomplete").integer(reply.counts.incomplete);
-    writer.bytes(b"interval").integer(reply.interval);
-    writer.bytes(b"min interval").integer(reply.min_interval);
+    writer.raw(b"10:incompletei").digits(reply.counts.incomplete.into());
+    writer.raw(b"e8:intervali").digits(reply.interval.into());
+    writer.raw(b"e12:min intervali").digits(reply.min_interval.into()).end();
     match form {
-        PeerForm::Compact => compact(&mut writer, offers),
-        PeerForm::List | PeerForm::ListWithoutIds => list(&mut writer, offers, form),
+        PeerForm::Compact => compact(&mut writer, &reply.offers),
+        PeerForm::List | PeerForm::ListWithoutIds => list(&mut writer, &reply.offers, form),
     }
     if let Some(warning) = &reply.warning {
         writer.bytes(b"warning message").bytes(warning.as_bytes());
@@ -34,15 +38,22 @@ pub fn announce(reply: &Reply, form: PeerForm) -> Vec<u8> {
     writer.finish()
 }
 
+/// Room for the reply, so that its buffer never grows.
+fn length(reply: &Reply, form: PeerForm) -> usize {
+    let (v4, v6) = (reply.offers.v4.len(), reply.offers.v6.len());
+    let peers = if form == PeerForm::Compact { 6 * v4 + 18 * v6 } else { LISTED * (v4 + v6) };
+    FRAME + peers + reply.warning.as_ref().map_or(0, |warning| warning.len() + 32)
+}
+
 /// `peers` is always there: rTorrent takes its absence for an error.
-fn compact(writer: &mut Writer, offers: &Offers) {
+fn compact(writer: &mut bencode::Writer, offers: &Offers) {
     writer.bytes(b"peers").bytes(offers.v4.bytes());
     if !offers.v6.is_empty() {
         writer.bytes(b"peers6").bytes(offers.v6.bytes());
     }
 }
 
-fn list(writer: &mut Writer, offers: &Offers, form: PeerForm) {
+fn list(writer: &mut bencode::Writer, offers: &Offers, form: PeerForm) {
     writer.bytes(b"peers").begin_list();
     for Offer { peer_id, address } in offers.iter() {
         peer(writer, form, &peer_id, address);
@@ -50,9 +61,12 @@ fn list(writer: &mut Writer, offers: &Offers, form: PeerForm) {
     writer.end();
 }
 
-fn peer(writer: &mut Writer, form: PeerForm, peer_id: &PeerId, address: SocketAddr) {
+fn peer(writer: &mut bencode::Writer, form: PeerForm, peer_id: &PeerId, address: SocketAddr) {
     writer.begin_dictionary();
-    writer.bytes(b"ip").bytes(address.ip().to_string().as_bytes());
+    // The longest address in words; it cannot fail to fit.
+    let mut words = ArrayString::<39>::new();
+    write!(words, "{}", address.ip()).ok();
+    writer.bytes(b"ip").bytes(words.as_bytes());
     if form == PeerForm::List && *peer_id != NAMELESS {
         writer.bytes(b"peer id").bytes(&peer_id.0);
     }
@@ -64,7 +78,7 @@ fn peer(writer: &mut Writer, form: PeerForm, peer_id: &PeerId, address: SocketAd
 /// back at once; `retry in` (BEP 31) when waiting helps.
 #[must_use]
 pub fn refusal(refusal: &Refusal, interval: u32) -> Vec<u8> {
-    let mut writer = Writer::with_capacity(128);
+    let mut writer = bencode::Writer::with_capacity(128);
     writer.begin_dictionary();
     writer.bytes(b"failure reason").bytes(refusal.reason.as_bytes());
     match refusal.retry {
@@ -88,7 +102,7 @@ pub fn scrape(mut files: Vec<(InfoHash, Counts)>, show: ScrapeForm) -> Vec<u8> {
     // Keys in order, and each once, whatever the client asked for.
     files.sort_unstable_by_key(|(info_hash, _)| *info_hash);
     files.dedup_by_key(|(info_hash, _)| *info_hash);
-    let mut writer = Writer::with_capacity(32 + 80 * files.len());
+    let mut writer = bencode::Writer::with_capacity(32 + 80 * files.len());
     writer.begin_dictionary().bytes(b"files").begin_dictionary();
     for (info_hash, counts) in files {
         writer.bytes(&info_hash.0).begin_dictionary();
@@ -116,7 +130,7 @@ pub enum ScrapeForm {
 mod tests {
     use super::*;
     use crate::announce::PeerIds;
-    use crate::bencode::{Value, parse};
+    use crate::bencode::{Value, Writer, parse};
 
     fn reply() -> Reply {
         let mut offers = Offers::with(PeerIds::Named);
@@ -168,6 +182,25 @@ mod tests {
         assert_eq!(value.get("peers").and_then(Value::as_bytes), Some(&[192, 0, 2, 1, 0x1a, 0xe1][..]));
         assert_eq!(value.get("peers6").and_then(Value::as_bytes).map(<[u8]>::len), Some(18));
         assert_eq!(value.get("external ip").and_then(Value::as_bytes), Some(&[198, 51, 100, 7][..]));
+    }
+
+    #[test]
+    fn the_room_for_a_reply_is_enough() {
+        let most = Counts { complete: u32::MAX, incomplete: u32::MAX, downloaded: 0 };
+        let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse::<std::net::Ipv6Addr>().unwrap();
+        for (form, peers) in [(PeerForm::List, 20), (PeerForm::List, 0), (PeerForm::Compact, 20)] {
+            let mut offers = Offers::with(PeerIds::Named);
+            (0..peers).for_each(|_| offers.push((longest, u16::MAX).into(), PeerId([1; 20])));
+            let large = Reply {
+                interval: u32::MAX,
+                min_interval: u32::MAX,
+                counts: most,
+                offers,
+                external_ip: longest.into(),
+                warning: Some("w".repeat(1000).into()),
+            };
+            assert!(announce(&large, form).len() <= length(&large, form), "{form:?}, {peers} peers");
+        }
     }
 
     #[test]
