@@ -77,7 +77,7 @@ impl<M: Member> Membership<M> {
     /// What is known now.
     #[must_use]
     pub fn look(&self, member: &M) -> Known<M> {
-        self.verdicts.look(member, Instant::now())
+        self.verdicts.look(member, Instant::now)
     }
 
     /// Finds out about a member that is [`Known::Unknown`]. The question is sent at once; the future waits for the answer.

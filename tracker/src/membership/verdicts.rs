@@ -5,13 +5,12 @@
 //! stale when it is stored, or it becomes stale a moment later. Only for an instant ([`GRACE`]) does a stale answer still
 //! count, so that a site that adds users all day does not keep announces asking in circles.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::Member;
 
@@ -39,11 +38,8 @@ pub enum Known<M> {
     Unknown,
 }
 
-/// 128 bits of two keyed hashes: nobody can aim at a collision, and by chance one among 10^6 users comes once in 10^26 sites.
+/// 128 bits of a keyed hash: nobody can aim at a collision, and by chance one among 10^6 users comes once in 10^26 sites.
 type Fingerprint = (u64, u64);
-
-/// Drawn once per process.
-static KEYS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
 
 #[derive(Debug, Clone)]
 struct Entry<M> {
@@ -68,6 +64,8 @@ impl<M> Default for Shard<M> {
 #[derive(Debug)]
 pub struct Verdicts<M> {
     shards: Box<[Mutex<Shard<M>>]>,
+    /// With a key drawn for this cache.
+    hasher: SipHasher13,
     epoch: AtomicU64,
     /// Until the first connection, and while Redis is away: nothing can have been revoked there that we could learn of: verdicts stay in force.
     frozen: AtomicBool,
@@ -79,6 +77,7 @@ impl<M> Default for Verdicts<M> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: SipHasher13::new_with_keys(rand::random(), rand::random()),
             epoch: AtomicU64::new(0),
             frozen: AtomicBool::new(true),
             reached: AtomicBool::new(false),
@@ -87,12 +86,12 @@ impl<M> Default for Verdicts<M> {
 }
 
 impl<M: Member> Verdicts<M> {
-    /// What is known now.
+    /// What is known now. `now` is asked for only when a verdict is stale.
     #[must_use]
-    pub fn look(&self, member: &M, now: Instant) -> Known<M> {
-        let fingerprint = fingerprint_of(member);
+    pub fn look(&self, member: &M, now: impl Fn() -> Instant) -> Known<M> {
+        let fingerprint = self.fingerprint(member);
         let shard = self.shard(fingerprint).lock();
-        let fresh = |entry: &&Entry<M>| self.counts(entry.asked, now);
+        let fresh = |entry: &&Entry<M>| self.counts(entry.asked, &now);
         let name = |entry: &Entry<M>| entry.alias.as_deref().copied().unwrap_or(*member);
         if let Some(entry) = shard.listed.get(&fingerprint).filter(fresh) {
             return Known::Listed(name(entry));
@@ -111,7 +110,7 @@ impl<M: Member> Verdicts<M> {
 
     /// Stores an answer.
     pub fn learn(&self, member: &M, listed: bool, alias: Option<M>, asked: Asked) {
-        let fingerprint = fingerprint_of(member);
+        let fingerprint = self.fingerprint(member);
         let entry = Entry { asked, alias: alias.map(Box::new) };
         let mut shard = self.shard(fingerprint).lock();
         if listed {
@@ -155,19 +154,21 @@ impl<M: Member> Verdicts<M> {
         self.frozen.load(Ordering::Acquire)
     }
 
-    fn counts(&self, asked: Asked, now: Instant) -> bool {
+    fn counts(&self, asked: Asked, now: impl Fn() -> Instant) -> bool {
         asked.epoch == self.epoch.load(Ordering::Acquire)
             || self.is_frozen()
-            || now.saturating_duration_since(asked.at) < GRACE
+            || now().saturating_duration_since(asked.at) < GRACE
+    }
+
+    fn fingerprint(&self, member: &M) -> Fingerprint {
+        let mut hasher = self.hasher;
+        member.hash(&mut hasher);
+        hasher.finish128().as_u64()
     }
 
     fn shard(&self, fingerprint: Fingerprint) -> &Mutex<Shard<M>> {
         &self.shards[usize::try_from(fingerprint.1 % SHARDS as u64).unwrap_or(0)]
     }
-}
-
-fn fingerprint_of<M: Member>(member: &M) -> Fingerprint {
-    (KEYS.0.hash_one(member), KEYS.1.hash_one(member))
 }
 
 #[cfg(test)]
@@ -196,7 +197,7 @@ mod tests {
         }
 
         fn later(&self, text: &str) -> Known<Passkey> {
-            self.verdicts.look(&passkey(text), self.start + GRACE)
+            self.verdicts.look(&passkey(text), || self.start + GRACE)
         }
     }
 
@@ -219,7 +220,7 @@ mod tests {
         let asked = scene.verdicts.asking(scene.start);
         scene.verdicts.invalidate();
         scene.verdicts.learn(&passkey("a"), true, None, asked);
-        assert_eq!(scene.verdicts.look(&passkey("a"), scene.start), Known::Listed(passkey("a")));
+        assert_eq!(scene.verdicts.look(&passkey("a"), || scene.start), Known::Listed(passkey("a")));
         assert_eq!(scene.later("a"), Known::Unknown);
     }
 
