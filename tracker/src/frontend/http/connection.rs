@@ -1,28 +1,29 @@
 //! One connection from its first byte to its last: TLS if it is HTTPS, then requests one after another, within the deadlines.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
-use bytes::Bytes;
-use http_body_util::Full;
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 use super::deadline::{Phase, Progress, Watched};
-use super::listener::Stream;
 use super::origin::Origin;
-use super::respond::{Frontend, Scheme};
+use super::respond::{Frontend, Reply, Scheme};
+use super::stream::Stream;
 use crate::metrics::HttpMetrics;
 
 /// A request's line and headers: room for the longest honest announce many times over. Longer ones get status 431.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
-const MAX_HEADERS: usize = 64;
 
 /// Whether a connection may carry more than one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +34,49 @@ pub enum Keepalive {
     Off,
 }
 
+/// Tells a worker's connections that it is time to go.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    has_come: AtomicBool,
+    bell: Notify,
+}
+
+impl Closing {
+    /// Tells them.
+    pub(super) fn announce(&self) {
+        self.has_come.store(true, Ordering::Release);
+        self.bell.notify_waiters();
+    }
+
+    /// Runs a connection to its end. From closing time on that is the end of the request in hand. To be awaited by one task from
+    /// beginning to end.
+    async fn watch<C: GracefulConnection>(&self, connection: C) -> C::Output {
+        let mut connection = pin!(connection);
+        let mut bell = pin!(self.bell.notified());
+        let (mut listens, mut is_going) = (false, false);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            if !listens {
+                // Once is enough: the bell wakes this task, and `has_come` tells why.
+                listens = bell.as_mut().poll(cx).is_pending();
+            }
+            if is_going || !self.has_come.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+            is_going = true;
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
 /// One connection.
 pub(super) struct Guest {
     pub(super) frontend: Arc<Frontend>,
+    pub(super) closing: Arc<Closing>,
     pub(super) progress: Progress,
     pub(super) keepalive: Keepalive,
     pub(super) origin: Origin,
@@ -44,15 +85,14 @@ pub(super) struct Guest {
 
 impl Guest {
     /// Serves the client until it, or its time, is over.
-    pub(super) async fn talk(&self, stream: Stream, acceptor: Option<TlsAcceptor>, watcher: Watcher) {
+    pub(super) async fn talk(&self, stream: Stream, acceptor: Option<TlsAcceptor>) {
         self.metrics().open_connections.inc();
         match (stream, acceptor) {
-            (Stream::Inet(stream), None) => self.serve(stream, watcher).await,
-            (Stream::Unix(stream), _) => self.serve(stream, watcher).await,
-            (Stream::Inet(stream), Some(acceptor)) => {
+            (stream @ Stream::Unix(_), _) | (stream, None) => self.serve(stream).await,
+            (stream, Some(acceptor)) => {
                 // A slow handshake is as bad as a slow request.
                 match self.progress.supervise(acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => self.serve(stream, watcher).await,
+                    Ok(Ok(stream)) => self.serve(stream).await,
                     Ok(Err(_)) => self.broke(),
                     Err(phase) => self.was_slow(phase),
                 }
@@ -61,26 +101,30 @@ impl Guest {
         self.metrics().open_connections.dec();
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, watcher: Watcher) {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S) {
         let stream = TokioIo::new(Watched::new(stream, self.progress.clone()));
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .keep_alive(self.keepalive == Keepalive::On)
             .max_buf_size(MAX_REQUEST_BYTES)
-            .max_headers(MAX_HEADERS)
+            // A reply is a few hundred bytes: copied behind its head it leaves as one piece.
+            .writev(false)
+            // Whoever has asked may close its side and is answered all the same. Without this, hyper looks for the end of the
+            // connection before each reply, with a new buffer.
+            .half_close(true)
             .serve_connection(stream, service_fn(|request| self.answer(request)));
-        match self.progress.supervise(watcher.watch(connection)).await {
+        match self.progress.supervise(self.closing.watch(connection)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => self.broke(),
             Err(phase) => self.was_slow(phase),
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
         self.progress.enter(Phase::Answering);
-        let response = self.frontend.respond(&request, self.origin, self.scheme).await;
+        let reply = self.frontend.respond(request, self.origin, self.scheme).await;
         self.progress.enter(Phase::Reply);
-        Ok(response)
+        Ok(reply)
     }
 
     fn metrics(&self) -> &HttpMetrics {

@@ -1,15 +1,16 @@
 //! How long a connection may take for what it does now: a request's head, waiting for the next request, taking its reply.
 //!
 //! Three clocks, because a client that waits between announces is welcome for longer than one that feeds a request byte by byte
-//! to hold a place. A connection has one timer; it is set anew only when a shorter wait begins or when it has run out.
+//! to hold a place. A connection has one timer, and looks at the clock once each time it is woken, not at each change of its
+//! phase: a request that is answered in one go passes all of them within microseconds.
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -37,10 +38,14 @@ pub(super) enum Phase {
     Idle,
 }
 
+/// Marks a phase that has begun since the clock was looked at last.
+const NEW: u8 = 0x80;
+
 /// The phase of one connection. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Progress {
-    state: Arc<Mutex<(Phase, Instant)>>,
+    phase: Arc<AtomicU8>,
+    accepted: Instant,
     timeouts: Timeouts,
 }
 
@@ -48,25 +53,40 @@ impl Progress {
     /// A connection that was accepted now.
     #[must_use]
     pub(super) fn new(timeouts: Timeouts) -> Self {
-        Self { state: Arc::new(Mutex::new((Phase::Head, Instant::now()))), timeouts }
+        Self { phase: Arc::new(AtomicU8::new(Phase::Head as u8)), accepted: Instant::now(), timeouts }
     }
 
-    /// A phase begins.
+    /// A phase begins. Its time counts from the end of the poll that this happens in.
     pub(super) fn enter(&self, phase: Phase) {
-        *self.state.lock() = (phase, Instant::now());
+        // One task does all of this; only the compiler wants it to be atomic.
+        self.phase.store(phase as u8 | NEW, Ordering::Relaxed);
     }
 
     fn leave(&self, from: Phase, to: Phase) {
-        let mut state = self.state.lock();
-        if state.0 == from {
-            *state = (to, Instant::now());
+        if self.phase() == from {
+            self.enter(to);
         }
     }
 
+    fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) & !NEW {
+            0 => Phase::Head,
+            1 => Phase::Answering,
+            2 => Phase::Reply,
+            _ => Phase::Idle,
+        }
+    }
+
+    /// Whether the phase is another than when this was asked last.
+    fn has_changed(&self) -> bool {
+        let phase = self.phase.load(Ordering::Relaxed);
+        self.phase.store(phase & !NEW, Ordering::Relaxed);
+        phase & NEW != 0
+    }
+
     /// When the phase has lasted too long; `None` while the wait is ours.
-    fn deadline(&self) -> Option<Instant> {
-        let (phase, since) = *self.state.lock();
-        let limit = match phase {
+    fn deadline(&self, since: Instant) -> Option<Instant> {
+        let limit = match self.phase() {
             Phase::Head => self.timeouts.read,
             Phase::Answering => return None,
             Phase::Reply => self.timeouts.write,
@@ -75,34 +95,45 @@ impl Progress {
         Some(since + limit)
     }
 
-    /// Runs a connection to its end, or until it has been too slow: then returns the phase in which it was.
+    /// Runs a connection to its end, or until it has been too slow: then returns the phase in which it was. To be awaited by one
+    /// task from beginning to end.
     ///
     /// # Errors
     /// The phase that lasted too long.
     pub(super) async fn supervise<F: Future>(&self, connection: F) -> Result<F::Output, Phase> {
         let mut connection = pin!(connection);
-        let mut timer = pin!(sleep_until(Instant::now() + self.timeouts.read));
+        let mut since = self.accepted;
+        let mut timer = pin!(sleep_until(since + self.timeouts.read));
+        let mut is_set = false;
         std::future::poll_fn(|cx| {
             // The connection first: it may just have become quick enough.
             if let Poll::Ready(output) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            self.poll_expired(timer.as_mut(), cx).map(Err)
+            if self.has_changed() {
+                since = Instant::now();
+            }
+            let deadline = self.deadline(since);
+            // A timer that was asked once wakes the task by itself, and asking costs as much as parsing half a request.
+            let comes_too_late = deadline.is_some_and(|deadline| deadline < timer.deadline());
+            if is_set && !comes_too_late && !timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            is_set = true;
+            if comes_too_late && let Some(deadline) = deadline {
+                timer.as_mut().reset(deadline);
+            }
+            self.poll_expired(timer.as_mut(), since, cx).map(Err)
         })
         .await
     }
 
-    fn poll_expired(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Phase> {
-        if let Some(deadline) = self.deadline()
-            && deadline < timer.deadline()
-        {
-            timer.as_mut().reset(deadline);
-        }
+    fn poll_expired(&self, mut timer: Pin<&mut Sleep>, since: Instant, cx: &mut Context<'_>) -> Poll<Phase> {
         loop {
             ready!(timer.as_mut().poll(cx));
             let now = Instant::now();
-            match self.deadline() {
-                Some(deadline) if deadline <= now => return Poll::Ready(self.state.lock().0),
+            match self.deadline(since) {
+                Some(deadline) if deadline <= now => return Poll::Ready(self.phase()),
                 Some(deadline) => timer.as_mut().reset(deadline),
                 None => timer.as_mut().reset(now + self.timeouts.read),
             }

@@ -7,9 +7,12 @@ use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixS
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixListener;
 
 use super::origin::Origin;
+use super::stream::Stream;
 use crate::config::ListenAddr;
 
 const BACKLOG: i32 = 4096;
@@ -24,15 +27,9 @@ pub(super) enum Bound {
 /// A listener within a worker's runtime.
 #[derive(Debug)]
 pub(super) enum Listener {
-    Inet(TcpListener),
+    /// Not one of tokio's: its connections are registered with epoll as soon as they are accepted, see [`Stream`].
+    Inet(AsyncFd<mio::net::TcpListener>),
     Unix(UnixListener),
-}
-
-/// A connection.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Inet(TcpStream),
-    Unix(UnixStream),
 }
 
 /// Binds `address` so many times. Returns where that is: port 0 is chosen by the kernel.
@@ -75,6 +72,8 @@ fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // Connections inherit it: waiting to fill a packet would only delay a reply.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -127,7 +126,13 @@ impl Bound {
     /// Hands it to the runtime that this is called in.
     pub(super) fn into_listener(self) -> io::Result<Listener> {
         Ok(match self {
-            Self::Inet(listener) => Listener::Inet(TcpListener::from_std(listener)?),
+            Self::Inet(listener) => {
+                let listener = mio::net::TcpListener::from_std(listener);
+                // What is held against this way is that a type might change its descriptor behind the runtime's back. Ours does
+                // not, and the way that replaces it is unsafe code.
+                #[allow(deprecated)]
+                Listener::Inet(AsyncFd::with_interest(listener, Interest::READABLE)?)
+            }
             Self::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
         })
     }
@@ -137,11 +142,9 @@ impl Listener {
     pub(super) async fn accept(&self) -> io::Result<(Stream, Origin)> {
         match self {
             Self::Inet(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // A reply is one write; waiting to fill a packet would only delay it. A socket that refuses is about to fail
-                // anyway.
-                stream.set_nodelay(true).ok();
-                Ok((Stream::Inet(stream), Origin::Address(peer.ip())))
+                let accept = |listener: &mio::net::TcpListener| listener.accept();
+                let (stream, peer) = listener.async_io(Interest::READABLE, accept).await?;
+                Ok((Stream::Fresh(Some(stream)), Origin::Address(peer.ip())))
             }
             Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Origin::LocalProxy)),
         }
@@ -173,5 +176,21 @@ mod tests {
         std::fs::write(&path, "data").unwrap();
         bind(&ListenAddr::Unix(path.clone()), 1).unwrap_err();
         assert_eq!(std::fs::read(&path).unwrap(), b"data");
+    }
+
+    #[tokio::test]
+    async fn connections_wait_for_no_full_packet() {
+        let (ListenAddr::Inet(address), mut bound) =
+            bind(&ListenAddr::Inet((Ipv4Addr::LOCALHOST, 0).into()), 1).unwrap()
+        else {
+            panic!("a port")
+        };
+        let listener = bound.remove(0).into_listener().unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (Stream::Fresh(Some(stream)), origin) = listener.accept().await.unwrap() else {
+            panic!("over TCP")
+        };
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(origin, Origin::Address(client.local_addr().unwrap().ip()));
     }
 }

@@ -8,6 +8,7 @@ pub mod query;
 pub mod reply;
 mod respond;
 mod server;
+mod stream;
 mod tls;
 
 pub use connection::Keepalive;

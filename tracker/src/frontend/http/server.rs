@@ -2,25 +2,26 @@
 //! crosses to another core.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{info, warn};
 
-use super::connection::{Guest, Keepalive};
+use super::connection::{Closing, Guest, Keepalive};
 use super::deadline::{Progress, Timeouts};
-use super::listener::{Bound, Listener, SocketFile, Stream, bind};
+use super::listener::{Bound, Listener, SocketFile, bind};
 use super::origin::Origin;
 use super::respond::{Frontend, Scheme};
+use super::stream::Stream;
 use super::tls::CertificateSource;
 use crate::config::ListenAddr;
 
 /// Connections one worker holds at a time; more wait in the kernel's queue.
-const MAX_CONNECTIONS_PER_WORKER: usize = 16_384;
+const MAX_CONNECTIONS_PER_WORKER: u32 = 16_384;
 /// When the process is out of file descriptors: those in use come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -111,7 +112,8 @@ fn start_workers(
         let worker = Worker {
             frontend: frontend.clone(),
             settings,
-            room: Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER)),
+            room: Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER as usize)),
+            closing: Arc::default(),
             stop: stop.clone(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -129,6 +131,7 @@ struct Worker {
     frontend: Arc<Frontend>,
     settings: Settings,
     room: Arc<Semaphore>,
+    closing: Arc<Closing>,
     stop: watch::Receiver<bool>,
 }
 
@@ -142,48 +145,46 @@ impl Worker {
             }
         }
         join_all(open.into_iter().map(|door| self.keep(door))).await;
+        self.closing.announce();
+        // All room is free again once the last connection is gone.
+        let last_one_gone = self.room.acquire_many(MAX_CONNECTIONS_PER_WORKER);
+        if tokio::time::timeout(self.settings.grace, last_one_gone).await.is_err() {
+            warn!("requests were still in hand when the grace period ended");
+        }
     }
 
-    /// Accepts until told to stop, then waits for the requests in hand.
+    /// Accepts until told to stop.
     async fn keep(&self, door: Door<Listener>) {
-        let graceful = GracefulShutdown::new();
         let mut stop = self.stop.clone();
-        loop {
+        // The sender gone means the same as told to stop.
+        let mut stopped = pin!(stop.wait_for(|stop| *stop));
+        // Under many connections `stopped` may not come to a poll for long.
+        while !self.stop.has_changed().unwrap_or(true) {
             let next = async {
                 let permit = self.room.clone().acquire_owned().await.map_err(io::Error::other)?;
                 let (stream, origin) = door.listener.accept().await?;
                 Ok::<_, io::Error>((stream, origin, permit))
             };
             let accepted = tokio::select! {
-                // The sender gone means the same as told to stop.
-                _ = stop.wait_for(|stop| *stop) => break,
+                biased;
                 accepted = next => accepted,
+                _ = &mut stopped => return,
             };
             match accepted {
-                Ok((stream, origin, permit)) => self.open(stream, origin, &door, graceful.watcher(), permit),
+                Ok((stream, origin, permit)) => self.open(stream, origin, &door, permit),
                 Err(error) => {
                     warn!(%error, "HTTP cannot accept connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
-        drop(door);
-        if tokio::time::timeout(self.settings.grace, graceful.shutdown()).await.is_err() {
-            warn!("requests were still in hand when the grace period ended");
-        }
     }
 
-    fn open(
-        &self,
-        stream: Stream,
-        origin: Origin,
-        door: &Door<Listener>,
-        watcher: Watcher,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn open(&self, stream: Stream, origin: Origin, door: &Door<Listener>, permit: OwnedSemaphorePermit) {
         let scheme = scheme(door.certificate.as_ref());
         let guest = Guest {
             frontend: self.frontend.clone(),
+            closing: self.closing.clone(),
             progress: Progress::new(self.settings.timeouts),
             keepalive: self.settings.keepalive,
             origin,
@@ -191,7 +192,7 @@ impl Worker {
         };
         let acceptor = door.certificate.as_ref().map(|certificate| certificate.acceptor());
         tokio::spawn(async move {
-            guest.talk(stream, acceptor, watcher).await;
+            guest.talk(stream, acceptor).await;
             drop(permit);
         });
     }

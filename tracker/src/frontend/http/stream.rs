@@ -1,0 +1,151 @@
+//! A connection's bytes. One over TCP is registered with the runtime only once it has to wait.
+//!
+//! Most connections of BitTorrent clients carry one request, which is there when they are accepted: read, answered and closed they
+//! never meet epoll, which would cost as much as reading the request does.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connection.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// Over TCP, and has never had to wait. `None` for one that the runtime would not take.
+    Fresh(Option<mio::net::TcpStream>),
+    /// Over TCP.
+    Inet(TcpStream),
+    /// From a proxy on this machine.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// What a fresh connection can do without waiting; `None` for one that is not, or has just ceased to be.
+    fn at_once<T>(
+        &mut self,
+        act: impl FnOnce(&mut mio::net::TcpStream) -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
+        let Self::Fresh(fresh) = self else { return Ok(None) };
+        let stream = fresh.as_mut().ok_or(ErrorKind::NotConnected)?;
+        match act(stream) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let taken = fresh.take().ok_or(ErrorKind::NotConnected)?;
+                *self = Self::Inet(TcpStream::from_std(taken.into())?);
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some(length) = this.at_once(|stream| stream.read(buffer.initialize_unfilled()))? {
+            buffer.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        match this {
+            Self::Inet(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Fresh(_) => Poll::Ready(Err(ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let Some(length) = this.at_once(|stream| stream.write(bytes))? {
+            return Poll::Ready(Ok(length));
+        }
+        match this {
+            Self::Inet(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Fresh(_) => Poll::Ready(Err(ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Sockets keep nothing back.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing is read after a shutdown: the connection is dropped, and closing it says the same with one system call less.
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn pair() -> (std::net::TcpStream, Stream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let server = listener.accept().unwrap().0;
+        server.set_nonblocking(true).unwrap();
+        (client, Stream::Fresh(Some(mio::net::TcpStream::from_std(server))))
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_read_and_answered_without_registering_the_connection() {
+        let (mut client, mut stream) = pair();
+        client.write_all(b"question").unwrap();
+        let mut read = [0; 8];
+        stream.read_exact(&mut read).await.unwrap();
+        stream.write_all(b"answer").await.unwrap();
+        assert!(matches!(stream, Stream::Fresh(Some(_))));
+        stream.shutdown().await.unwrap();
+        drop(stream);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!((&read, answer.as_str()), (b"question", "answer"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_must_wait_is_woken() {
+        let (mut client, mut stream) = pair();
+        let reading = tokio::spawn(async move {
+            let mut read = [0; 4];
+            stream.read_exact(&mut read).await.unwrap();
+            (stream, read)
+        });
+        // Until here it has been polled and waits, for this runtime has one thread.
+        tokio::task::yield_now().await;
+        client.write_all(b"late").unwrap();
+        let (mut stream, read) = reading.await.unwrap();
+        assert_eq!(&read, b"late");
+        assert!(matches!(stream, Stream::Inet(_)));
+        stream.write_all(b"yes").await.unwrap();
+        let mut answer = [0; 3];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"yes");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_late_gets_all_of_a_large_reply() {
+        let (mut client, mut stream) = pair();
+        let reply = vec![7; 16 << 20];
+        let length = reply.len();
+        let writing = tokio::spawn(async move { stream.write_all(&reply).await.map(|()| stream) });
+        let read = tokio::task::spawn_blocking(move || {
+            let mut all = vec![0; length];
+            client.read_exact(&mut all).map(|()| all)
+        });
+        let stream = writing.await.unwrap().unwrap();
+        assert!(read.await.unwrap().unwrap().iter().all(|byte| *byte == 7));
+        assert!(matches!(stream, Stream::Inet(_)));
+    }
+}
