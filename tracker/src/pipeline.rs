@@ -106,8 +106,17 @@ impl Pipeline {
     /// The refusal to show the client.
     pub async fn announce(&self, announce: Announce) -> Result<Reply, Refusal> {
         let rules = self.rules.load_full();
-        let admitted = Applicant::new(announce, &rules).admit(&rules).passed(&rules).await?;
-        let reply = self.enter_swarm(&admitted, &rules, Instant::now(), &mut rand::rng());
+        let step = Applicant::new(announce, &rules).admit(&rules);
+        self.finish(step, &rules).await
+    }
+
+    /// Takes an announce on that has come to its first wait, or past all of them, by the rules it began with.
+    ///
+    /// # Errors
+    /// The refusal to show the client.
+    pub async fn finish(&self, step: Step, rules: &Rulebook) -> Result<Reply, Refusal> {
+        let admitted = step.passed(rules).await?;
+        let reply = self.enter_swarm(&admitted, rules, Instant::now(), &mut rand::rng());
         if let Some((recorder, report)) = rules.report(admitted) {
             recorder.record(report).await.map_err(not_recorded)?;
         }

@@ -1,11 +1,12 @@
 //! One connection from its first byte to its last: TLS if it is HTTPS, then requests one after another, within the deadlines.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
+use futures_util::FutureExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -50,8 +51,7 @@ impl Closing {
 
     /// Runs a connection to its end. From closing time on that is the end of the request in hand. To be awaited by one task from
     /// beginning to end.
-    async fn watch<C: GracefulConnection>(&self, connection: C) -> C::Output {
-        let mut connection = pin!(connection);
+    async fn watch<C: GracefulConnection>(&self, mut connection: Pin<&mut C>) -> C::Output {
         let mut bell = pin!(self.bell.notified());
         let (mut listens, mut is_going) = (false, false);
         std::future::poll_fn(|cx| {
@@ -89,21 +89,26 @@ impl Guest {
         self.metrics().open_connections.inc();
         match (stream, acceptor) {
             (stream @ Stream::Unix(_), _) | (stream, None) => self.serve(stream).await,
-            (stream, Some(acceptor)) => {
-                // A slow handshake is as bad as a slow request.
-                match self.progress.supervise(acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => self.serve(stream).await,
-                    Ok(Err(_)) => self.broke(),
-                    Err(phase) => self.was_slow(phase),
-                }
-            }
+            // Apart, or each plain connection would reserve the room that TLS takes.
+            (stream, Some(acceptor)) => Box::pin(self.serve_tls(stream, &acceptor)).await,
         }
         self.metrics().open_connections.dec();
     }
 
+    async fn serve_tls(&self, stream: Stream, acceptor: &TlsAcceptor) {
+        // A slow handshake is as bad as a slow request.
+        let handshake = pin!(acceptor.accept(stream));
+        match self.progress.supervise(handshake).await {
+            Ok(Ok(stream)) => self.serve(stream).await,
+            Ok(Err(_)) => self.broke(),
+            Err(phase) => self.was_slow(phase),
+        }
+    }
+
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S) {
         let stream = TokioIo::new(Watched::new(stream, self.progress.clone()));
-        let connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        builder
             .header_read_timeout(None)
             .keep_alive(self.keepalive == Keepalive::On)
             .max_buf_size(MAX_REQUEST_BYTES)
@@ -111,20 +116,24 @@ impl Guest {
             .writev(false)
             // Whoever has asked may close its side and is answered all the same. Without this, hyper looks for the end of the
             // connection before each reply, with a new buffer.
-            .half_close(true)
-            .serve_connection(stream, service_fn(|request| self.answer(request)));
-        match self.progress.supervise(self.closing.watch(connection)).await {
+            .half_close(true);
+        // Pinned here and lent: wherever it moved to, it would be copied and have room reserved.
+        let connection = pin!(builder.serve_connection(stream, service_fn(|request| self.answer(request))));
+        let watched = pin!(self.closing.watch(connection));
+        match self.progress.supervise(watched).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => self.broke(),
             Err(phase) => self.was_slow(phase),
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Reply, Infallible>> {
         self.progress.enter(Phase::Answering);
-        let reply = self.frontend.respond(request, self.origin, self.scheme).await;
-        self.progress.enter(Phase::Reply);
-        Ok(reply)
+        let answer = self.frontend.respond(request, self.origin, self.scheme);
+        answer.map(|reply| {
+            self.progress.enter(Phase::Reply);
+            Ok(reply)
+        })
     }
 
     fn metrics(&self) -> &HttpMetrics {

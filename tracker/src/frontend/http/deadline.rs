@@ -100,8 +100,7 @@ impl Progress {
     ///
     /// # Errors
     /// The phase that lasted too long.
-    pub(super) async fn supervise<F: Future>(&self, connection: F) -> Result<F::Output, Phase> {
-        let mut connection = pin!(connection);
+    pub(super) async fn supervise<F: Future>(&self, mut connection: Pin<&mut F>) -> Result<F::Output, Phase> {
         let mut since = self.accepted;
         let mut timer = pin!(sleep_until(since + self.timeouts.read));
         let mut is_set = false;
@@ -213,7 +212,7 @@ mod tests {
     /// Runs `connection` under supervision on a paused clock: how it ended, and after how many seconds.
     async fn run<F: Future>(progress: &Progress, connection: F) -> (Option<Phase>, u64) {
         let begun = Instant::now();
-        let outcome = progress.supervise(connection).await;
+        let outcome = progress.supervise(pin!(connection)).await;
         (outcome.err(), begun.elapsed().as_secs())
     }
 

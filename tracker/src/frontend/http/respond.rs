@@ -1,24 +1,28 @@
 //! A request becomes a reply: route, client's address, query, pipeline, bencode.
 
+use std::future::{Ready, ready};
 use std::io::Cursor;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use contract::AddressFamily;
+use futures_util::future::Either;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::origin::{Origin, ProxyRules};
-use super::query::{self, HttpAnnounce};
+use super::query::{self, HttpAnnounce, PeerForm};
 use super::reply::{self, ScrapeForm};
 use crate::announce::{Refusal, Scrape};
 use crate::frontend::limits::Limits;
 use crate::frontend::route::{Route, Routes};
 use crate::metrics::{Action, HttpMetrics, Verdict};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Applicant, Pipeline, Step};
+use crate::rulebook::Rulebook;
 
 /// The longest query of an announce: the longest token that the `jwt` hook reads (8 KiB), and half as much for everything else. A
 /// scrape of many torrents may fill the whole request.
@@ -28,6 +32,9 @@ const MAX_HEADERS: usize = 64;
 
 /// A reply. Its body is one buffer that nobody else holds.
 pub(super) type Reply = Response<Full<Cursor<Vec<u8>>>>;
+
+/// A reply that is there, as most are, or will be. Only the latter takes room for everything that an announce may have to wait for.
+pub(super) type Answer<'a> = Either<Ready<Reply>, Pin<Box<dyn Future<Output = Reply> + Send + 'a>>>;
 
 /// What the frontend needs to answer.
 #[derive(Debug)]
@@ -76,6 +83,24 @@ enum Asked {
     Scrape(Scrape, ScrapeForm),
 }
 
+/// A request that has come as far as it comes without waiting.
+#[allow(clippy::large_enum_variant)] // Handed on at once; nobody keeps many.
+enum Begun {
+    Done(Outcome),
+    Announce(Step, Arc<Rulebook>, PeerForm),
+    Scrape(Scrape, ScrapeForm),
+}
+
+type Outcome = Result<Vec<u8>, Refusal>;
+
+/// What a request is counted as.
+struct Kind {
+    action: Action,
+    family: AddressFamily,
+    scheme: Scheme,
+    received: Instant,
+}
+
 impl Frontend {
     pub(super) fn metrics(&self, scheme: Scheme) -> &HttpMetrics {
         match scheme {
@@ -84,19 +109,67 @@ impl Frontend {
         }
     }
 
-    /// Answers one request. Its body is not read: no request that we answer has one.
-    pub async fn respond<B>(&self, request: Request<B>, origin: Origin, scheme: Scheme) -> Reply {
+    /// Answers one request, at once where nothing has to be waited for. Its body is not read: no request that we answer has one.
+    pub(super) fn respond<B>(&self, request: Request<B>, origin: Origin, scheme: Scheme) -> Answer<'_> {
         let received = Instant::now();
         let (mut request, _) = request.into_parts();
         // hyper reads the next request's headers into the map that held the last reply's: with this one it never makes another.
         let mut headers = std::mem::take(&mut request.headers);
         let question = self.read(&request, &headers, origin, scheme);
-        drop(request);
         headers.clear();
-        match question {
-            Ok(question) => response(StatusCode::OK, self.answer(question, scheme, received).await, headers),
-            Err((status, text)) => plain(status, text, headers),
+        let (kind, asked) = match question {
+            Ok(Question { action, family, asked }) => (Kind { action, family, scheme, received }, asked),
+            Err((status, text)) => return Either::Left(ready(plain(status, text, headers))),
+        };
+        match asked.map(|asked| self.begin(asked, received)) {
+            Ok(Begun::Done(outcome)) => Either::Left(ready(self.reply(outcome, &kind, headers))),
+            Ok(begun) => Either::Right(Box::pin(async move {
+                let outcome = self.finish(begun).await;
+                self.reply(outcome, &kind, headers)
+            })),
+            Err(refusal) => Either::Left(ready(self.reply(Err(refusal), &kind, headers))),
         }
+    }
+
+    fn begin(&self, asked: Asked, now: Instant) -> Begun {
+        let HttpAnnounce { announce, form, .. } = match asked {
+            Asked::Announce(announce) => announce,
+            Asked::Scrape(scrape, form) => return Begun::Scrape(scrape, form),
+        };
+        let rules = self.pipeline.rules.load();
+        match Applicant::new(announce, &rules).admit(&rules) {
+            Step::Admitted(admitted) if rules.recorder.is_none() => {
+                let answer = self.pipeline.enter_swarm(&admitted, &rules, now, &mut rand::rng());
+                Begun::Done(Ok(reply::announce(&answer, form)))
+            }
+            Step::Refused(refusal) => Begun::Done(Err(refusal)),
+            step => Begun::Announce(step, Guard::into_inner(rules), form),
+        }
+    }
+
+    async fn finish(&self, begun: Begun) -> Outcome {
+        match begun {
+            Begun::Done(outcome) => outcome,
+            Begun::Announce(step, rules, form) => {
+                let answer = self.pipeline.finish(step, &rules).await?;
+                Ok(reply::announce(&answer, form))
+            }
+            Begun::Scrape(scrape, form) => {
+                let counts = self.pipeline.scrape(&scrape).await?;
+                Ok(reply::scrape(scrape.info_hashes.into_iter().zip(counts).collect(), form))
+            }
+        }
+    }
+
+    /// The reply: bencode, whatever is said.
+    fn reply(&self, outcome: Outcome, kind: &Kind, headers: HeaderMap) -> Reply {
+        let verdict = if outcome.is_ok() { Verdict::Accepted } else { Verdict::Refused };
+        let body = outcome.unwrap_or_else(|refusal| {
+            reply::refusal(&refusal, self.pipeline.rules.load().intervals.interval)
+        });
+        let Kind { action, family, scheme, received } = *kind;
+        self.metrics(scheme).latency.observe(action, family, verdict, received.elapsed());
+        response(StatusCode::OK, body, headers)
     }
 
     /// What is asked; the status and words for what is no question to a tracker.
@@ -136,28 +209,6 @@ impl Frontend {
             self.metrics(scheme).unknown_events.inc();
         }
         Ok(Question { action, family, asked })
-    }
-
-    /// The reply's body: bencode, whatever is said.
-    async fn answer(&self, question: Question, scheme: Scheme, received: Instant) -> Vec<u8> {
-        let Question { action, family, asked } = question;
-        let outcome = match asked {
-            Ok(Asked::Announce(read)) => {
-                let answer = self.pipeline.announce(read.announce).await;
-                answer.map(|answer| reply::announce(&answer, read.form))
-            }
-            Ok(Asked::Scrape(scrape, form)) => {
-                let counts = self.pipeline.scrape(&scrape).await;
-                counts.map(|counts| reply::scrape(scrape.info_hashes.into_iter().zip(counts).collect(), form))
-            }
-            Err(refusal) => Err(refusal),
-        };
-        let verdict = if outcome.is_ok() { Verdict::Accepted } else { Verdict::Refused };
-        let body = outcome.unwrap_or_else(|refusal| {
-            reply::refusal(&refusal, self.pipeline.rules.load().intervals.interval)
-        });
-        self.metrics(scheme).latency.observe(action, family, verdict, received.elapsed());
-        body
     }
 }
 
