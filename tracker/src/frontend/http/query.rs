@@ -7,7 +7,7 @@ use contract::{Event, InfoHash, PeerId};
 
 use crate::announce::{Announce, Credential, Families, PeerIds, Refusal, Scrape};
 use crate::frontend::limits::{self, Limits, Spoofing, unreadable};
-use crate::frontend::url::{Proof, Value, pairs};
+use crate::frontend::url::{Proof, Value, at_most, pairs};
 
 /// How the client wants its peers written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub fn scrape(
     for (name, value) in pairs(query) {
         match name {
             "info_hash" if info_hashes.len() < limits.max_scrape_infohashes => {
-                info_hashes.push(info_hash(Value::new(value)?)?);
+                info_hashes.push(info_hash(value)?);
             }
             _ => proof.take(name, value)?,
         }
@@ -91,8 +91,8 @@ pub fn scrape(
 /// The parameters we know, as they came.
 #[derive(Default)]
 struct RawAnnounce<'a> {
-    info_hash: Option<Value<'a>>,
-    peer_id: Option<Value<'a>>,
+    info_hash: Option<&'a str>,
+    peer_id: Option<&'a str>,
     port: Option<Value<'a>>,
     uploaded: Option<Value<'a>>,
     downloaded: Option<Value<'a>>,
@@ -115,8 +115,14 @@ impl<'a> RawAnnounce<'a> {
                 "info_hash" if raw.info_hash.is_some() => {
                     return Err(Refusal::because("multiple info_hash parameters supplied"));
                 }
-                "info_hash" => &mut raw.info_hash,
-                "peer_id" => &mut raw.peer_id,
+                "info_hash" => {
+                    raw.info_hash = Some(value);
+                    continue;
+                }
+                "peer_id" => {
+                    raw.peer_id = Some(value);
+                    continue;
+                }
                 "port" => &mut raw.port,
                 "uploaded" => &mut raw.uploaded,
                 "downloaded" => &mut raw.downloaded,
@@ -143,9 +149,8 @@ impl<'a> RawAnnounce<'a> {
     }
 
     fn peer_id(&self) -> Result<PeerId, Refusal> {
-        self.peer_id
-            .and_then(Value::at_most::<LONGEST_ID>)
-            .and_then(|text| PeerId::from_bytes(&text).ok())
+        let text = at_most::<LONGEST_ID>(self.peer_id.unwrap_or_default())?;
+        text.and_then(|text| PeerId::from_bytes(&text).ok())
             .ok_or_else(|| Refusal::because("failed to provide valid peer_id"))
     }
 
@@ -194,8 +199,8 @@ impl<'a> RawAnnounce<'a> {
 /// An id in hex.
 const LONGEST_ID: usize = 40;
 
-fn info_hash(value: Value<'_>) -> Result<InfoHash, Refusal> {
-    let text = value.at_most::<LONGEST_ID>();
+fn info_hash(value: &str) -> Result<InfoHash, Refusal> {
+    let text = at_most::<LONGEST_ID>(value)?;
     text.and_then(|text| InfoHash::from_bytes(&text).ok())
         .ok_or_else(|| Refusal::because("provided invalid infohash"))
 }
