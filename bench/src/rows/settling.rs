@@ -1,4 +1,5 @@
-//! Settling events into SQLite, in batches of the consumer's default size, when more and more is settled already.
+//! Settling events into SQLite when more and more is settled already: in batches as the consumer reads them, and in a
+//! transaction for several of them, as it makes when they gather during a commit.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,14 @@ use consumer::settlement::Rules;
 
 use super::{Bench, Scale};
 use crate::cores::Place;
-use crate::cost::{self, as_f64, micros_each};
+use crate::cost::{self, micros_each};
 use crate::figures::Sample;
 use crate::world::World;
 
-/// The consumer's default, which is what is measured.
-const BATCH: u64 = 1000;
-/// Batches that are measured at each size.
-const MEASURED: u64 = 30;
+/// Events in a transaction: the consumer's default batch, and five of them, of at most eight that gather.
+const TRANSACTIONS: [u64; 2] = [1000, 5000];
+/// Events that are measured at each size.
+const MEASURED: u64 = 30_000;
 /// Rows written at once in between, where nobody looks.
 const FILLING: u64 = 20_000;
 
@@ -40,7 +41,9 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
             while book.next < *size {
                 book.settle((size - book.next).min(FILLING))?;
             }
-            samples.extend(book.measured(*size)?);
+            for events in TRANSACTIONS {
+                samples.extend(book.measured(*size, events)?);
+            }
         }
         Ok(samples)
     })?
@@ -52,19 +55,19 @@ struct Book {
 }
 
 impl Book {
-    fn measured(&mut self, size: u64) -> Result<Vec<Sample>> {
+    fn measured(&mut self, size: u64, events: u64) -> Result<Vec<Sample>> {
         let (mut cpu, mut wall) = (Duration::ZERO, Duration::ZERO);
-        for _ in 0..MEASURED {
-            let entries = self.entries(BATCH);
+        for _ in 0..MEASURED / events {
+            let entries = self.entries(events);
             let before = (cost::of_this_thread()?, Instant::now());
             self.put(&entries)?;
             cpu += cost::of_this_thread()? - before.0;
             wall += before.1.elapsed();
         }
-        let subject = format!("{} rows there", power_of_ten(size));
+        let subject = format!("{} rows there, {events} at once", power_of_ten(size));
         Ok(vec![
-            Sample::new(&subject, "settlement µs", micros_each(cpu, MEASURED * BATCH)),
-            Sample::new(&subject, "ms per batch of 1000", wall.as_secs_f64() * 1e3 / as_f64(MEASURED)),
+            Sample::new(&subject, "settlement µs", micros_each(cpu, MEASURED)),
+            Sample::new(&subject, "elapsed µs", micros_each(wall, MEASURED)),
         ])
     }
 
