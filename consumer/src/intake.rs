@@ -1,9 +1,11 @@
 //! The first half of the line: reads batches and shows who is there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use service::redis::{Backoff, Link};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until};
 
 use crate::batch::Batch;
 use crate::clock;
@@ -13,6 +15,10 @@ use crate::presence::{self, Leases};
 use crate::pump::{Hand, Line, MOST_IN_HAND};
 use crate::reader::Reader;
 use crate::stop::Stopped;
+
+/// Between two readings, unless there is more than one can bring. What arrives after a quiet moment does not wait; at any load
+/// the work that is done for each batch, a commit above all, is done a hundred times a second and not a thousand.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Where batches come from.
 pub struct Intake {
@@ -66,19 +72,20 @@ impl Intake {
         Ok(place)
     }
 
-    /// Behind a full batch there is more, which is read at once. Otherwise what comes gathers in the stream until the other half
-    /// is ready for it: fewer and larger readings, shown and settled no later.
+    /// Behind a full batch there is more, which is read at once. Otherwise what comes gathers in the stream for a moment, and
+    /// until the other half is ready for it: fewer and larger readings, shown and settled hardly later.
     async fn pass_on(
         &self,
         store: &mpsc::Sender<Hand>,
         batch: Batch,
         place: OwnedSemaphorePermit,
     ) -> Result<(), Stopped> {
-        let full = batch.len() >= self.line.source.batch_size;
+        let (full, next) = (batch.len() >= self.line.source.batch_size, Instant::now() + GATHER);
         store.send(Hand { batch, place }).await.map_err(|_| Stopped)?;
         if !full {
             // All of the store's room is there when the other half has taken everything. The room is given back at once.
             drop(store.reserve_many(MOST_IN_HAND).await.map_err(|_| Stopped)?);
+            sleep_until(next).await;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ pub mod presence;
 pub mod pump;
 pub mod reader;
 mod reply;
+mod resp;
 pub mod retention;
 pub mod settlement;
 pub mod stop;

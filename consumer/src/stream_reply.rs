@@ -10,20 +10,13 @@ use service::redis::Progress;
 use crate::batch::Batch;
 use crate::entry::EntryId;
 use crate::reply::unexpected;
+use crate::resp::{Cursor, Stuck};
 
 /// A reply that is being read.
 #[derive(Debug, Default)]
 pub struct StreamReply {
     /// Entries that are still to come; `None` before the reply has said how many there are.
     left: Option<usize>,
-}
-
-/// Why an element cannot be read.
-enum Stuck {
-    /// Its end is not there yet.
-    Unfinished,
-    /// It is none, and what was expected.
-    Wrong(&'static str),
 }
 
 impl StreamReply {
@@ -33,7 +26,7 @@ impl StreamReply {
     /// # Errors
     /// When this is no such reply.
     pub fn read(&mut self, bytes: &[u8], batch: &mut Batch) -> RedisResult<Progress> {
-        let mut cursor = Cursor { bytes, at: 0 };
+        let mut cursor = Cursor::new(bytes);
         match self.entries(&mut cursor, batch) {
             Ok(taken) => Ok(Progress { taken, whole: true }),
             Err((taken, Stuck::Unfinished)) => Ok(Progress { taken, whole: false }),
@@ -47,12 +40,12 @@ impl StreamReply {
             Some(left) => left,
             None => head(cursor).map_err(|stuck| (0, stuck))?,
         };
-        let (mut taken, mut fields) = (cursor.at, Vec::with_capacity(USUAL_FIELDS));
+        let (mut taken, mut fields) = (cursor.at(), Vec::with_capacity(USUAL_FIELDS));
         let mut outcome = Ok(());
         while left > 0 && outcome.is_ok() {
             outcome = entry(cursor, &mut fields, batch);
             if outcome.is_ok() {
-                (left, taken) = (left - 1, cursor.at);
+                (left, taken) = (left - 1, cursor.at());
             }
         }
         self.left = Some(left);
@@ -62,8 +55,6 @@ impl StreamReply {
 
 /// Those of a traffic event.
 const USUAL_FIELDS: usize = 16;
-/// Digits of the largest length that is believed.
-const MOST_DIGITS: usize = 9;
 
 /// How many entries follow.
 fn head(cursor: &mut Cursor<'_>) -> Result<usize, Stuck> {
@@ -102,67 +93,6 @@ fn entry<'a>(
     }
     batch.add(id, fields.iter().copied());
     Ok(())
-}
-
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// A length behind its mark (`*` or `$`); `None` for nil.
-    fn length(&mut self, mark: u8) -> Result<Option<usize>, Stuck> {
-        let rest = &self.bytes[self.at..];
-        match rest.first() {
-            None => return Err(Stuck::Unfinished),
-            Some(found) if *found != mark => return Err(Stuck::Wrong("another kind of reply was expected")),
-            Some(_) => {}
-        }
-        let mut length = 0;
-        for (place, byte) in rest.iter().enumerate().skip(1).take(MOST_DIGITS + 1) {
-            match byte {
-                b'0'..=b'9' => length = length * 10 + usize::from(byte - b'0'),
-                b'\r' if place > 1 => {
-                    self.at += place;
-                    return self.line_end().map(|()| Some(length));
-                }
-                b'-' if place == 1 => return self.nil(),
-                _ => return Err(Stuck::Wrong("a length was expected")),
-            }
-        }
-        Err(if rest.len() > MOST_DIGITS + 1 {
-            Stuck::Wrong("a length was expected")
-        } else {
-            Stuck::Unfinished
-        })
-    }
-
-    fn nil(&mut self) -> Result<Option<usize>, Stuck> {
-        let Some(digits) = self.bytes.get(self.at + 1..self.at + 3) else { return Err(Stuck::Unfinished) };
-        if digits != b"-1" {
-            return Err(Stuck::Wrong("a length was expected"));
-        }
-        self.at += 3;
-        self.line_end().map(|()| None)
-    }
-
-    fn text(&mut self) -> Result<&'a [u8], Stuck> {
-        let length = self.length(b'$')?.ok_or(Stuck::Wrong("a string was expected"))?;
-        let text = self.bytes.get(self.at..self.at + length).ok_or(Stuck::Unfinished)?;
-        self.at += length;
-        self.line_end().map(|()| text)
-    }
-
-    fn line_end(&mut self) -> Result<(), Stuck> {
-        match self.bytes.get(self.at..self.at + 2) {
-            Some(b"\r\n") => {
-                self.at += 2;
-                Ok(())
-            }
-            Some(_) => Err(Stuck::Wrong("the end of a line was expected")),
-            None => Err(Stuck::Unfinished),
-        }
-    }
 }
 
 #[cfg(test)]
