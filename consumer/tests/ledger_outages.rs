@@ -12,7 +12,7 @@ use consumer::app::App;
 use consumer::config::Config;
 use consumer::groups::backlog;
 use consumer::pump::MOST_IN_HAND;
-use harness::{RedisServer, eventually};
+use harness::{RedisServer, eventually, eventually_async};
 use scene::{LedgerFile, T0, append, config, connect, count, event};
 use scene::{all_acknowledged, get, settled, start};
 
@@ -141,6 +141,45 @@ async fn a_locked_ledger_leaves_a_few_batches_in_hand_and_the_rest_in_the_stream
     settled(&file, 161, 161_000).await;
     all_acknowledged(&redis).await;
     assert!(get(app.metrics_addr, "/readyz").contains("200 OK"));
+    app.stop().await.unwrap();
+}
+
+/// All in one step, so that a reader finds them all there.
+fn appended_at_once(redis: &RedisServer, range: std::ops::Range<u64>) {
+    let mut all = redis::pipe();
+    all.atomic();
+    for i in range {
+        let add = all.cmd("XADD").arg("tracker:traffic").arg("*");
+        for (name, value) in event(T0 + i).to_fields() {
+            add.arg(name).arg(value);
+        }
+    }
+    all.query::<redis::Value>(&mut redis.connection()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gathers_while_the_ledger_is_busy_is_settled_in_one_transaction() {
+    let (redis, file) = (RedisServer::start(), LedgerFile::new());
+    let app = settling(&redis, &file, 5).await;
+    all_acknowledged(&redis).await;
+    let lock = file.sql();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let all = 5 * MOST_IN_HAND as u64;
+    appended_at_once(&redis, 1..1 + all);
+    let mut connection = connect(&redis).await;
+    eventually_async("all of it is in hand", || {
+        let mut connection = connection.clone();
+        async move {
+            let waiting = backlog(&mut connection, "tracker:traffic", "site").await.unwrap();
+            (waiting.pending == all).then_some(())
+        }
+    })
+    .await;
+    lock.execute_batch("ROLLBACK").unwrap();
+    settled(&file, 41, 41_000).await;
+    all_acknowledged(&redis).await;
+    assert_eq!(figure(&app, "batch_entries_count"), "3", "one before, the one that waited, and all others");
+    assert_eq!(backlog(&mut connection, "tracker:traffic", "site").await.unwrap().pending, 0);
     app.stop().await.unwrap();
 }
 
