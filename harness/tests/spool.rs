@@ -48,6 +48,8 @@ fn traffic(port: u16, rounds: std::ops::Range<u64>, mut after: impl FnMut(u64)) 
 }
 
 const USERS: u8 = 5;
+/// Announces of each user that the replay is long enough with for a kill to come in the middle.
+const ROUNDS: u64 = 800;
 
 fn totals(redis: &RedisServer) -> HashMap<u8, u64> {
     let entries: redis::streams::StreamRangeReply = redis.connection().xrange_all("tracker:traffic").unwrap();
@@ -98,10 +100,10 @@ fn a_tracker_killed_while_it_replays_books_nothing_twice() {
     traffic(port, 0..1, |_| {});
     redis.kill();
     let began = Instant::now();
-    let highest = traffic(port, 1..300, |_| {});
+    let highest = traffic(port, 1..ROUNDS, |_| {});
     redis.restart();
     let mut look = redis.connection();
-    let all = 300 * u64::from(USERS);
+    let all = ROUNDS * u64::from(USERS);
     for booked in [u64::from(USERS), 400, 1100] {
         // Without a pause between looks: the kill must come before the end.
         while look.xlen::<_, u64>("tracker:traffic").unwrap() <= booked {
