@@ -150,6 +150,12 @@ impl<const N: usize> PeerList<N> {
         }
     }
 
+    /// Keeps the first `count`.
+    pub fn truncate(&mut self, count: usize) {
+        self.endpoints.truncate(count);
+        self.ids.truncate(count);
+    }
+
     fn named(&self) -> impl Iterator<Item = (&[u8; N], PeerId)> {
         let ids = self.ids.iter().copied().chain(std::iter::repeat(NAMELESS));
         self.endpoints.iter().zip(ids)

@@ -51,8 +51,9 @@ impl Torrent {
             // A client repeats `completed` until it succeeds: only the step from leecher to seeder counts.
             self.completed = self.completed.saturating_add(1);
         }
-        self.enter(&session, (visit.ip, visit.port), visit.role, now);
+        // Before it enters, where it would be left out anyway: then the memory that an offer needs is on its way while it is searched for.
         self.offer(&session, visit, rng, offers);
+        self.enter(&session, (visit.ip, visit.port), visit.role, now);
         self.counts()
     }
 
