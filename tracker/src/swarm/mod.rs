@@ -9,6 +9,7 @@ mod family;
 mod index;
 mod offer;
 mod pick;
+mod prefetch;
 mod rows;
 mod session;
 mod sighting;

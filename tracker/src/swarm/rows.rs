@@ -4,9 +4,12 @@
 //! fingerprints, a reply copies endpoints, and neither wants the rest in the cache. Room is taken in the allocator's own sizes, four
 //! for each doubling, so that none of it is wasted between a size asked for and the size given.
 
+use super::prefetch::prefetch;
 use super::session::{self, Record, Session};
 
 const RECORD: usize = size_of::<Record>();
+/// Fingerprints and endpoints of a swarm of 146 peers, or the fingerprints of the largest without an index.
+const FETCHED: usize = 1024;
 /// Below so many bytes nothing is given back.
 const SMALL: usize = 512;
 
@@ -81,6 +84,11 @@ impl<const N: usize> Rows<N> {
         self.bytes.swap(a, b);
         self.endpoints_mut().swap(a, b);
         self.records_mut().swap(a, b);
+    }
+
+    /// Has the memory fetched that a search and a pick begin with.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.bytes[..self.capacity() * (1 + N)], FETCHED);
     }
 
     /// Gives memory back when less than half of it is in use.

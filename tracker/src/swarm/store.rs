@@ -9,6 +9,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 use rand::Rng;
 
+use super::prefetch::prefetch;
 use super::sighting::Sighting;
 use super::sweep::sweep;
 use super::torrent::Torrent;
@@ -65,10 +66,13 @@ pub struct Census {
     pub endpoints_v6: u64,
 }
 
+/// Torrents boxed: the table alone is then small enough to stay in the processor's cache.
+pub(super) type Shard = HashTable<Box<Torrent>>;
+
 /// The swarm store. Times are seconds on any clock that does not run backwards and began less than 68 years ago.
 #[derive(Debug)]
 pub struct Swarms {
-    shards: Box<[Mutex<HashTable<Torrent>>]>,
+    shards: Box<[Mutex<Shard>]>,
     hasher: DefaultHashBuilder,
 }
 
@@ -93,6 +97,23 @@ impl Swarms {
         counts.unwrap_or_default()
     }
 
+    /// Has the memory fetched that visits to these torrents will need, for all of them at the same time. Only worth it right before
+    /// them, and for more than one.
+    pub fn foresee(&self, info_hashes: impl Iterator<Item = InfoHash>) {
+        let hashes: Vec<u64> = info_hashes.map(|info_hash| self.hash(&info_hash)).collect();
+        // The first of its hash is nearly always the one. Whether it is would be known only once it has been fetched.
+        for hash in &hashes {
+            if let Some(torrent) = self.shard(*hash).lock().iter_hash(*hash).next() {
+                prefetch(&**torrent, size_of::<Torrent>());
+            }
+        }
+        for hash in &hashes {
+            if let Some(torrent) = self.shard(*hash).lock().iter_hash(*hash).next() {
+                torrent.prefetch();
+            }
+        }
+    }
+
     /// Takes in what somebody else saw at the time `seen`. What is known from later stays. Returns whether anything changed.
     pub fn learn(&self, sighting: &Sighting, seen: u32) -> bool {
         let changed = self.at(&sighting.info_hash, sighting.leaving, |torrent| torrent.learn(sighting, seen));
@@ -109,8 +130,12 @@ impl Swarms {
     ) -> Option<R> {
         let hash = self.hash(info_hash);
         let mut shard = self.shard(hash).lock();
-        let rehash = |torrent: &Torrent| self.hash(&torrent.info_hash);
-        match shard.entry(hash, |torrent| torrent.info_hash == *info_hash, rehash) {
+        let found = shard.entry(
+            hash,
+            |torrent| torrent.info_hash == *info_hash,
+            |torrent| self.hash(&torrent.info_hash),
+        );
+        match found {
             Entry::Occupied(mut torrent) => {
                 let changed = change(torrent.get_mut());
                 if leaving && torrent.get().is_empty() {
@@ -119,7 +144,7 @@ impl Swarms {
                 Some(changed)
             }
             Entry::Vacant(_) if leaving => None,
-            Entry::Vacant(place) => Some(change(place.insert(Torrent::new(*info_hash)).get_mut())),
+            Entry::Vacant(place) => Some(change(place.insert(Box::new(Torrent::new(*info_hash))).get_mut())),
         }
     }
 
@@ -128,7 +153,10 @@ impl Swarms {
     pub fn counts(&self, info_hash: &InfoHash) -> Counts {
         let hash = self.hash(info_hash);
         let shard = self.shard(hash).lock();
-        shard.find(hash, |torrent| torrent.info_hash == *info_hash).map(Torrent::counts).unwrap_or_default()
+        shard
+            .find(hash, |torrent| torrent.info_hash == *info_hash)
+            .map(|torrent| torrent.counts())
+            .unwrap_or_default()
     }
 
     /// Forgets the peers of one shard that were last seen before `oldest`, and the torrents that are empty then.
@@ -159,7 +187,7 @@ impl Swarms {
         self.hasher.hash_one(info_hash.0)
     }
 
-    fn shard(&self, hash: u64) -> &Mutex<HashTable<Torrent>> {
+    fn shard(&self, hash: u64) -> &Mutex<Shard> {
         // Tables look at the highest and the lowest bits.
         &self.shards[usize::try_from(hash >> 32).unwrap_or(0) % self.shards.len()]
     }

@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::store::Shard;
 use super::torrent::Torrent;
 
 /// Peers, or places of the table, that one step looks at: some ten microseconds when all of them go.
@@ -35,7 +35,7 @@ impl Walk {
 }
 
 /// Forgets the peers of a shard that were last seen before `oldest`. Returns how many.
-pub(super) fn sweep(shard: &Mutex<HashTable<Torrent>>, oldest: u32, hash: impl Fn(&Torrent) -> u64) -> usize {
+pub(super) fn sweep(shard: &Mutex<Shard>, oldest: u32, hash: impl Fn(&Box<Torrent>) -> u64) -> usize {
     let mut torrents = shard.lock();
     let (mut bucket, mut walk, mut expired) = (0, Walk::BEGIN, 0);
     while bucket < torrents.num_buckets() {
@@ -49,7 +49,7 @@ pub(super) fn sweep(shard: &Mutex<HashTable<Torrent>>, oldest: u32, hash: impl F
 }
 
 /// Looks at so many places of the table, or at so many peers.
-fn step(torrents: &mut HashTable<Torrent>, oldest: u32, bucket: &mut usize, walk: &mut Walk) -> usize {
+fn step(torrents: &mut Shard, oldest: u32, bucket: &mut usize, walk: &mut Walk) -> usize {
     let (mut looked_at, mut expired) = (0, 0);
     while looked_at < STEP && *bucket < torrents.num_buckets() {
         looked_at += 1;
@@ -73,6 +73,7 @@ mod tests {
     use crate::announce::Role;
     use crate::swarm::Sighting;
     use contract::{InfoHash, PeerId};
+    use hashbrown::HashTable;
 
     /// Seen at the time of their number.
     fn swarm_of(peers: u16) -> Torrent {
@@ -98,7 +99,7 @@ mod tests {
     #[test]
     fn a_huge_swarm_is_swept_in_steps_and_nobody_is_passed_over() {
         let mut torrents = HashTable::new();
-        torrents.insert_unique(0, swarm_of(10_000), |_| 0);
+        torrents.insert_unique(0, Box::new(swarm_of(10_000)), |_| 0);
         let (mut bucket, mut walk, mut expired, mut steps) = (0, Walk::BEGIN, 0, 0);
         while bucket < torrents.num_buckets() {
             let gone = step(&mut torrents, 4000, &mut bucket, &mut walk);
@@ -107,17 +108,17 @@ mod tests {
         }
         assert_eq!(expired, 4000);
         assert!(steps >= 10_000 / STEP);
-        assert_eq!(torrents.iter().map(Torrent::len).sum::<usize>(), 6000);
+        assert_eq!(torrents.iter().map(|torrent| torrent.len()).sum::<usize>(), 6000);
     }
 
     #[test]
     fn a_torrent_that_nobody_is_in_any_more_is_gone() {
         let shard = Mutex::new(HashTable::new());
         for (hash, peers) in [(1, 3), (2, 700), (3, 100)] {
-            shard.lock().insert_unique(hash, swarm_of(peers), |torrent| torrent.len() as u64);
+            shard.lock().insert_unique(hash, Box::new(swarm_of(peers)), |torrent| torrent.len() as u64);
         }
         assert_eq!(sweep(&shard, 100, |torrent| torrent.len() as u64), 203);
-        assert_eq!(shard.lock().iter().map(Torrent::len).collect::<Vec<_>>(), [600]);
+        assert_eq!(shard.lock().iter().map(|torrent| torrent.len()).collect::<Vec<_>>(), [600]);
         assert_eq!(sweep(&shard, 1000, |torrent| torrent.len() as u64), 600);
         assert!(shard.lock().is_empty());
     }

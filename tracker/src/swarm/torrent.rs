@@ -35,6 +35,11 @@ impl Torrent {
         Self { info_hash, completed: 0, v4: Family::default(), v6: None }
     }
 
+    /// Has the memory fetched that a visit begins with.
+    pub(super) fn prefetch(&self) {
+        self.v4.rows.prefetch();
+    }
+
     pub(super) fn visit(
         &mut self,
         visit: &Visit,

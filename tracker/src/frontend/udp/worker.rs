@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::answering::Frontend;
 use super::desk::{Caller, LateReply};
+use super::packet;
 use super::socket::{BATCH, Datagram, Inbox, Outbox};
 use super::turn::{Tools, Turn};
 use crate::metrics::{Dropped, UdpMetrics};
@@ -40,6 +41,8 @@ fn take_turn(frontend: &Arc<Frontend>, inbox: &Inbox, tools: &mut Tools, socket:
     let received = Instant::now();
     let unix_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (policy, rules) = (frontend.policy.load(), frontend.pipeline.rules.load());
+    let announced = |datagram: Datagram<'_>| packet::announced_torrent(datagram.packet?);
+    frontend.pipeline.swarms.foresee(inbox.datagrams().filter_map(announced));
     let mut turn = Turn { policy: &policy, rules: &rules, tools };
     for Datagram { from, packet } in inbox.datagrams() {
         let caller = Caller { from, ip: from.to.ip().to_canonical(), received, unix_secs };

@@ -7,7 +7,7 @@ mod response;
 
 use thiserror::Error;
 
-pub use request::{AnnounceForm, AnnounceRequest, Request, ScrapeRequest, parse};
+pub use request::{AnnounceForm, AnnounceRequest, Request, ScrapeRequest, announced_torrent, parse};
 pub use response::{Response, write_announce, write_connect, write_error, write_scrape};
 
 /// What a client sends in place of a connection id when it asks for one.

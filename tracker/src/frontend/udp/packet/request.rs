@@ -90,6 +90,15 @@ pub fn parse(packet: &[u8]) -> Result<Request<'_>, Malformed> {
     }
 }
 
+/// The torrent of a packet that looks like an announce, before anything about it is checked.
+#[must_use]
+pub fn announced_torrent(packet: &[u8]) -> Option<InfoHash> {
+    let (action, rest) = packet.get(8..)?.split_first_chunk()?;
+    let announces = [ANNOUNCE, LEGACY_ANNOUNCE_V6].contains(&u32::from_be_bytes(*action));
+    let info_hash = rest.get(4..)?.first_chunk()?;
+    announces.then_some(InfoHash(*info_hash))
+}
+
 fn announce(
     form: AnnounceForm,
     connection: u64,
@@ -228,7 +237,10 @@ mod tests {
             written(&request(AnnounceForm::Standard, [[3; 20]; 2], ([1; 4], [2; 3], -1, 6881), [4; 16]));
         for length in 0..packet.len() {
             assert_eq!(parse(&packet[..length]), Err(Malformed::TooShort), "{length}");
+            assert_eq!(announced_torrent(&packet[..length]).is_some(), length >= 36);
         }
+        assert_eq!(announced_torrent(&packet), Some(InfoHash([3; 20])));
+        assert_eq!(announced_torrent(&written(&Request::Connect { transaction: 1 })), None);
     }
 
     #[test]
