@@ -80,16 +80,16 @@ impl Pattern {
     /// Holds it against a path of as many segments, without its first slash.
     fn matches(&self, path: &str) -> Option<Option<Credential>> {
         let mut credential = None;
-        for (segment, text) in self.0.iter().zip(path.split('/')) {
+        for (segment, text) in self.0.iter().zip(path.as_bytes().split(|byte| *byte == b'/')) {
             match segment {
-                Segment::Literal(literal) if literal == text => {}
+                Segment::Literal(literal) if literal.as_bytes() == text => {}
                 Segment::Literal(_) => return None,
                 _ if text.is_empty() => return None,
                 Segment::Anything => {}
                 Segment::Credential => credential = Some(text),
             }
         }
-        Some(credential.map(|text| Credential::new(text.as_bytes())))
+        Some(credential.map(Credential::new))
     }
 }
 

@@ -69,9 +69,10 @@ impl ProxyRules {
     /// # Errors
     /// When only a local proxy knows it and does not say.
     pub fn client_ip(&self, connection: Origin, headers: &HeaderMap) -> Result<IpAddr, Refusal> {
-        let mut ip = match connection {
-            Origin::Address(ip) => Some(ip.to_canonical()),
-            Origin::LocalProxy => None,
+        let mut ip = match (connection, &self.header) {
+            (Origin::Address(ip), None) => return Ok(ip.to_canonical()),
+            (Origin::Address(ip), Some(_)) => Some(ip.to_canonical()),
+            (Origin::LocalProxy, _) => None,
         };
         for hop in self.hops(headers) {
             // The local proxy itself is trusted; so its word about the next hop counts.
