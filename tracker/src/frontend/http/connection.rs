@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use futures_util::FutureExt;
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
+use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -87,15 +88,17 @@ impl Guest {
     /// Serves the client until it, or its time, is over.
     pub(super) async fn talk(&self, stream: Stream, acceptor: Option<TlsAcceptor>) {
         self.metrics().open_connections.inc();
-        match (stream, acceptor) {
-            (stream @ Stream::Unix(_), _) | (stream, None) => self.serve(stream).await,
+        let acceptor = acceptor.filter(|_| !matches!(stream, Stream::Unix(_)));
+        let stream = Watched::new(stream, self.progress.clone());
+        match acceptor {
+            None => self.serve(stream).await,
             // Apart, or each plain connection would reserve the room that TLS takes.
-            (stream, Some(acceptor)) => Box::pin(self.serve_tls(stream, &acceptor)).await,
+            Some(acceptor) => Box::pin(self.serve_tls(stream, &acceptor)).await,
         }
         self.metrics().open_connections.dec();
     }
 
-    async fn serve_tls(&self, stream: Stream, acceptor: &TlsAcceptor) {
+    async fn serve_tls(&self, stream: Watched<Stream>, acceptor: &TlsAcceptor) {
         // A slow handshake is as bad as a slow request.
         let handshake = pin!(acceptor.accept(stream));
         match self.progress.supervise(handshake).await {
@@ -106,7 +109,6 @@ impl Guest {
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S) {
-        let stream = TokioIo::new(Watched::new(stream, self.progress.clone()));
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None)
@@ -118,7 +120,8 @@ impl Guest {
             // connection before each reply, with a new buffer.
             .half_close(true);
         // Pinned here and lent: wherever it moved to, it would be copied and have room reserved.
-        let connection = pin!(builder.serve_connection(stream, service_fn(|request| self.answer(request))));
+        let connection =
+            pin!(builder.serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request))));
         let watched = pin!(self.closing.watch(connection));
         match self.progress.supervise(watched).await {
             Ok(Ok(())) => {}
@@ -129,11 +132,23 @@ impl Guest {
 
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Reply, Infallible>> {
         self.progress.enter(Phase::Answering);
+        let reply_phase = if self.ends_with(&request) { Phase::LastReply } else { Phase::Reply };
         let answer = self.frontend.respond(request, self.origin, self.scheme);
-        answer.map(|reply| {
-            self.progress.enter(Phase::Reply);
+        answer.map(move |reply| {
+            self.progress.enter(reply_phase);
             Ok(reply)
         })
+    }
+
+    /// Whether hyper will close the connection behind the reply. Where there is a body it closes as well, but the kernel would throw
+    /// away what is still to be sent when it finds something unread.
+    fn ends_with(&self, request: &Request<Incoming>) -> bool {
+        let closes = match request.headers().get(CONNECTION) {
+            _ if self.keepalive == Keepalive::Off => true,
+            Some(wish) => wish.as_bytes().eq_ignore_ascii_case(b"close"),
+            None => request.version() == Version::HTTP_10,
+        };
+        closes && request.body().is_end_stream()
     }
 
     fn metrics(&self) -> &HttpMetrics {
@@ -147,7 +162,7 @@ impl Guest {
     fn was_slow(&self, phase: Phase) {
         match phase {
             Phase::Head | Phase::Answering => self.metrics().slow_requests.inc(),
-            Phase::Reply => self.metrics().slow_readers.inc(),
+            Phase::Reply | Phase::LastReply => self.metrics().slow_readers.inc(),
             Phase::Idle => self.metrics().idle_connections.inc(),
         }
     }

@@ -4,7 +4,7 @@
 //! to hold a place. A connection has one timer, and looks at the clock once each time it is woken, not at each change of its
 //! phase: a request that is answered in one go passes all of them within microseconds.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::stream::LastWords;
 
 /// The longest waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(super) enum Phase {
     Answering,
     /// It takes the reply.
     Reply,
+    /// It takes the reply, behind which the connection ends.
+    LastReply,
     /// Nothing is asked for.
     Idle,
 }
@@ -73,6 +77,7 @@ impl Progress {
             0 => Phase::Head,
             1 => Phase::Answering,
             2 => Phase::Reply,
+            3 => Phase::LastReply,
             _ => Phase::Idle,
         }
     }
@@ -89,7 +94,7 @@ impl Progress {
         let limit = match self.phase() {
             Phase::Head => self.timeouts.read,
             Phase::Answering => return None,
-            Phase::Reply => self.timeouts.write,
+            Phase::Reply | Phase::LastReply => self.timeouts.write,
             Phase::Idle => self.timeouts.idle,
         };
         Some(since + limit)
@@ -169,21 +174,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: LastWords + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match self.progress.phase() {
+            Phase::LastReply => Pin::new(&mut self.stream).poll_write_last(cx, bytes),
+            _ => Pin::new(&mut self.stream).poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -200,8 +196,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::sleep;
+
+    impl LastWords for DuplexStream {
+        fn poll_write_last(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.poll_write(cx, bytes)
+        }
+    }
 
     const TIMEOUTS: Timeouts = Timeouts {
         read: Duration::from_secs(5),

@@ -5,9 +5,10 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connection.
@@ -36,6 +37,33 @@ impl Stream {
                 Ok(None)
             }
             outcome => outcome.map(Some),
+        }
+    }
+}
+
+/// Bytes that nothing follows but the end of the connection.
+pub(super) trait LastWords: AsyncWrite {
+    /// As `poll_write`; they may leave together with the end.
+    fn poll_write_last(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+}
+
+impl LastWords for Stream {
+    /// A reply and the end of its connection are one packet instead of two, for which the client must be woken, too.
+    fn poll_write_last(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // The kernel keeps them for the packet that closes the connection. It would send them after 200 ms anyway.
+        const FLAGS: i32 = libc::MSG_MORE | libc::MSG_NOSIGNAL;
+        let this = self.get_mut();
+        if let Some(length) = this.at_once(|stream| SockRef::from(&*stream).send_with_flags(bytes, FLAGS))? {
+            return Poll::Ready(Ok(length));
+        }
+        let Self::Inet(stream) = this else { return Pin::new(this).poll_write(cx, bytes) };
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            let send = || SockRef::from(&*stream).send_with_flags(bytes, FLAGS);
+            match stream.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
         }
     }
 }
@@ -85,6 +113,7 @@ impl AsyncWrite for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::net::{Ipv4Addr, TcpListener};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -112,6 +141,26 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert_eq!((&read, answer.as_str()), (b"question", "answer"));
+    }
+
+    #[tokio::test]
+    async fn last_words_arrive_with_the_end() {
+        for has_waited in [false, true] {
+            let (mut client, mut stream) = pair();
+            if has_waited {
+                let nothing_yet = poll_fn(|cx| {
+                    let mut byte = [0];
+                    Poll::Ready(Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut byte)))
+                });
+                assert!(nothing_yet.await.is_pending());
+            }
+            let written = poll_fn(|cx| Pin::new(&mut stream).poll_write_last(cx, b"farewell")).await.unwrap();
+            assert_eq!((written, matches!(stream, Stream::Inet(_))), (8, has_waited));
+            drop(stream);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert_eq!(answer, "farewell");
+        }
     }
 
     #[tokio::test]
