@@ -53,9 +53,10 @@ impl PasskeyApproval {
 
     fn approve(&self, credential: Option<&Credential>) -> Result<Account, Verdict> {
         let shown = self.reader.read(credential).map_err(Verdict::Refuse)?;
-        match self.passkeys.look(&shown.passkey) {
-            Known::Listed(canonical) => Ok(self.account(canonical, shown.extras)),
-            Known::Unlisted(canonical) => self.ask_site(shown, canonical),
+        let (known, tag) = self.passkeys.look_with_note(&shown.passkey);
+        match known {
+            Known::Listed(canonical) => Ok(account(canonical, tag, shown.extras)),
+            Known::Unlisted(canonical) => self.ask_site(shown, canonical, tag),
             Known::Unknown => Err(Verdict::Wait(self.ask_redis(shown.passkey))),
         }
     }
@@ -65,11 +66,11 @@ impl PasskeyApproval {
         Box::pin(async move { answer.await.map_err(|_| not_now()) })
     }
 
-    fn ask_site(&self, shown: Shown, canonical: Passkey) -> Result<Account, Verdict> {
+    fn ask_site(&self, shown: Shown, canonical: Passkey, tag: Option<UserTag>) -> Result<Account, Verdict> {
         let unapproved = || Verdict::Refuse(Refusal::because("unapproved passkey"));
         let callback = self.callback.as_ref().ok_or_else(unapproved)?;
         match callback.look(&shown.passkey) {
-            Some(Opinion::Approved(extras)) => Ok(self.account(canonical, shown.extras.or(extras))),
+            Some(Opinion::Approved(extras)) => Ok(account(canonical, tag, shown.extras.or(extras))),
             Some(Opinion::Refused) => Err(unapproved()),
             None => {
                 let answer = callback.ask(shown.passkey);
@@ -77,10 +78,10 @@ impl PasskeyApproval {
             }
         }
     }
+}
 
-    fn account(&self, canonical: Passkey, Extras { fd, pd }: Extras) -> Account {
-        Account { passkey: canonical, tag: UserTag::of(&canonical), fd, pd }
-    }
+fn account(canonical: Passkey, tag: Option<UserTag>, Extras { fd, pd }: Extras) -> Account {
+    Account { passkey: canonical, tag: tag.unwrap_or_else(|| UserTag::of(&canonical)), fd, pd }
 }
 
 fn not_now() -> Refusal {

@@ -53,7 +53,7 @@ pub fn spawn<M: Member>(options: Options) -> RedisResult<Membership<M>> {
     Ok(Membership { verdicts, questions })
 }
 
-struct Asker<M> {
+struct Asker<M: Member> {
     client: redis::Client,
     options: Options,
     verdicts: Arc<Verdicts<M>>,

@@ -17,6 +17,8 @@ use contract::{InfoHash, Passkey};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::announce::UserTag;
+
 pub use link::{Options, spawn};
 pub use verdicts::{Asked, Known, Verdicts};
 
@@ -26,26 +28,43 @@ pub trait Member: Copy + Eq + Hash + Debug + FromStr + Send + Sync + 'static {
     /// random names must not fill the memory. Those on it are bounded by the list.
     const MAX_UNLISTED: usize;
 
+    /// What is worth working out once for a member, and remembered with its verdict.
+    type Note: Copy + Debug + Send + Sync;
+
     /// Its name in Redis.
     fn name(&self) -> ArrayString<64>;
+
+    /// Works it out.
+    fn note(&self) -> Self::Note;
 }
 
 impl Member for Passkey {
+    /// The user's tag is a SHA-256: a fifth of an announce's instructions on a processor that has none for it.
+    type Note = UserTag;
+
     const MAX_UNLISTED: usize = 1 << 16;
 
     fn name(&self) -> ArrayString<64> {
         // A passkey has at most 64 characters, which its type guarantees.
         ArrayString::from(self.reveal()).unwrap_or_default()
     }
+
+    fn note(&self) -> UserTag {
+        UserTag::of(self)
+    }
 }
 
 impl Member for InfoHash {
+    type Note = ();
+
     /// Every active torrent of a site that does not list its torrents: some 60 bytes each, once it is announced.
     const MAX_UNLISTED: usize = 1 << 20;
 
     fn name(&self) -> ArrayString<64> {
         ArrayString::from(&self.hex()).unwrap_or_default()
     }
+
+    fn note(&self) {}
 }
 
 /// Nobody can say now: Redis is away, or too many wait already.
@@ -62,12 +81,12 @@ struct Question<M> {
 
 /// A list, as hooks see it. Make one with [`spawn`]; clones share it.
 #[derive(Debug)]
-pub struct Membership<M> {
+pub struct Membership<M: Member> {
     verdicts: Arc<Verdicts<M>>,
     questions: mpsc::Sender<Question<M>>,
 }
 
-impl<M> Clone for Membership<M> {
+impl<M: Member> Clone for Membership<M> {
     fn clone(&self) -> Self {
         Self { verdicts: self.verdicts.clone(), questions: self.questions.clone() }
     }
@@ -78,6 +97,12 @@ impl<M: Member> Membership<M> {
     #[must_use]
     pub fn look(&self, member: &M) -> Known<M> {
         self.verdicts.look(member, Instant::now)
+    }
+
+    /// The same with the note on the name that traffic is booked on; `None` for a member that is [`Known::Unknown`].
+    #[must_use]
+    pub fn look_with_note(&self, member: &M) -> (Known<M>, Option<M::Note>) {
+        self.verdicts.look_with_note(member, Instant::now)
     }
 
     /// Finds out about a member that is [`Known::Unknown`]. The question is sent at once; the future waits for the answer.

@@ -42,19 +42,20 @@ pub enum Known<M> {
 type Fingerprint = (u64, u64);
 
 #[derive(Debug, Clone)]
-struct Entry<M> {
+struct Entry<M: Member> {
     asked: Asked,
+    note: M::Note,
     /// `None`: booked on itself. Boxed, because few members have an alias.
     alias: Option<Box<M>>,
 }
 
 #[derive(Debug)]
-struct Shard<M> {
+struct Shard<M: Member> {
     listed: HashMap<Fingerprint, Entry<M>>,
     unlisted: HashMap<Fingerprint, Entry<M>>,
 }
 
-impl<M> Default for Shard<M> {
+impl<M: Member> Default for Shard<M> {
     fn default() -> Self {
         Self { listed: HashMap::new(), unlisted: HashMap::new() }
     }
@@ -62,7 +63,7 @@ impl<M> Default for Shard<M> {
 
 /// The cache. Shared between the hook and the task that asks Redis.
 #[derive(Debug)]
-pub struct Verdicts<M> {
+pub struct Verdicts<M: Member> {
     shards: Box<[Mutex<Shard<M>>]>,
     /// With a key drawn for this cache.
     hasher: SipHasher13,
@@ -73,7 +74,7 @@ pub struct Verdicts<M> {
     reached: AtomicBool,
 }
 
-impl<M> Default for Verdicts<M> {
+impl<M: Member> Default for Verdicts<M> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -89,16 +90,22 @@ impl<M: Member> Verdicts<M> {
     /// What is known now. `now` is asked for only when a verdict is stale.
     #[must_use]
     pub fn look(&self, member: &M, now: impl Fn() -> Instant) -> Known<M> {
+        self.look_with_note(member, now).0
+    }
+
+    /// The same with the note on the name that traffic is booked on.
+    #[must_use]
+    pub fn look_with_note(&self, member: &M, now: impl Fn() -> Instant) -> (Known<M>, Option<M::Note>) {
         let fingerprint = self.fingerprint(member);
         let shard = self.shard(fingerprint).lock();
         let fresh = |entry: &&Entry<M>| self.counts(entry.asked, &now);
         let name = |entry: &Entry<M>| entry.alias.as_deref().copied().unwrap_or(*member);
         if let Some(entry) = shard.listed.get(&fingerprint).filter(fresh) {
-            return Known::Listed(name(entry));
+            return (Known::Listed(name(entry)), Some(entry.note));
         }
         match shard.unlisted.get(&fingerprint).filter(fresh) {
-            Some(entry) => Known::Unlisted(name(entry)),
-            None => Known::Unknown,
+            Some(entry) => (Known::Unlisted(name(entry)), Some(entry.note)),
+            None => (Known::Unknown, None),
         }
     }
 
@@ -111,7 +118,8 @@ impl<M: Member> Verdicts<M> {
     /// Stores an answer.
     pub fn learn(&self, member: &M, listed: bool, alias: Option<M>, asked: Asked) {
         let fingerprint = self.fingerprint(member);
-        let entry = Entry { asked, alias: alias.map(Box::new) };
+        let note = alias.as_ref().unwrap_or(member).note();
+        let entry = Entry { asked, note, alias: alias.map(Box::new) };
         let mut shard = self.shard(fingerprint).lock();
         if listed {
             shard.unlisted.remove(&fingerprint);
@@ -174,6 +182,7 @@ impl<M: Member> Verdicts<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::announce::UserTag;
     use contract::Passkey;
 
     fn passkey(text: &str) -> Passkey {
@@ -241,6 +250,8 @@ mod tests {
         let asked = scene.verdicts.asking(scene.start);
         scene.verdicts.learn(&passkey("old"), true, Some(passkey("new")), asked);
         assert_eq!(scene.later("old"), Known::Listed(passkey("new")));
+        let (_, tag) = scene.verdicts.look_with_note(&passkey("old"), || scene.start);
+        assert_eq!(tag, Some(UserTag::of(&passkey("new"))));
     }
 
     #[test]
