@@ -160,7 +160,7 @@ impl Swarms {
     }
 
     /// Forgets the peers of one shard that were last seen before `oldest`, and the torrents that are empty then.
-    /// Returns how many endpoints went. Announces meanwhile wait some ten microseconds at most.
+    /// Returns how many endpoints went. Announces meanwhile wait for a step of it at most.
     pub fn sweep(&self, shard: usize, oldest: u32) -> usize {
         sweep(&self.shards[shard], oldest, |torrent| self.hash(&torrent.info_hash))
     }

@@ -1,5 +1,7 @@
 //! Forgetting silent peers, in steps so short that no announce waits for more than one: after each the lock goes to whoever wants it.
 //!
+//! Only a swarm, or a table, that has become much too large for who is left is copied in one go, once.
+//!
 //! What others change between two steps may move a peer past the sweep's place. The next sweep meets it.
 
 use std::ops::Range;
@@ -9,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::store::Shard;
 use super::torrent::Torrent;
 
-/// Peers, or places of the table, that one step looks at: some ten microseconds when all of them go.
+/// Peers, or places of the table, that one step looks at: some tens of microseconds when all of them go.
 const STEP: usize = 256;
 
 /// How far a sweep got in a torrent: places below these are still to be looked at.
