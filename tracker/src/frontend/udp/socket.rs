@@ -82,6 +82,11 @@ impl Inbox {
         Ok(())
     }
 
+    /// How many the last call brought.
+    pub(super) fn len(&self) -> usize {
+        self.arrived.len()
+    }
+
     /// What the last call brought.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         self.arrived.iter().zip(self.buffers.iter()).filter_map(|(arrival, buffer)| {

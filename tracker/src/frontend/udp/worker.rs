@@ -41,8 +41,10 @@ fn take_turn(frontend: &Arc<Frontend>, inbox: &Inbox, tools: &mut Tools, socket:
     let received = Instant::now();
     let unix_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (policy, rules) = (frontend.policy.load(), frontend.pipeline.rules.load());
-    let announced = |datagram: Datagram<'_>| packet::announced_torrent(datagram.packet?);
-    frontend.pipeline.swarms.foresee(inbox.datagrams().filter_map(announced));
+    if inbox.len() > 1 {
+        let announced = |datagram: Datagram<'_>| packet::announced_torrent(datagram.packet?);
+        frontend.pipeline.swarms.foresee(inbox.datagrams().filter_map(announced));
+    }
     let mut turn = Turn { policy: &policy, rules: &rules, tools };
     for Datagram { from, packet } in inbox.datagrams() {
         let caller = Caller { from, ip: from.to.ip().to_canonical(), received, unix_secs };
