@@ -29,11 +29,16 @@ impl Machine {
         Self {
             processor: model.map_or("unknown", |(_, model)| model).to_owned(),
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            kernel: kernel.trim().to_owned(),
+            kernel: version(&kernel),
             redis: said_by("redis-server", "--version"),
             date: said_by("date", "+%Y-%m-%d"),
         }
     }
+}
+
+/// The first two numbers: what follows them names the machine's maker.
+fn version(release: &str) -> String {
+    release.trim().split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
 /// The first words of a program's answer.

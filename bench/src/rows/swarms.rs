@@ -2,6 +2,8 @@
 //!
 //! Memory can only be told apart in a process that does nothing else: each size runs in one of its own.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use tracker::announce::{Choice, Families, Offers, Role, UserTag};
 use tracker::swarm::{Swarms, Visit};
@@ -16,6 +18,8 @@ use crate::world::{World, scatter};
 const TIMED: u64 = 300_000;
 /// With fewer peers, what the allocator keeps for itself would weigh more than they do.
 const WEIGHED: u64 = 100_000;
+/// After so long the allocator has given unused memory back.
+const GIVEN_BACK: Duration = Duration::from_secs(3);
 /// As the tracker's default.
 const SHARDS: usize = 256;
 
@@ -62,6 +66,8 @@ pub fn measure(peers: u64, torrents: u64) -> Result<Vec<Sample>> {
     for session in 0..peers {
         swarms.visit(&visit(world, session, 0), 1, &mut rand::rng(), &mut Offers::default());
     }
+    // The allocator gives back what nobody used for a second.
+    std::thread::sleep(GIVEN_BACK);
     let held = cost::resident_bytes(std::process::id())?.saturating_sub(before);
     let census = swarms.census();
     ensure!(census.seeders + census.leechers == peers, "the store holds other peers than it was given");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::Passkey;
+use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::super::{LedgerError, Outcome};
@@ -69,10 +69,10 @@ fn insert_keys(
 /// Goes through users and torrents in the order of their keys, so that each table's tree is walked once from left to right.
 fn add_to_totals(connection: &Connection, new_rows: &[SettledRow]) -> rusqlite::Result<()> {
     let mut by_torrent: Vec<&SettledRow> = new_rows.iter().collect();
-    by_torrent.sort_by_key(|row| (row.passkey, row.info_hash));
+    by_torrent.sort_by(|a, b| torrent_of(a).cmp(&torrent_of(b)));
     let mut torrents = Accounts::torrents(connection)?;
     let mut users: BTreeMap<&Passkey, UserAccount> = BTreeMap::new();
-    for settled in by_torrent.chunk_by(|a, b| (a.passkey, a.info_hash) == (b.passkey, b.info_hash)) {
+    for settled in by_torrent.chunk_by(|a, b| torrent_of(a) == torrent_of(b)) {
         let SettledRow { passkey, info_hash, .. } = settled[0];
         let user = users.entry(passkey).or_default();
         let mut torrent = torrents.load(passkey, info_hash)?.unwrap_or_default();
@@ -83,6 +83,10 @@ fn add_to_totals(connection: &Connection, new_rows: &[SettledRow]) -> rusqlite::
         torrents.save(passkey, info_hash, &torrent)?;
     }
     rows::add_to_users(connection, users.iter().map(|(passkey, gain)| (*passkey, gain)))
+}
+
+fn torrent_of(row: &SettledRow) -> (&Passkey, &InfoHash) {
+    (&row.passkey, &row.info_hash)
 }
 
 pub(super) fn add_promotion(connection: &Connection, promotion: &Promotion) -> rusqlite::Result<i64> {
