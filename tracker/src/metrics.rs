@@ -146,23 +146,11 @@ impl Metrics {
 }
 
 fn recorder(registry: &Registry) -> Result<RecorderMetrics> {
-    let outcomes = IntCounterVec::new(
-        Opts::new("seedbook_tracker_recorded_total", "Reports by what became of them"),
-        &["outcome"],
-    )?;
-    registry.register(Box::new(outcomes.clone()))?;
     let last_commit = Gauge::new(
         "seedbook_tracker_recorder_last_commit_unix_seconds",
         "When the last batch was committed; 0 before the first",
     )?;
     registry.register(Box::new(last_commit.clone()))?;
-    let outcome = |word: &str| outcomes.get_metric_with_label_values(&[word]);
-    let standings = IntGaugeVec::new(
-        Opts::new("seedbook_tracker_recorder_state", "1 for the way in which the recorder works now"),
-        &["state"],
-    )?;
-    registry.register(Box::new(standings.clone()))?;
-    let standing = |word: &str| standings.get_metric_with_label_values(&[word]);
     Ok(RecorderMetrics {
         waiting: gauge(registry, "seedbook_tracker_recorder_waiting", "Reports that wait to be recorded")?,
         commit_seconds: histogram(
@@ -183,22 +171,42 @@ fn recorder(registry: &Registry) -> Result<RecorderMetrics> {
         )?,
         spool: SpoolMetrics::new(registry)?,
         last_commit,
-        standings: [
-            standing("starting")?,
-            standing("direct")?,
-            standing("spooling")?,
-            standing("replaying")?,
-            standing("refusing")?,
-        ],
-        outcomes: [
-            outcome("booked")?,
-            outcome("idle")?,
-            outcome("repeated")?,
-            outcome("late")?,
-            outcome("failed")?,
-            outcome("unwritable")?,
-        ],
+        standings: standings(registry)?,
+        outcomes: outcomes(registry)?,
     })
+}
+
+fn outcomes(registry: &Registry) -> Result<[IntCounter; 6]> {
+    let outcomes = IntCounterVec::new(
+        Opts::new("seedbook_tracker_recorded_total", "Reports by what became of them"),
+        &["outcome"],
+    )?;
+    registry.register(Box::new(outcomes.clone()))?;
+    let outcome = |word: &str| outcomes.get_metric_with_label_values(&[word]);
+    Ok([
+        outcome("booked")?,
+        outcome("idle")?,
+        outcome("repeated")?,
+        outcome("late")?,
+        outcome("failed")?,
+        outcome("unwritable")?,
+    ])
+}
+
+fn standings(registry: &Registry) -> Result<[IntGauge; 5]> {
+    let standings = IntGaugeVec::new(
+        Opts::new("seedbook_tracker_recorder_state", "1 for the way in which the recorder works now"),
+        &["state"],
+    )?;
+    registry.register(Box::new(standings.clone()))?;
+    let standing = |word: &str| standings.get_metric_with_label_values(&[word]);
+    Ok([
+        standing("starting")?,
+        standing("direct")?,
+        standing("spooling")?,
+        standing("replaying")?,
+        standing("refusing")?,
+    ])
 }
 
 fn swarm(registry: &Registry) -> Result<SwarmMetrics> {
