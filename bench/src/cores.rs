@@ -1,4 +1,5 @@
-//! Which processor core does what: the server on one, whoever drives it on another, so that neither steals the other's time.
+//! Which processor core does what: the server on one, whoever drives it on another, so that neither steals
+//! the other's time.
 
 use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};

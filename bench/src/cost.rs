@@ -1,6 +1,7 @@
 //! What work costs: processor time of a thread, a process or a Redis, and resident memory.
 //!
-//! Processor time rather than wall time: on a machine that does other things too, only the former says what the work costs.
+//! Processor time rather than wall time: on a machine that does other things too, only the former says what
+//! the work costs.
 
 use std::time::Duration;
 

@@ -45,7 +45,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Counts the instructions of fixed work and compares them with the committed counts; exits 1 when they changed.
+    /// Counts the instructions of fixed work and compares them with the committed counts; exits 1 when they
+    /// changed.
     Instructions {
         /// Keep today's counts as the accepted ones.
         #[arg(long)]

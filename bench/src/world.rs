@@ -1,4 +1,5 @@
-//! A site that is the same in every run: its users, torrents and sessions, and what they announce in which order.
+//! A site that is the same in every run: its users, torrents and sessions, and what they announce in which
+//! order.
 //!
 //! Everything follows from a number, so that a hundred million events need no memory.
 

@@ -19,7 +19,8 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Keys of a tracker's file that the tracker moves or renames before it reads them.
 const MORE_TRACKER_KEYS: [&str; 4] = ["chihaya", "prehooks", "posthooks", "udp"];
 
-/// Check a configuration file: every problem at once, or what would be in force. Exit code 1 when there is a problem.
+/// Check a configuration file: every problem at once, or what would be in force. Exit code 1 when there is a
+/// problem.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The environment is left out, because the service's own differs from this shell's.\n\n\
@@ -136,7 +137,8 @@ impl Report for Checked {
             None => "a program",
         };
         match &self.effective {
-            // Pretty-printing what was built from JSON a moment ago cannot fail; its plain form is the fallback.
+            // Pretty-printing what was built from JSON a moment ago cannot fail; its plain form is the
+            // fallback.
             Some(effective) => {
                 let shown = serde_json::to_string_pretty(effective).unwrap_or_else(|_| effective.to_string());
                 format!("ok, for {program}; in force:\n{shown}")

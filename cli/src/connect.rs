@@ -1,4 +1,5 @@
-//! The services that commands talk to: connected when first needed, with errors that say what was tried and what to do.
+//! The services that commands talk to: connected when first needed, with errors that say what was tried and
+//! what to do.
 
 use std::time::Duration;
 
@@ -78,7 +79,8 @@ impl Context {
     }
 
     fn bad_url(&self, error: &RedisError) -> Failure {
-        // The crate's text may repeat parts of the URL, and with them a password: only its category is passed on.
+        // The crate's text may repeat parts of the URL, and with them a password: only its category is passed
+        // on.
         Failure::usage(format!("--redis or REDIS_URL: {} is no Redis URL ({:?})", self.redis, error.kind()))
     }
 }

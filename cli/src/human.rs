@@ -64,7 +64,8 @@ pub(crate) fn count(figure: u64, singular: &str, plural: &str) -> String {
     format!("{figure} {}", if figure == 1 { singular } else { plural })
 }
 
-/// Enough of a passkey to recognize one's own, too little to use it: at most 4 characters and never more than half.
+/// Enough of a passkey to recognize one's own, too little to use it: at most 4 characters and never more than
+/// half.
 pub(crate) fn masked(passkey: &Passkey) -> String {
     masked_text(passkey.reveal())
 }

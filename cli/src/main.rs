@@ -1,6 +1,7 @@
 //! `trackerctl`: what an operator of Seedbook asks and changes from a shell.
 //!
-//! One module per command group. Results go to stdout, everything else to stderr; the exit code is part of the answer.
+//! One module per command group. Results go to stdout, everything else to stderr; the exit code is part of
+//! the answer.
 
 mod announce;
 mod check;

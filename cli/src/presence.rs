@@ -1,4 +1,5 @@
-//! `trackerctl presence`: the sets of who seeds and leeches what, judged now, or computed again from the stream.
+//! `trackerctl presence`: the sets of who seeds and leeches what, judged now, or computed again from the
+//! stream.
 
 use std::sync::OnceLock;
 
@@ -25,8 +26,8 @@ pub(crate) enum Command {
     Sweep(Sweep),
     /// Compute guards, leases and sets again from the stream, while consumers go on.
     ///
-    /// Each session's newest retained entry decides; members that no entry supports go. A session whose newest entry was
-    /// trimmed already is judged by its guard alone.
+    /// Each session's newest retained entry decides; members that no entry supports go. A session whose
+    /// newest entry was trimmed already is judged by its guard alone.
     #[command(
         after_help = "Example:\n  trackerctl presence rebuild --dry-run\n  trackerctl presence rebuild"
     )]

@@ -1,4 +1,5 @@
-//! Points in time as operators type them: `2d`, `2026-01-31T18:00:00Z`, `2026-01-31 18:00:00`, or unix seconds.
+//! Points in time as operators type them: `2d`, `2026-01-31T18:00:00Z`, `2026-01-31 18:00:00`, or unix
+//! seconds.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,5 @@
-//! What `trackerctl` says of users, promotions and the ledger, over events settled by the consumer's own code.
+//! What `trackerctl` says of users, promotions and the ledger, over events settled by the consumer's own
+//! code.
 
 #![allow(clippy::unwrap_used)] // A panic with its message is a test's report.
 

@@ -1,4 +1,5 @@
-//! `trackerctl ledger verify`, `ledger prune` and `presence`: whether the books balance, over what a real consumer settled.
+//! `trackerctl ledger verify`, `ledger prune` and `presence`: whether the books balance, over what a real
+//! consumer settled.
 
 #![allow(clippy::unwrap_used)] // A panic with its message is a test's report.
 

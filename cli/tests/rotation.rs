@@ -67,7 +67,8 @@ impl Site {
         String::from_utf8_lossy(&reply).into_owned()
     }
 
-    /// A refused announce books nothing, so it may be repeated: a tracker hears of a new passkey within a second.
+    /// A refused announce books nothing, so it may be repeated: a tracker hears of a new passkey within a
+    /// second.
     fn accepted(&self, passkey: &str, client: char, uploaded: u64) {
         eventually("the announce is accepted", || {
             (!self.announce(passkey, client, uploaded).contains("failure")).then_some(())

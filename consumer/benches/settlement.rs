@@ -1,4 +1,5 @@
-//! Settlement of one event, with and without promotions in force, and of batches into SQLite. `cargo bench -p consumer`.
+//! Settlement of one event, with and without promotions in force, and of batches into SQLite.
+//! `cargo bench -p consumer`.
 
 use consumer::ledger::{self, Access};
 use consumer::settlement::{Promotion, Promotions, Rules, Scope, settle};

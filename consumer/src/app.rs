@@ -35,7 +35,8 @@ pub struct App {
 }
 
 impl App {
-    /// Starts everything. Neither Redis nor the ledger need be there yet: the consumer waits for them and says so.
+    /// Starts everything. Neither Redis nor the ledger need be there yet: the consumer waits for them and
+    /// says so.
     ///
     /// # Errors
     /// What the operator must change: an unusable URL, a metrics address that is taken.

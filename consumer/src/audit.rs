@@ -1,5 +1,5 @@
-//! The ledger compared with the stream: every entry that was acknowledged and is still there must be settled, or be a
-//! dead letter. What is not acknowledged yet is no drift.
+//! The ledger compared with the stream: every entry that was acknowledged and is still there must be settled,
+//! or be a dead letter. What is not acknowledged yet is no drift.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,8 @@ use crate::retention::{Progress, Target, pending};
 const PAGE: usize = 1000;
 /// Missing entries listed, at most; all are counted.
 const LISTED: usize = 1000;
-/// A session's announce is looked for among so many of its user and torrent, and within a day before its entry.
+/// A session's announce is looked for among so many of its user and torrent, and within a day before its
+/// entry.
 const NEAR: (u32, i64) = (10_000, 86_400);
 
 /// What the stream's entries came to.
@@ -55,8 +56,8 @@ pub enum AuditError {
 
 /// Compares every entry of the stream with the ledger.
 ///
-/// The group's position is read first, then the dead letters, then the entries, then the ledger: consumers go the other
-/// way round, so whatever they do meanwhile is found.
+/// The group's position is read first, then the dead letters, then the entries, then the ledger: consumers go
+/// the other way round, so whatever they do meanwhile is found.
 ///
 /// # Errors
 /// Redis's or the ledger's.
@@ -135,7 +136,8 @@ async fn dead_ids(
     }
 }
 
-/// Of sessions in the sets whose entry the stream no longer holds, those whose entry is not in the ledger either.
+/// Of sessions in the sets whose entry the stream no longer holds, those whose entry is not in the ledger
+/// either.
 ///
 /// # Errors
 /// The ledger's.
@@ -158,8 +160,8 @@ pub fn unsettled_sessions(ledger: &mut dyn Ledger, sessions: &[Older]) -> Result
     Ok(unsettled)
 }
 
-/// The oldest entry that could still be delivered to the group, from the stream or from the dead letters: the ledger needs
-/// no key of anything older. `None` when there is no such stream or group, so nothing is known.
+/// The oldest entry that could still be delivered to the group, from the stream or from the dead letters: the
+/// ledger needs no key of anything older. `None` when there is no such stream or group, so nothing is known.
 ///
 /// # Errors
 /// Redis's own.

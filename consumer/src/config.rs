@@ -25,7 +25,8 @@ pub struct Config {
     pub group: String,
     /// This consumer's name in the group; default: host name and process id.
     pub consumer: Option<String>,
-    /// Entries read at once, at most. Up to eight such batches are settled in one transaction when they gather under load.
+    /// Entries read at once, at most. Up to eight such batches are settled in one transaction when they
+    /// gather under load.
     pub batch_size: usize,
     /// After so long unacknowledged, an entry of another consumer is taken over.
     pub claim_idle: Period,
@@ -218,7 +219,8 @@ impl Config {
     }
 }
 
-/// Unique among running consumers. Not stable over a restart: what a dead one left is claimed after `claim_idle`.
+/// Unique among running consumers. Not stable over a restart: what a dead one left is claimed after
+/// `claim_idle`.
 fn default_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "consumer" } else { host.trim() };

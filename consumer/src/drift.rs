@@ -1,7 +1,9 @@
-//! Whether sets, guards and ledger still tell the same story: measured on a few users now and then, and exported.
+//! Whether sets, guards and ledger still tell the same story: measured on a few users now and then, and
+//! exported.
 //!
-//! The sets follow from the guards in one atomic script, and the ledger's newest row follows from the same entries, so any
-//! difference is a bug, a loss or somebody's hand. `trackerctl ledger verify` looks at everything; this only raises the flag.
+//! The sets follow from the guards in one atomic script, and the ledger's newest row follows from the same
+//! entries, so any difference is a bug, a loss or somebody's hand. `trackerctl ledger verify` looks at
+//! everything; this only raises the flag.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -37,7 +39,8 @@ pub(crate) struct Drifts {
     pub(crate) users: u64,
     /// Set members and leases that do not follow from the guards.
     pub(crate) sets: u64,
-    /// Sessions in the sets whose settled announce is not in the ledger; `None` while the ledger cannot be read.
+    /// Sessions in the sets whose settled announce is not in the ledger; `None` while the ledger cannot be
+    /// read.
     pub(crate) ledger: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! A stream entry and its id. The id orders the entries of the whole stream, so everything that must not depend on
-//! the order of arrival is decided by it.
+//! A stream entry and its id. The id orders the entries of the whole stream, so everything that must not
+//! depend on the order of arrival is decided by it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -66,7 +66,8 @@ impl EntryId {
         text
     }
 
-    /// A text whose order is the ids' order, so that a script compares them without arithmetic (Lua has only doubles).
+    /// A text whose order is the ids' order, so that a script compares them without arithmetic (Lua has only
+    /// doubles).
     #[must_use]
     pub fn ordered(self) -> ArrayString<40> {
         let (mut text, mut digits) = (ArrayString::new(), itoa::Buffer::new());

@@ -36,7 +36,8 @@ impl Finish {
         self.settle(Arc::new([])).await.map(drop)
     }
 
-    /// Runs until nothing more comes. What came while one transaction was under way is settled in the next, all of it together.
+    /// Runs until nothing more comes. What came while one transaction was under way is settled in the next,
+    /// all of it together.
     pub(crate) async fn run(&mut self, mut waiting: mpsc::Receiver<Hand>) -> Result<(), Stopped> {
         let mut hands = Vec::with_capacity(MOST_IN_HAND);
         while waiting.recv_many(&mut hands, MOST_IN_HAND).await > 0 {
@@ -64,8 +65,8 @@ impl Finish {
         Ok(())
     }
 
-    /// Settles everything but what the ledger refuses, which is returned: halves of a refused part are tried until the
-    /// guilty entries stand alone.
+    /// Settles everything but what the ledger refuses, which is returned: halves of a refused part are tried
+    /// until the guilty entries stand alone.
     async fn settle(&mut self, entries: Arc<[Entry]>) -> Result<Vec<Broken>, Stopped> {
         let (mut parts, mut refused) = (vec![entries], Vec::new());
         while let Some(part) = parts.pop() {
@@ -124,7 +125,8 @@ impl Finish {
         self.line.metrics.flagged.inc_by(outcome.flagged);
         let now_ms = clock::now_ms();
         for entry in entries {
-            // The id's milliseconds rather than the event's whole seconds: what is measured is mostly below one.
+            // The id's milliseconds rather than the event's whole seconds: what is measured is mostly below
+            // one.
             let waited = Duration::from_millis(now_ms.saturating_sub(entry.id.ms));
             self.line.metrics.end_to_end.observe(waited.as_secs_f64());
         }
@@ -162,7 +164,8 @@ impl Finish {
         }
     }
 
-    /// Leaves the group, so that names of stopped processes do not pile up in it, unless something is still pending.
+    /// Leaves the group, so that names of stopped processes do not pile up in it, unless something is still
+    /// pending.
     pub(crate) async fn sign_off(&mut self) {
         let script = Script::new(
             "if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end

@@ -1,4 +1,5 @@
-//! How far each consumer group has come in the stream: what is lag, what is pending, and which entries must stay.
+//! How far each consumer group has come in the stream: what is lag, what is pending, and which entries must
+//! stay.
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value, cmd};
@@ -34,8 +35,8 @@ impl Group {
 
 /// All groups of a stream; none when there is no such stream.
 ///
-/// Each group's pending entries are asked for after its position: an entry delivered in between is beyond the position
-/// that was read, so [`Group::needs_from`] covers it either way.
+/// Each group's pending entries are asked for after its position: an entry delivered in between is beyond the
+/// position that was read, so [`Group::needs_from`] covers it either way.
 ///
 /// # Errors
 /// Redis's own.
@@ -90,8 +91,8 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Unix seconds up to which everything that happened is known: `now`, or the time of the oldest entry not yet
-    /// settled. Leases may be judged only up to here.
+    /// Unix seconds up to which everything that happened is known: `now`, or the time of the oldest entry not
+    /// yet settled. Leases may be judged only up to here.
     #[must_use]
     pub fn horizon(&self, now: u64) -> u64 {
         self.oldest.map_or(now, |oldest| oldest.unix_seconds().min(now))

@@ -16,8 +16,9 @@ use crate::pump::{Hand, Line, MOST_IN_HAND};
 use crate::reader::Reader;
 use crate::stop::Stopped;
 
-/// Between two readings, unless there is more than one can bring. What arrives after a quiet moment does not wait; at any load
-/// the work that is done for each batch, a commit above all, is done a hundred times a second and not a thousand.
+/// Between two readings, unless there is more than one can bring. What arrives after a quiet moment does not
+/// wait; at any load the work that is done for each batch, a commit above all, is done a hundred times a
+/// second and not a thousand.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// Where batches come from.
@@ -61,8 +62,8 @@ impl Intake {
         }
     }
 
-    /// A place for the next batch. Entries that were given before are asked for with nothing in hand, or those in hand would
-    /// come again.
+    /// A place for the next batch. Entries that were given before are asked for with nothing in hand, or
+    /// those in hand would come again.
     async fn place(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Stopped> {
         let place = places.clone().acquire_owned().await.map_err(|_| Stopped)?;
         if self.reader.looks_back() {
@@ -72,8 +73,9 @@ impl Intake {
         Ok(place)
     }
 
-    /// Behind a full batch there is more, which is read at once. Otherwise what comes gathers in the stream for a moment, and
-    /// until the other half is ready for it: fewer and larger readings, shown and settled hardly later.
+    /// Behind a full batch there is more, which is read at once. Otherwise what comes gathers in the stream
+    /// for a moment, and until the other half is ready for it: fewer and larger readings, shown and settled
+    /// hardly later.
     async fn pass_on(
         &self,
         store: &mpsc::Sender<Hand>,
@@ -83,7 +85,8 @@ impl Intake {
         let (full, next) = (batch.len() >= self.line.source.batch_size, Instant::now() + GATHER);
         store.send(Hand { batch, place }).await.map_err(|_| Stopped)?;
         if !full {
-            // All of the store's room is there when the other half has taken everything. The room is given back at once.
+            // All of the store's room is there when the other half has taken everything. The room is given
+            // back at once.
             drop(store.reserve_many(MOST_IN_HAND).await.map_err(|_| Stopped)?);
             sleep_until(next).await;
         }

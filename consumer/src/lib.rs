@@ -1,7 +1,9 @@
-//! The consumer: reads traffic events from Redis, keeps who seeds and leeches what, and settles every byte into a ledger.
+//! The consumer: reads traffic events from Redis, keeps who seeds and leeches what, and settles every byte
+//! into a ledger.
 //!
-//! The line is `reader -> presence -> settlement -> ledger -> acknowledge`, on one screen in [`pump`]. Every step may be repeated: presence
-//! and the ledger each recognise what they have seen, and an entry is acknowledged only after its commit.
+//! The line is `reader -> presence -> settlement -> ledger -> acknowledge`, on one screen in [`pump`]. Every
+//! step may be repeated: presence and the ledger each recognise what they have seen, and an entry is
+//! acknowledged only after its commit.
 
 pub mod app;
 pub mod audit;

@@ -1,11 +1,13 @@
 //! The line: read a batch, show who is there, settle what they moved, put aside what is broken, acknowledge.
 //!
-//! It has two halves that work side by side: the [`Intake`] reads and shows, the [`Finish`] settles and acknowledges. Between
-//! reading and acknowledging are at most [`MOST_IN_HAND`] batches: under load they gather while the ledger commits and are
-//! settled together, so that transactions grow with the load; without load there is one.
+//! It has two halves that work side by side: the [`Intake`] reads and shows, the [`Finish`] settles and
+//! acknowledges. Between reading and acknowledging are at most [`MOST_IN_HAND`] batches: under load they
+//! gather while the ledger commits and are settled together, so that transactions grow with the load; without
+//! load there is one.
 //!
-//! Every step waits and repeats until it succeeds, so nothing is lost; every step recognises what it has seen, so repeating is
-//! harmless. Only a wish to stop breaks it off, and then what is in hand is still pending for the next consumer.
+//! Every step waits and repeats until it succeeds, so nothing is lost; every step recognises what it has
+//! seen, so repeating is harmless. Only a wish to stop breaks it off, and then what is in hand is still
+//! pending for the next consumer.
 
 use std::sync::Arc;
 
@@ -61,7 +63,8 @@ impl Pump {
         if self.finish.open_ledger().await.is_ok() {
             let (store, waiting) = mpsc::channel(MOST_IN_HAND);
             let places = Arc::new(Semaphore::new(MOST_IN_HAND));
-            // Either ends with a wish to stop: the first at once, the second when it has finished what the first had read.
+            // Either ends with a wish to stop: the first at once, the second when it has finished what the
+            // first had read.
             let _ = tokio::join!(self.intake.run(store, places), self.finish.run(waiting));
         }
         self.finish.sign_off().await;

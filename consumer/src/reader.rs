@@ -1,5 +1,5 @@
-//! Reads batches of the stream as one consumer of a group: first what this consumer was given before and did not finish, then
-//! what is new, and now and then what another consumer left behind.
+//! Reads batches of the stream as one consumer of a group: first what this consumer was given before and did
+//! not finish, then what is new, and now and then what another consumer left behind.
 
 use std::time::Instant;
 
@@ -30,8 +30,8 @@ pub struct Source {
     pub claim_idle: std::time::Duration,
 }
 
-/// How long one read waits for new entries. Well below the connection's response timeout: a read that timed out would
-/// leave its entries pending unseen.
+/// How long one read waits for new entries. Well below the connection's response timeout: a read that timed
+/// out would leave its entries pending unseen.
 const BLOCK_MS: usize = 1000;
 
 enum Phase {
@@ -43,8 +43,9 @@ enum Phase {
     New,
 }
 
-/// One consumer's view of the stream. New entries come over a [`Wire`], which a read blocks; everything else, which is rare,
-/// over a connection of the redis crate's. That one also reads what a wire choked on: it is pending then.
+/// One consumer's view of the stream. New entries come over a [`Wire`], which a read blocks; everything else,
+/// which is rare, over a connection of the redis crate's. That one also reads what a wire choked on: it is
+/// pending then.
 pub struct Reader {
     link: Link,
     broker: ServiceUrl,
@@ -80,16 +81,16 @@ impl Reader {
         })
     }
 
-    /// Whether the next read asks for entries that were given before, perhaps to this very consumer: those that it has in hand
-    /// would come again.
+    /// Whether the next read asks for entries that were given before, perhaps to this very consumer: those
+    /// that it has in hand would come again.
     #[must_use]
     pub fn looks_back(&self) -> bool {
         let given_up = self.wire.as_ref().is_some_and(|wire| !wire.is_sound());
         !matches!(self.phase, Phase::New) || given_up || self.next_claim <= Instant::now()
     }
 
-    /// The next batch, or an empty one after about a second without entries. A read that was given up is no loss: what it may
-    /// have been given comes again.
+    /// The next batch, or an empty one after about a second without entries. A read that was given up is no
+    /// loss: what it may have been given comes again.
     ///
     /// # Errors
     /// Redis's own. Wait and read again: what the failed read may have been given comes again.

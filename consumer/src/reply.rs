@@ -1,4 +1,5 @@
-//! Reading stream replies straight from `redis::Value`: the typed conversions would build a map of strings per entry.
+//! Reading stream replies straight from `redis::Value`: the typed conversions would build a map of strings
+//! per entry.
 
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 
@@ -52,8 +53,8 @@ pub(crate) fn id(value: &Value) -> Option<EntryId> {
     }
 }
 
-/// The entries of `XRANGE`, of one stream in `XREADGROUP`, or of `XAUTOCLAIM`. Skips the nil that Redis 6 sends in place of a
-/// claimed entry that is gone.
+/// The entries of `XRANGE`, of one stream in `XREADGROUP`, or of `XAUTOCLAIM`. Skips the nil that Redis 6
+/// sends in place of a claimed entry that is gone.
 pub(crate) fn entries(value: Value) -> RedisResult<Vec<RawEntry>> {
     array(value)?.into_iter().filter(|entry| *entry != Value::Nil).map(entry).collect()
 }

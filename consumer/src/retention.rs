@@ -73,7 +73,8 @@ pub async fn plan(
     let cutoff = cutoff(connection, target.stream, keep, now_ms).await?;
     let groups = groups(connection, target.stream).await?;
     let mut plan = Plan { cutoff, settled_before: settled_before(&groups, target.group), ..Plan::default() };
-    // Beyond this, at least one group has not been given the entry; before it, only pending ones are unsettled.
+    // Beyond this, at least one group has not been given the entry; before it, only pending ones are
+    // unsettled.
     let given_to_all = match groups.iter().any(|group| group.name == target.group) {
         true => groups.iter().map(|group| group.last_delivered).min().unwrap_or_default(),
         false => EntryId::default(),
@@ -97,9 +98,9 @@ pub async fn plan(
 
 /// Removes old entries and returns how many.
 ///
-/// Safe beside writers and readers: a new entry comes after the cutoff, and reading or acknowledging only moves what groups
-/// need towards the end, so a boundary that was true stays true. (Only an operator who sets a group back, or creates
-/// one from the beginning, at that very moment would find old entries gone.)
+/// Safe beside writers and readers: a new entry comes after the cutoff, and reading or acknowledging only
+/// moves what groups need towards the end, so a boundary that was true stays true. (Only an operator who sets
+/// a group back, or creates one from the beginning, at that very moment would find old entries gone.)
 ///
 /// # Errors
 /// Redis's own; what was removed stays removed.

@@ -1,8 +1,8 @@
-//! What `XREADGROUP` answers about one stream, read in place: entry by entry as the bytes arrive, without a copy or an allocation
-//! for each field. Protocol 2, which is what [`service::redis::Wire`] speaks.
+//! What `XREADGROUP` answers about one stream, read in place: entry by entry as the bytes arrive, without a
+//! copy or an allocation for each field. Protocol 2, which is what [`service::redis::Wire`] speaks.
 //!
-//! A reply is nil, or one pair of the stream's name and its entries; an entry is a pair of its id and a flat array of names
-//! and values, or nil once it is deleted. Whatever else comes is an error, never a guess.
+//! A reply is nil, or one pair of the stream's name and its entries; an entry is a pair of its id and a flat
+//! array of names and values, or nil once it is deleted. Whatever else comes is an error, never a guess.
 
 use redis::RedisResult;
 use service::redis::Progress;
@@ -20,8 +20,8 @@ pub struct StreamReply {
 }
 
 impl StreamReply {
-    /// Adds the entries that are there as a whole to the batch, and says how far it came. Bytes that it has not taken must be
-    /// shown again, with more behind them.
+    /// Adds the entries that are there as a whole to the batch, and says how far it came. Bytes that it has
+    /// not taken must be shown again, with more behind them.
     ///
     /// # Errors
     /// When this is no such reply.

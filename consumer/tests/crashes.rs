@@ -1,5 +1,5 @@
-//! The real program killed or paused at the worst moments: between commit and acknowledgement, and for so long that
-//! another consumer takes its entries over.
+//! The real program killed or paused at the worst moments: between commit and acknowledgement, and for so
+//! long that another consumer takes its entries over.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

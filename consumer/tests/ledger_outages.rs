@@ -1,5 +1,5 @@
-//! The ledger away, replaced, locked, full or slow: the consumer holds a few batches, says what it waits for, and goes on
-//! without a loss once the right ledger is back.
+//! The ledger away, replaced, locked, full or slow: the consumer holds a few batches, says what it waits for,
+//! and goes on without a loss once the right ledger is back.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

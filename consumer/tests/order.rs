@@ -1,5 +1,5 @@
-//! Order does not matter: one set of events, in any order, any batching, with any duplicates, from two consumers, gives
-//! the same ledger and the same presence sets.
+//! Order does not matter: one set of events, in any order, any batching, with any duplicates, from two
+//! consumers, gives the same ledger and the same presence sets.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 
@@ -59,7 +59,8 @@ fn any_entries() -> impl Strategy<Value = Vec<Entry>> {
         let mut seen = HashSet::new();
         let key = |e: &TrafficEvent| (e.passkey, e.info_hash, e.peer_id, e.ts);
         let unique = events.into_iter().filter(|(event, _)| seen.insert(key(event)));
-        // The number is what makes an id unique; the shift decouples the order of ids from the order of times.
+        // The number is what makes an id unique; the shift decouples the order of ids from the order of
+        // times.
         let ids = |ts, shift, seq| EntryId { ms: (ts + shift * 500) * 1000, seq };
         unique.zip(0..).map(|((event, shift), seq)| Entry { id: ids(event.ts, shift, seq), event }).collect()
     })

@@ -1,4 +1,5 @@
-//! Pruning: events lose their rows, totals stay and can still be added up, and nothing pruned is ever settled again.
+//! Pruning: events lose their rows, totals stay and can still be added up, and nothing pruned is ever settled
+//! again.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

@@ -1,4 +1,5 @@
-//! The whole line against a real Redis and a real SQLite file: what was appended is settled once, whoever does it.
+//! The whole line against a real Redis and a real SQLite file: what was appended is settled once, whoever
+//! does it.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

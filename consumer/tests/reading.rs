@@ -1,4 +1,5 @@
-//! Reading the stream: at every kind of address, what the quick reader cannot take, and reads that are given up.
+//! Reading the stream: at every kind of address, what the quick reader cannot take, and reads that are given
+//! up.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

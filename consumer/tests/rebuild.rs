@@ -1,4 +1,5 @@
-//! Presence computed again from the stream: whatever somebody did to the sets by hand, they come out as the entries say.
+//! Presence computed again from the stream: whatever somebody did to the sets by hand, they come out as the
+//! entries say.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 
@@ -73,7 +74,8 @@ async fn what_somebody_changed_by_hand_is_found_and_mended() {
 
     let (h1, h2, h8, h9) = (hash(1).hex(), hash(2).hex(), hash(8).hex(), hash(9).hex());
     let (p1, p9) = (peer(1).hex(), peer(9).hex());
-    // A member too many, one too few, a torrent in the wrong set, one that nobody has, members of nobody's torrent.
+    // A member too many, one too few, a torrent in the wrong set, one that nobody has, members of nobody's
+    // torrent.
     run(&redis, &["SADD", &format!("tracker:passkey:seed:members:alice:{h1}"), &p9]);
     run(&redis, &["SREM", &format!("tracker:passkey:seed:members:bob:{h1}"), &p1]);
     run(&redis, &["SMOVE", "tracker:passkey:leech:alice", "tracker:passkey:seed:alice", &h2]);

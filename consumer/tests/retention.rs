@@ -1,4 +1,5 @@
-//! Trimming never takes what a group has not read and acknowledged, unless it is told to, and then it says how much.
+//! Trimming never takes what a group has not read and acknowledged, unless it is told to, and then it says
+//! how much.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

@@ -1,8 +1,8 @@
 //! The traffic event: one entry of the stream per accepted announce.
 //!
-//! The tracker's Redis script writes these fields, the consumer reads them, and an outside program may do either. Reading
-//! is tolerant where old writers differ (raw or hex ids, `IPv4` for `4`, fields nobody knows) and strict where bytes
-//! could be lost (a missing field, a number that is none).
+//! The tracker's Redis script writes these fields, the consumer reads them, and an outside program may do
+//! either. Reading is tolerant where old writers differ (raw or hex ids, `IPv4` for `4`, fields nobody knows)
+//! and strict where bytes could be lost (a missing field, a number that is none).
 
 use std::net::IpAddr;
 
@@ -101,7 +101,8 @@ pub struct TrafficEvent {
     pub ip: IpAddr,
     /// The family of that address.
     pub af: AddressFamily,
-    /// Bytes uploaded since the session's last snapshot. A figure beyond `u64` reads as `u64::MAX` and is flagged later.
+    /// Bytes uploaded since the session's last snapshot. A figure beyond `u64` reads as `u64::MAX` and is
+    /// flagged later.
     pub du: u64,
     /// Bytes downloaded since the session's last snapshot, like `du`.
     pub dd: u64,
@@ -188,7 +189,8 @@ impl TrafficEvent {
     }
 }
 
-/// The known fields' bytes, picked in one pass without a map: this runs once per event that the consumer reads.
+/// The known fields' bytes, picked in one pass without a map: this runs once per event that the consumer
+/// reads.
 #[derive(Default)]
 struct RawFields<'a> {
     passkey: Option<&'a [u8]>,

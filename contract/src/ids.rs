@@ -91,7 +91,8 @@ macro_rules! twenty_bytes {
 }
 
 twenty_bytes! {
-    /// SHA-1 of a torrent's info dictionary (BEP 3); for a v2 torrent the first 20 bytes of its SHA-256 (BEP 52).
+    /// SHA-1 of a torrent's info dictionary (BEP 3); for a v2 torrent the first 20 bytes of its SHA-256 (BEP
+    /// 52).
     InfoHash
 }
 
@@ -130,8 +131,8 @@ const NIBBLES: [u8; 256] = {
 
 /// The secret that names a user to the tracker: 1 to 64 of `[0-9A-Za-z_-]`, case-sensitive.
 ///
-/// Stored inline, so that an announce copies it without an allocation. `Debug` prints `Passkey([redacted])`, and there is
-/// no `Display`: whoever wants the secret asks for it with [`Passkey::reveal`].
+/// Stored inline, so that an announce copies it without an allocation. `Debug` prints `Passkey([redacted])`,
+/// and there is no `Display`: whoever wants the secret asks for it with [`Passkey::reveal`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Passkey(ArrayString<64>);
 

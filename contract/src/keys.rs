@@ -1,7 +1,7 @@
 //! Every Redis key that Seedbook reads or writes, in one place.
 //!
-//! Outside programs (the site, an operator's own scripts) rely on these names. A site-wide prefix lets several sites
-//! share one Redis.
+//! Outside programs (the site, an operator's own scripts) rely on these names. A site-wide prefix lets
+//! several sites share one Redis.
 
 use crate::{InfoHash, Passkey, PeerId};
 
@@ -47,8 +47,8 @@ impl Keys {
         self.key("pt:passkeys:alias")
     }
 
-    /// Hash new passkey -> the old one, while `trackerctl passkey rotate` moves the old one's snapshots. Written by it,
-    /// read by the tracker.
+    /// Hash new passkey -> the old one, while `trackerctl passkey rotate` moves the old one's snapshots.
+    /// Written by it, read by the tracker.
     #[must_use]
     pub fn rotating(&self) -> String {
         self.key("tracker:rotating")
@@ -96,8 +96,9 @@ impl Keys {
         self.key(SNAPSHOT_PREFIX)
     }
 
-    /// What the names begin with in which a tracker's progress is kept (a hash with `booked`); the rest is the id of one
-    /// tracker process. Written and read by the tracker only, to notice a Redis that lost what it had confirmed.
+    /// What the names begin with in which a tracker's progress is kept (a hash with `booked`); the rest is
+    /// the id of one tracker process. Written and read by the tracker only, to notice a Redis that lost what
+    /// it had confirmed.
     #[must_use]
     pub fn recorder_prefix(&self) -> String {
         self.key("tracker:recorder:")
@@ -133,7 +134,8 @@ impl Keys {
         format!("{}{}:{}", self.leeching_members_base(), passkey.reveal(), info_hash.hex())
     }
 
-    /// What every [`Keys::seeding`] begins with; the rest is the passkey. For scripts that complete many names.
+    /// What every [`Keys::seeding`] begins with; the rest is the passkey. For scripts that complete many
+    /// names.
     #[must_use]
     pub fn seeding_base(&self) -> String {
         self.key("tracker:passkey:seed:")

@@ -1,4 +1,5 @@
-//! The words that Seedbook's programs share, so that tracker and consumer can meet in Redis without importing each other.
+//! The words that Seedbook's programs share, so that tracker and consumer can meet in Redis without importing
+//! each other.
 //!
 //! Pure data and rules: no sockets, no runtime, no clock.
 

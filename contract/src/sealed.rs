@@ -1,9 +1,9 @@
-//! Sealed credentials: a passkey that the site encrypts, so that an announce URL shows no passkey, can grow old, and can
-//! carry what the site wants to hear again about this download.
+//! Sealed credentials: a passkey that the site encrypts, so that an announce URL shows no passkey, can grow
+//! old, and can carry what the site wants to hear again about this download.
 //!
-//! The text is base64url of a 12-byte nonce followed by AES-256-GCM ciphertext and tag of `{"pk", "ts", "fd", "pd"}`. The cipher is
-//! AWS-LC's, which every program links for TLS anyway: one implementation to keep up to date, constant-time, on the
-//! processor's AES instructions.
+//! The text is base64url of a 12-byte nonce followed by AES-256-GCM ciphertext and tag of
+//! `{"pk", "ts", "fd", "pd"}`. The cipher is AWS-LC's, which every program links for TLS anyway: one
+//! implementation to keep up to date, constant-time, on the processor's AES instructions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -91,7 +91,8 @@ pub enum OpenError {
 pub struct SealError;
 
 impl EncryptionKey {
-    /// Reads a key as operators write it: 64 hex digits, base64 or base64url of 32 bytes, or 32 plain characters.
+    /// Reads a key as operators write it: 64 hex digits, base64 or base64url of 32 bytes, or 32 plain
+    /// characters.
     ///
     /// # Errors
     /// [`NotAKey`] for anything else.
@@ -269,8 +270,8 @@ mod tests {
         assert!(!format!("{:?}", key()).contains("0123"));
     }
 
-    /// Sealed with Python's `cryptography` (AESGCM, nonce of the bytes 0 to 11), so that we agree with others and not only with
-    /// ourselves.
+    /// Sealed with Python's `cryptography` (AESGCM, nonce of the bytes 0 to 11), so that we agree with others
+    /// and not only with ourselves.
     #[test]
     fn a_credential_of_another_implementation_opens() {
         const FOREIGN: &str = "AAECAwQFBgcICQoLVsfLF_si8o7JsBjdFO39JMR8cKUGnEW8GeWCjYEcmLSRixR4LZctMKASxpwaQD55y6jza9KSD2kIoYM=";

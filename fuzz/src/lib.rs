@@ -1,7 +1,8 @@
-//! Everything that reads what strangers (or operators) write, as functions of bytes. None may panic, whatever comes; and what can be
-//! written again must come out as it was read.
+//! Everything that reads what strangers (or operators) write, as functions of bytes. None may panic, whatever
+//! comes; and what can be written again must come out as it was read.
 //!
-//! `scripts/fuzz` drives them with libFuzzer, `tests/corpus.rs` with the kept inputs and a few thousand changes of those.
+//! `scripts/fuzz` drives them with libFuzzer, `tests/corpus.rs` with the kept inputs and a few thousand
+//! changes of those.
 
 mod configuration;
 mod credentials;

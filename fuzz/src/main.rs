@@ -1,5 +1,5 @@
-//! libFuzzer around one target, which the environment names. One program for all targets: they share the code that takes long to
-//! build.
+//! libFuzzer around one target, which the environment names. One program for all targets: they share the code
+//! that takes long to build.
 
 #![no_main]
 

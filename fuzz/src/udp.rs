@@ -16,8 +16,8 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     Policy { routes: routes.expect("the routes are patterns"), limits: LIMITS }
 });
 
-/// What was read is written again as it was, except for bytes that follow a `connect`; and an announce with its URL data is read
-/// within its limits.
+/// What was read is written again as it was, except for bytes that follow a `connect`; and an announce with
+/// its URL data is read within its limits.
 pub(crate) fn request(input: &[u8]) {
     let Ok(request) = packet::parse(input) else { return };
     let mut written = Vec::new();

@@ -1,9 +1,9 @@
 //! A small network of the test's own, because BitTorrent clients refuse peers on loopback.
 //!
-//! Every host is a network namespace with one address per family. Their switch, a bridge, is a namespace too, so that the
-//! machine's firewall rules (Docker drops forwarded frames, for one) do not reach what hosts say to each other. The machine
-//! itself is plugged in as `.1`: servers under test stay in the root namespace, where the test, its Redis and the metrics
-//! listeners are on loopback as usual.
+//! Every host is a network namespace with one address per family. Their switch, a bridge, is a namespace too,
+//! so that the machine's firewall rules (Docker drops forwarded frames, for one) do not reach what hosts say
+//! to each other. The machine itself is plugged in as `.1`: servers under test stay in the root namespace,
+//! where the test, its Redis and the metrics listeners are on loopback as usual.
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -13,7 +13,8 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// `10.77.SLOT.0/24` and `fd00:77:SLOT::/64`; the lock file of a slot is released by the kernel even after SIGKILL.
+/// `10.77.SLOT.0/24` and `fd00:77:SLOT::/64`; the lock file of a slot is released by the kernel even after
+/// SIGKILL.
 const SLOTS: std::ops::RangeInclusive<u8> = 1..=250;
 
 /// A bridge with this machine at `.1` and hosts from `.2`. Everything on it is removed on drop.
@@ -114,7 +115,8 @@ impl Network {
             }
             drop(try_ip(&["netns", "delete", namespace]));
         }
-        // The kernel clears a namespace some time after its name is gone; the cable's end in this one must not wait.
+        // The kernel clears a namespace some time after its name is gone; the cable's end in this one must
+        // not wait.
         drop(try_ip(&["link", "delete", &self.link()]));
     }
 }
@@ -137,7 +139,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Makes clients that start on this host later believe the certificate in `file` (PEM), or those it signed.
+    /// Makes clients that start on this host later believe the certificate in `file` (PEM), or those it
+    /// signed.
     #[must_use]
     pub fn trusting(self, file: &Path) -> Self {
         Self { authority: Some(file.to_owned()), ..self }

@@ -20,7 +20,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with its output appended to `folder/name.log`, so that a restart continues the same log.
+    /// Starts `command` with its output appended to `folder/name.log`, so that a restart continues the same
+    /// log.
     #[must_use]
     pub fn start(name: &str, mut command: Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));

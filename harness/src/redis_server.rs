@@ -46,7 +46,8 @@ impl RedisServer {
         replica
     }
 
-    /// Answers at the address of a master that died, with what it had heard: still a replica until it is told otherwise.
+    /// Answers at the address of a master that died, with what it had heard: still a replica until it is told
+    /// otherwise.
     #[must_use]
     pub fn take_over(mut self, master: Self) -> Self {
         self.kill();

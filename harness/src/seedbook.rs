@@ -1,4 +1,5 @@
-//! Seedbook's own programs as their users run them: the built binaries, a configuration file, a signal to stop.
+//! Seedbook's own programs as their users run them: the built binaries, a configuration file, a signal to
+//! stop.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ pub fn repository() -> PathBuf {
         .to_owned()
 }
 
-/// Where cargo put the workspace's binaries: the folder of the running one, or the folder above that of the running test.
+/// Where cargo put the workspace's binaries: the folder of the running one, or the folder above that of the
+/// running test.
 #[must_use]
 pub fn binary_folder() -> PathBuf {
     let running = std::env::current_exe().expect("a process knows its own path");
@@ -45,7 +47,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a service with a configuration file of this content, its metrics on a free port, and waits until it is ready.
+    /// Starts a service with a configuration file of this content, its metrics on a free port, and waits
+    /// until it is ready.
     #[must_use]
     pub fn start(name: &str, folder: &Path, config: &str) -> Self {
         let mut service = Self::launch(name, folder, config);

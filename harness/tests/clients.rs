@@ -1,5 +1,5 @@
-//! The clients that people use, together in one swarm per transport: one seeds, every other one completes, and the tracker's
-//! records tell of each client what it did, over which family.
+//! The clients that people use, together in one swarm per transport: one seeds, every other one completes,
+//! and the tracker's records tell of each client what it did, over which family.
 //!
 //! docs/clients.md says what each client can do, and so why some are missing from some swarms.
 

@@ -1,4 +1,5 @@
-//! The built tracker under `trackerctl load`: a stall is reported in full, and what the process used is measured.
+//! The built tracker under `trackerctl load`: a stall is reported in full, and what the process used is
+//! measured.
 
 #![allow(clippy::unwrap_used)]
 

@@ -32,7 +32,8 @@ fn hosts_reach_each_other() {
     let mut network = Network::start();
     let (alice, bob) = (network.host("alice"), network.host("bob"));
     let ping = |from: &Host, to: IpAddr| {
-        // Any answer, a refusal too, shows that packets pass; a lost one would run into the time limit (exit code 124).
+        // Any answer, a refusal too, shows that packets pass; a lost one would run into the time limit (exit
+        // code 124).
         let script = format!("exec 3<>/dev/tcp/{to}/9");
         from.command("timeout").args(["5", "bash", "-c", &script]).output().unwrap()
     };

@@ -77,7 +77,8 @@ hooks:
     )
 }
 
-/// One user's view of one torrent in Redis: the clients that seed it and those that leech it, by the first bytes of their ids.
+/// One user's view of one torrent in Redis: the clients that seed it and those that leech it, by the first
+/// bytes of their ids.
 #[derive(Debug, PartialEq, Eq)]
 struct Presence {
     seeding: Vec<String>,
@@ -132,7 +133,8 @@ impl<'site> User<'site> {
         eventually(&format!("presence is {expected:?}"), || (self.presence() == *expected).then_some(()));
     }
 
-    /// What `explain` tells once the last announce is settled: presence moves a little earlier than the ledger.
+    /// What `explain` tells once the last announce is settled: presence moves a little earlier than the
+    /// ledger.
     fn story(&self) -> Story {
         let arguments = ["user", "explain", self.passkey.reveal(), &self.torrent.hex(), "--json"];
         eventually("`stopped` is settled", || {
@@ -157,7 +159,8 @@ impl Story {
         events.iter().map(|event| event["event"].as_str().unwrap()).collect()
     }
 
-    /// Holds when the announces tell of the whole way, and their sum is what the ledger has and what the client says.
+    /// Holds when the announces tell of the whole way, and their sum is what the ledger has and what the
+    /// client says.
     fn accounts_for(&self, client: (u64, u64)) {
         assert_eq!(self.events()[0], "started", "{}", self.0);
         assert_eq!(bytes(&self.0["shown"]), client, "{}", self.0);
@@ -211,12 +214,14 @@ fn a_file_that_moves_from_transmission_to_aria2_is_settled_byte_for_byte() {
     transmission.stop(&torrent);
     alice.is_absent();
 
-    // aria2 announces data bytes and shows the same; what it completed is what it downloaded, as nothing failed its hash.
+    // aria2 announces data bytes and shows the same; what it completed is what it downloaded, as nothing
+    // failed its hash.
     let shown = aria2.download(&download);
     assert_eq!((shown.uploaded, shown.completed), (0, torrent.size()));
     bob.story().accounts_for((0, torrent.size()));
     assert!(bob.story().events().contains(&"completed"));
-    // transmission announces what it shows, except that it takes corrupt data off what it shows as downloaded.
+    // transmission announces what it shows, except that it takes corrupt data off what it shows as
+    // downloaded.
     let shown = transmission.transfer(&torrent);
     assert!(shown.uploaded >= torrent.size());
     alice.story().accounts_for((shown.uploaded, shown.downloaded + shown.corrupt));

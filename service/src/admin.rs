@@ -1,5 +1,5 @@
-//! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/stats`, `/debug/pprof/profile` and `/debug/pprof/heap`. Never on the
-//! address that clients use.
+//! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/stats`, `/debug/pprof/profile` and
+//! `/debug/pprof/heap`. Never on the address that clients use.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! How many files and sockets the process may hold. Most systems allow 1024 until a program asks for more, which is fewer than a
-//! site has clients that keep their connection.
+//! How many files and sockets the process may hold. Most systems allow 1024 until a program asks for more,
+//! which is fewer than a site has clients that keep their connection.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{info, warn};

@@ -1,4 +1,5 @@
-//! A wire against a server that answers as the test likes: what it takes for an answer, and when it is not used again.
+//! A wire against a server that answers as the test likes: what it takes for an answer, and when it is not
+//! used again.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 
@@ -14,7 +15,8 @@ const QUESTION: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 const TIMEOUTS: Timeouts =
     Timeouts { connect: Duration::from_secs(5), response: Some(Duration::from_millis(200)) };
 
-/// A wire to a server that answers each question with the next of these, in pieces of so many bytes, and then is silent.
+/// A wire to a server that answers each question with the next of these, in pieces of so many bytes, and then
+/// is silent.
 async fn wire(path: &str, answers: Vec<Vec<u8>>, piece: usize) -> RedisResult<Wire> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", path.replace("HOST", &listener.local_addr().unwrap().to_string()));

@@ -1,5 +1,5 @@
-//! Consumers' chores: sweeping leases and trimming the stream. What a group still needs and how far leases may be judged is the shipped
-//! code's to say.
+//! Consumers' chores: sweeping leases and trimming the stream. What a group still needs and how far leases
+//! may be judged is the shipped code's to say.
 
 use consumer::EntryId;
 use consumer::groups::{Backlog, Group};

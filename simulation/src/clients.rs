@@ -1,8 +1,9 @@
-//! Clients: cumulative counters that grow, runs that begin and end, announces that are repeated until they are answered.
+//! Clients: cumulative counters that grow, runs that begin and end, announces that are repeated until they
+//! are answered.
 //!
-//! As real ones, they owe each of their trackers a `started`, a `completed`, a `stopped` until it is answered, report
-//! `completed` a little high, restart with the same peer id or a new one, and vanish.
-//! On a private torrent nobody finds them before their first answer, so their counters are 0 until then.
+//! As real ones, they owe each of their trackers a `started`, a `completed`, a `stopped` until it is
+//! answered, report `completed` a little high, restart with the same peer id or a new one, and vanish. On a
+//! private torrent nobody finds them before their first answer, so their counters are 0 until then.
 
 use std::net::IpAddr;
 
@@ -11,7 +12,8 @@ use contract::{Event, PeerId};
 use crate::scenario::{Clocks, SKEW_MS};
 use crate::world::World;
 
-/// Between two announces with different counters lies more than clocks may differ: else nobody could tell their order.
+/// Between two announces with different counters lies more than clocks may differ: else nobody could tell
+/// their order.
 const CALM_MS: u64 = 2 * SKEW_MS + 1;
 const MIB: u64 = 1 << 20;
 
@@ -174,8 +176,8 @@ impl World<'_> {
             return;
         }
         client.down += client.left;
-        // A counter that is small itself and falls at a late `started` is that of a restart, to anybody who sees only the
-        // counters: such a client would be credited those few bytes again.
+        // A counter that is small itself and falls at a late `started` is that of a restart, to anybody who
+        // sees only the counters: such a client would be credited those few bytes again.
         (client.left, client.wobble) = (0, if client.down >= MIB { wobble } else { 0 });
         for at in &mut client.endpoints {
             // A tracker that has not heard `started` hears that first; `completed` is not repeated for it.

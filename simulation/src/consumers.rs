@@ -1,5 +1,5 @@
-//! Consumers: read, show presence, settle, acknowledge; killed between any two of these, and claiming what others left. The presence
-//! arguments and scripts, the settlement and the accounts are the shipped ones.
+//! Consumers: read, show presence, settle, acknowledge; killed between any two of these, and claiming what
+//! others left. The presence arguments and scripts, the settlement and the accounts are the shipped ones.
 
 use consumer::presence::{self, Leases};
 use consumer::settlement::{Promotions, Rules};
@@ -57,7 +57,8 @@ impl Reader {
         Self { name, skew_ms, phase, group_is_there: false, next_claim_ms: 0, hand: None, chore: None }
     }
 
-    /// What follows a broken connection: a chore ends, and reading begins with what this consumer may have been given.
+    /// What follows a broken connection: a chore ends, and reading begins with what this consumer may have
+    /// been given.
     pub(crate) fn start_over(&mut self) {
         (self.phase, self.group_is_there, self.chore) = (Phase::Own(EntryId::default()), false, None);
     }

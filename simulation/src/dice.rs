@@ -1,5 +1,5 @@
-//! The schedule's chance: SplitMix64 (Steele, Lea and Flood, 2014). Our own, so that a seed replays the same schedule
-//! whatever version a library has.
+//! The schedule's chance: SplitMix64 (Steele, Lea and Flood, 2014). Our own, so that a seed replays the same
+//! schedule whatever version a library has.
 
 use std::ops::RangeInclusive;
 

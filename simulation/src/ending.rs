@@ -1,5 +1,5 @@
-//! The end of a schedule: faults stop, everybody comes up, every client gets one last answer, everything is read and settled. Then
-//! the books must balance.
+//! The end of a schedule: faults stop, everybody comes up, every client gets one last answer, everything is
+//! read and settled. Then the books must balance.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! The ledger as the database keeps it, with the real settlement and the real accounts: settled keys and totals, changed
-//! together or not at all.
+//! The ledger as the database keeps it, with the real settlement and the real accounts: settled keys and
+//! totals, changed together or not at all.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,10 @@
-//! A seeded, single-process, virtual-time simulation of the whole line: clients, trackers, Redis, consumers and the ledger.
+//! A seeded, single-process, virtual-time simulation of the whole line: clients, trackers, Redis, consumers
+//! and the ledger.
 //!
-//! The shipped scripts run in a real Lua 5.1 on a small Redis in memory; the calls' arguments, the events, the settlement, the accounts
-//! and the presence rules are the shipped code. Around them everything fails as it pleases, and at the end the books must
-//! balance to the byte. `docs/simulation.md` says what is modelled and how to read a trace.
+//! The shipped scripts run in a real Lua 5.1 on a small Redis in memory; the calls' arguments, the events,
+//! the settlement, the accounts and the presence rules are the shipped code. Around them everything fails as
+//! it pleases, and at the end the books must balance to the byte. `docs/simulation.md` says what is modelled
+//! and how to read a trace.
 
 mod announces;
 mod books;

@@ -1,4 +1,5 @@
-//! `simulation --schedules N --seed S`: plays schedules and reports the first that breaks a promise, cut short, with its trace.
+//! `simulation --schedules N --seed S`: plays schedules and reports the first that breaks a promise, cut
+//! short, with its trace.
 
 use std::process::ExitCode;
 
@@ -6,7 +7,8 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use simulation::{Figures, Mutation, Report, Stage, Tracing};
 
-/// Plays seeded schedules of clients, trackers, Redis and consumers that fail at random, and checks that the books balance.
+/// Plays seeded schedules of clients, trackers, Redis and consumers that fail at random, and checks that the
+/// books balance.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How many schedules.

@@ -1,5 +1,5 @@
-//! Bugs that the simulation must find: each was, or could have been, in the code. They exist only here, as a patch of a
-//! script's text or a switch in the simulation's own adapters.
+//! Bugs that the simulation must find: each was, or could have been, in the code. They exist only here, as a
+//! patch of a script's text or a switch in the simulation's own adapters.
 
 use consumer::presence;
 use tracker::traffic::RecordScript;
@@ -40,7 +40,8 @@ impl Scripts {
     /// The shipped scripts, or with one bug in them.
     ///
     /// # Panics
-    /// When a patch no longer fits the shipped script: then the mutation proves nothing and must be written anew.
+    /// When a patch no longer fits the shipped script: then the mutation proves nothing and must be written
+    /// anew.
     #[must_use]
     pub fn with(mutation: Option<Mutation>) -> Self {
         let mut scripts = Self {

@@ -1,9 +1,10 @@
-//! The truth: what each session has earned, from what its client really did. It knows which run of the client every
-//! announce belongs to, so it needs no clocks, marks or sequence numbers to judge one.
+//! The truth: what each session has earned, from what its client really did. It knows which run of the client
+//! every announce belongs to, so it needs no clocks, marks or sequence numbers to judge one.
 //!
-//! A run earns as far as its highest report that reached the books went. The first run counts from its first booked report. A run
-//! whose beginning cannot be seen (its first booked report is not below where the run before had got to, or was no `started`) is
-//! hazy: nobody can know from the counters alone, and only "never more than the client moved" is asserted for it.
+//! A run earns as far as its highest report that reached the books went. The first run counts from its first
+//! booked report. A run whose beginning cannot be seen (its first booked report is not below where the run
+//! before had got to, or was no `started`) is hazy: nobody can know from the counters alone, and only "never
+//! more than the client moved" is asserted for it.
 
 /// One report as the oracle hears of it, in the order in which Redis first executed them.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +88,8 @@ impl Meter {
     fn go_on(&mut self, place: usize, counter: u64, early: bool) {
         let old = place + 2 < self.chains.len();
         let chain = &mut self.chains[place];
-        // What comes from two runs ago, from before the baseline, or from a run whose end nobody saw cannot be placed.
+        // What comes from two runs ago, from before the baseline, or from a run whose end nobody saw cannot
+        // be placed.
         self.hazy |= counter > chain.max && (old || early || chain.ended_unseen);
         chain.max = chain.max.max(counter);
     }
@@ -98,7 +100,8 @@ impl Meter {
 pub(crate) struct Truth {
     /// The announce with which the session began in the books.
     pub(crate) first: usize,
-    /// Its snapshot was gone when it was booked again: what is booked then may repeat a key, and carries no bytes.
+    /// Its snapshot was gone when it was booked again: what is booked then may repeat a key, and carries no
+    /// bytes.
     pub(crate) forgotten: bool,
     /// The uploaded counter.
     pub(crate) up: Meter,

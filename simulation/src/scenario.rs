@@ -7,7 +7,8 @@ use crate::dice::Dice;
 /// How far clocks may be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Clocks {
-    /// Trackers and Redis agree to within [`SKEW_MS`]; clients move to other trackers and restart as they like.
+    /// Trackers and Redis agree to within [`SKEW_MS`]; clients move to other trackers and restart as they
+    /// like.
     Synchronised,
     /// Any clock jumps at any time, by up to a day; each client keeps to one tracker and one run.
     Wild,

@@ -1,6 +1,7 @@
 //! A tracker's spool: on disk before the clients are answered, booked in order and before anything newer.
 //!
-//! Out of room, it drops plain announces that lie between a lower and a higher one of their session, as the tracker's own does.
+//! Out of room, it drops plain announces that lie between a lower and a higher one of their session, as the
+//! tracker's own does.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

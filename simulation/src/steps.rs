@@ -131,7 +131,8 @@ impl World<'_> {
         self.trackers.iter_mut().for_each(|tracker| tracker.link_up = true);
     }
 
-    /// Consumers' clocks may jump in any schedule: they decide about nothing but presence, which the last sweep settles.
+    /// Consumers' clocks may jump in any schedule: they decide about nothing but presence, which the last
+    /// sweep settles.
     fn clock_jumps(&mut self, slot: usize, who: usize) {
         let far = i64::try_from(self.dice.within(0..=172_800_000)).unwrap_or(0) - 86_400_000;
         let wild = self.scenario.clocks == Clocks::Wild;

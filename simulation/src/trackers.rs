@@ -1,5 +1,5 @@
-//! Trackers: a queue, one batch under way, sent again unchanged after an unknown outcome, and a spool on disk for when Redis is away.
-//! The arguments of each call and the script that reads them are the shipped ones.
+//! Trackers: a queue, one batch under way, sent again unchanged after an unknown outcome, and a spool on disk
+//! for when Redis is away. The arguments of each call and the script that reads them are the shipped ones.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -184,7 +184,8 @@ impl World<'_> {
     pub(crate) fn tracker_crashes(&mut self, slot: usize) {
         self.tell(|| format!("tracker {slot} is killed and started again"));
         if self.scenario.clocks == Clocks::Wild {
-            // With clocks that cannot be compared, what a dead process left on the wire must not come after its successor.
+            // With clocks that cannot be compared, what a dead process left on the wire must not come after
+            // its successor.
             self.messages.retain(|message| message.slot != slot);
         }
         let rules = self.rules();

@@ -1,4 +1,5 @@
-//! What is between a tracker process and Redis: batches one way, answers the other, in any order, more than once, or never.
+//! What is between a tracker process and Redis: batches one way, answers the other, in any order, more than
+//! once, or never.
 
 use std::rc::Rc;
 
@@ -6,7 +7,8 @@ use crate::redis::{Bytes, Reply};
 use crate::trackers::Flight;
 use crate::world::{Checked, World};
 
-/// Something between a tracker process and Redis. It is dropped when Redis goes, and not when the tracker goes.
+/// Something between a tracker process and Redis. It is dropped when Redis goes, and not when the tracker
+/// goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) slot: usize,

@@ -1,5 +1,5 @@
-//! The world of one schedule: everybody in it, the time, and the messages under way. What each of them does is in the
-//! file of its name.
+//! The world of one schedule: everybody in it, the time, and the messages under way. What each of them does
+//! is in the file of its name.
 
 use std::collections::BTreeSet;
 
@@ -121,8 +121,8 @@ impl World<'_> {
         self.sessions.iter().position(|session| session.key == *key)
     }
 
-    /// Never more than the truth: what is settled of a session is at most what its client moved (and what Redis lost after
-    /// it had confirmed it, which is then counted twice).
+    /// Never more than the truth: what is settled of a session is at most what its client moved (and what
+    /// Redis lost after it had confirmed it, which is then counted twice).
     pub(crate) fn no_more_than_the_truth(&self, session: usize) -> Checked {
         let Session { key, truth } = &self.sessions[session];
         let (up, down) = self.ledger.session(key);

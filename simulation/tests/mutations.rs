@@ -1,5 +1,5 @@
-//! The simulation is worth what it finds: each of these bugs, put back by hand, is found within a bounded number of
-//! schedules.
+//! The simulation is worth what it finds: each of these bugs, put back by hand, is found within a bounded
+//! number of schedules.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

@@ -1,5 +1,5 @@
-//! The model against the real thing: the same commands and scripts on the Redis in memory and on a redis-server, the same entries
-//! in the ledger of the simulation and in SQLite.
+//! The model against the real thing: the same commands and scripts on the Redis in memory and on a
+//! redis-server, the same entries in the ledger of the simulation and in SQLite.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 
@@ -31,7 +31,8 @@ impl Side {
         Self { run: Box::new(run), ids: Vec::new() }
     }
 
-    /// Runs a command and says what came of it in words that both sides share: entries by number, collections in order.
+    /// Runs a command and says what came of it in words that both sides share: entries by number, collections
+    /// in order.
     fn ask(&mut self, args: &[Vec<u8>]) -> String {
         let reply = (self.run)(args);
         let all = (self.run)(&words(&["XRANGE", STREAM, "-", "+"]));

@@ -1,4 +1,5 @@
-//! The swarm store: a visit, and a pick of peers, by the size of the swarm. `cargo bench -p tracker --bench swarm`.
+//! The swarm store: a visit, and a pick of peers, by the size of the swarm.
+//! `cargo bench -p tracker --bench swarm`.
 
 use std::net::Ipv4Addr;
 

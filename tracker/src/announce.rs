@@ -1,5 +1,6 @@
-//! What travels down the line: an [`Announce`] is parsed, becomes [`Admitted`] when every hook passed, and ends as a
-//! [`Reply`] for the client and a [`Report`] for the recorder. A step cannot run early: its input does not exist yet.
+//! What travels down the line: an [`Announce`] is parsed, becomes [`Admitted`] when every hook passed, and
+//! ends as a [`Reply`] for the client and a [`Report`] for the recorder. A step cannot run early: its input
+//! does not exist yet.
 //!
 //! These types know no socket, runtime, Redis, clock or metrics.
 
@@ -17,8 +18,8 @@ use sha2::{Digest, Sha256};
 
 pub use offers::{EndpointV4, EndpointV6, NAMELESS, Offer, Offers, PeerIds, PeerList, endpoint};
 
-/// The largest absolute counter that is believed: 2^53 - 1 bytes (8 PiB), up to which the recorder's arithmetic in Redis is
-/// exact. No session comes near it; clients that send more report garbage.
+/// The largest absolute counter that is believed: 2^53 - 1 bytes (8 PiB), up to which the recorder's
+/// arithmetic in Redis is exact. No session comes near it; clients that send more report garbage.
 pub const MAX_COUNTER: u64 = (1 << 53) - 1;
 
 /// A well-formed announce, before anybody decided whether to accept it (BEP 3, BEP 15).
@@ -113,8 +114,8 @@ pub enum Role {
     Leecher,
 }
 
-/// A user: the beginning of a SHA-256 of the canonical passkey, the same on every tracker of a site, so that trackers which share
-/// their swarms agree who is whose.
+/// A user: the beginning of a SHA-256 of the canonical passkey, the same on every tracker of a site, so that
+/// trackers which share their swarms agree who is whose.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserTag(pub NonZeroU64);
 
@@ -128,8 +129,8 @@ impl UserTag {
     }
 }
 
-/// As logs show a user: hashed once more, with a key drawn at start, because anybody could try passkeys until one has the tag.
-/// Means nothing after a restart.
+/// As logs show a user: hashed once more, with a key drawn at start, because anybody could try passkeys until
+/// one has the tag. Means nothing after a restart.
 impl fmt::Display for UserTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -165,7 +166,8 @@ pub struct Admission {
     pub min_interval: u32,
     /// Whose traffic this is; `None` on a tracker without accounts.
     pub account: Option<Account>,
-    /// The torrent that traffic is booked on when it is not the announced one: a hybrid's v1 info hash (BEP 52).
+    /// The torrent that traffic is booked on when it is not the announced one: a hybrid's v1 info hash (BEP
+    /// 52).
     pub book_as: Option<InfoHash>,
     /// Which peers the client gets.
     pub peers: Peers,
@@ -255,8 +257,8 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The torrent that traffic is booked on. The swarm is always the announced one's: a hybrid's v1 and v2 peers cannot
-    /// always talk to each other.
+    /// The torrent that traffic is booked on. The swarm is always the announced one's: a hybrid's v1 and v2
+    /// peers cannot always talk to each other.
     #[must_use]
     pub fn booked_on(&self) -> InfoHash {
         self.admission.book_as.unwrap_or(self.announce.info_hash)

@@ -1,5 +1,5 @@
-//! The composition root: makes every part from the configuration, runs them, and takes them down in the order in which
-//! nothing that was promised is lost.
+//! The composition root: makes every part from the configuration, runs them, and takes them down in the order
+//! in which nothing that was promised is lost.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
@@ -37,8 +37,8 @@ const CENSUS_INTERVAL: Duration = Duration::from_secs(5);
 /// A running tracker.
 #[derive(Debug)]
 pub struct App {
-    /// Where clients announce over HTTP: the port that was chosen, when port 0 was asked for. The unspecified address while
-    /// plain HTTP is off or on a Unix socket.
+    /// Where clients announce over HTTP: the port that was chosen, when port 0 was asked for. The unspecified
+    /// address while plain HTTP is off or on a Unix socket.
     pub http_address: SocketAddr,
     /// The same over HTTPS; `None` while it is off.
     pub https_address: Option<SocketAddr>,
@@ -121,8 +121,9 @@ impl App {
         })
     }
 
-    /// Puts a new configuration in force: hooks, intervals, routes, limits, lists. No peer is dropped, and announces under way
-    /// finish by the old rules. What only a restart can change stays, and the log names it.
+    /// Puts a new configuration in force: hooks, intervals, routes, limits, lists. No peer is dropped, and
+    /// announces under way finish by the old rules. What only a restart can change stays, and the log names
+    /// it.
     ///
     /// # Errors
     /// What the operator must change. Everything stays as it was then.
@@ -195,8 +196,8 @@ impl App {
     }
 }
 
-/// Ready means that users' announces are accepted and recorded now, be it in the spool. Holds the pipeline weakly: an operator's open
-/// connection to the admin listener must not keep the recorder from finishing.
+/// Ready means that users' announces are accepted and recorded now, be it in the spool. Holds the pipeline
+/// weakly: an operator's open connection to the admin listener must not keep the recorder from finishing.
 fn readiness(pipeline: Weak<Pipeline>) -> Readiness {
     Arc::new(move || {
         let pipeline = pipeline.upgrade().ok_or("stopping")?;

@@ -1,5 +1,6 @@
-//! The command line and the environment, brought into one list of settings: a flag wins over `TRACKER_*`, that over
-//! `RETRACKER_*` (the names of an image that this program can stand in for), and all of them over the file.
+//! The command line and the environment, brought into one list of settings: a flag wins over `TRACKER_*`,
+//! that over `RETRACKER_*` (the names of an image that this program can stand in for), and all of them over
+//! the file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,8 +82,8 @@ impl Args {
         Ok(config)
     }
 
-    /// The environment with `RETRACKER_*` under our names and the flags on top. A variable set to nothing is not set: compose
-    /// files do that.
+    /// The environment with `RETRACKER_*` under our names and the flags on top. A variable set to nothing is
+    /// not set: compose files do that.
     fn settings(&self, env: impl IntoIterator<Item = (String, String)>) -> Result<BTreeMap<String, String>> {
         let mut settings: BTreeMap<String, String> = env.into_iter().collect();
         for (theirs, ours) in ALIASES {
@@ -116,7 +117,8 @@ impl Args {
     }
 }
 
-/// The address, in any form that the file takes too, checked here so that the mistake is told by the flag's own name.
+/// The address, in any form that the file takes too, checked here so that the mistake is told by the flag's
+/// own name.
 fn address(name: &str, text: &str) -> Result<ListenAddr> {
     text.parse().map_err(|wanted| anyhow::anyhow!("{name} {text}: {wanted}"))
 }

@@ -138,8 +138,8 @@ impl Reader<'_> {
     }
 }
 
-/// Writes bencode into a buffer. The caller writes dictionary keys in order: replies are small and fixed, and sorting them at
-/// run time would be work for nothing. A test reads every reply back and checks the order.
+/// Writes bencode into a buffer. The caller writes dictionary keys in order: replies are small and fixed, and
+/// sorting them at run time would be work for nothing. A test reads every reply back and checks the order.
 #[derive(Debug, Default)]
 pub struct Writer(Vec<u8>);
 

@@ -1,7 +1,8 @@
 //! Asking a web server something small: the site whether a passkey is approved, an issuer for its keys.
 //!
-//! Every request has one deadline and every body a limit, and a redirect is an answer like any other: it is not followed,
-//! because its target was not configured. Errors never repeat the URL, which may carry a passkey.
+//! Every request has one deadline and every body a limit, and a redirect is an answer like any other: it is
+//! not followed, because its target was not configured. Errors never repeat the URL, which may carry a
+//! passkey.
 
 use std::error::Error as _;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
-//! The tracker: one announce travels from a socket through the hooks and the swarm to the recorder, and its reply back.
+//! The tracker: one announce travels from a socket through the hooks and the swarm to the recorder, and its
+//! reply back.
 //!
-//! [`pipeline`] holds that line on one screen. See `ARCHITECTURE.md` for the rooms and the arrows between them.
+//! [`pipeline`] holds that line on one screen. See `ARCHITECTURE.md` for the rooms and the arrows between
+//! them.
 
 pub mod announce;
 pub mod app;

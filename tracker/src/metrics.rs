@@ -1,4 +1,5 @@
-//! What the tracker counts, in Prometheus' naming: seconds and bytes as base units, no label that a client chooses.
+//! What the tracker counts, in Prometheus' naming: seconds and bytes as base units, no label that a client
+//! chooses.
 
 mod frontends;
 mod hooks;
@@ -64,7 +65,8 @@ impl RecorderMetrics {
         self.outcomes[place].inc();
     }
 
-    /// Shows how the recorder works: the place of its standing in `starting direct spooling replaying refusing`.
+    /// Shows how the recorder works: the place of its standing in
+    /// `starting direct spooling replaying refusing`.
     pub fn show_standing(&self, place: usize) {
         for (other, gauge) in self.standings.iter().enumerate() {
             gauge.set(i64::from(other == place));

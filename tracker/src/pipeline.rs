@@ -1,8 +1,8 @@
 //! The tracker's half of the line, on one screen: hooks, swarm, record, reply.
 //!
-//! Admission and swarm answer from memory without waiting. Only something that a hook has to look up and the recording
-//! itself leave the fast path. Frontends that have a runtime use [`Pipeline::announce`]; the UDP workers take the same
-//! steps one by one, with rules, time and random numbers that serve a whole batch.
+//! Admission and swarm answer from memory without waiting. Only something that a hook has to look up and the
+//! recording itself leave the fast path. Frontends that have a runtime use [`Pipeline::announce`]; the UDP
+//! workers take the same steps one by one, with rules, time and random numbers that serve a whole batch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -138,7 +138,8 @@ impl Pipeline {
         Ok(scrape.info_hashes.iter().map(|info_hash| self.swarms.counts(info_hash)).collect())
     }
 
-    /// Lets an admitted client into its swarm, or out of it. Peers that forwarders named come after the swarm's own.
+    /// Lets an admitted client into its swarm, or out of it. Peers that forwarders named come after the
+    /// swarm's own.
     pub fn enter_swarm(
         &self,
         admitted: &Admitted,

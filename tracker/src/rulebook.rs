@@ -1,5 +1,5 @@
-//! The operator's rules in force: hooks, recorder, intervals. A reload makes a new book from the new file; announces under way
-//! finish by the one they began with.
+//! The operator's rules in force: hooks, recorder, intervals. A reload makes a new book from the new file;
+//! announces under way finish by the one they began with.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -59,8 +59,9 @@ pub struct Intervals {
 pub type Recording = JoinHandle<()>;
 
 impl Rulebook {
-    /// Makes the book. What did not change is taken over from the `last` one: hooks with what they know, which matters while
-    /// Redis or the site is away, and the recorder with what waits in it. A recorder that is new has a task, which is returned.
+    /// Makes the book. What did not change is taken over from the `last` one: hooks with what they know,
+    /// which matters while Redis or the site is away, and the recorder with what waits in it. A recorder that
+    /// is new has a task, which is returned.
     ///
     /// # Errors
     /// What the operator must change.
@@ -126,15 +127,16 @@ impl Rulebook {
         self.hooks.iter().filter_map(|hook| hook.waits_for()).chain(recorder).collect()
     }
 
-    /// Offers the peers that forwarders named, and has them told of this announce later. Never waits for them.
+    /// Offers the peers that forwarders named, and has them told of this announce later. Never waits for
+    /// them.
     pub fn forward(&self, admitted: &Admitted, offers: &mut Offers) {
         if let Some(forwarding) = &self.forwarding {
             forwarding.consult(admitted, offers);
         }
     }
 
-    /// What must be booked before the client is answered; `None` when nothing is: traffic push is off, or there is no
-    /// account to book it on.
+    /// What must be booked before the client is answered; `None` when nothing is: traffic push is off, or
+    /// there is no account to book it on.
     #[must_use]
     pub fn report(&self, admitted: Admitted) -> Option<(&Recorder, Report)> {
         let recorder = self.recorder.as_ref()?;
@@ -143,7 +145,8 @@ impl Rulebook {
     }
 }
 
-/// Whether hybrids must be recognised by a look-up of their own: traffic is booked, and no rule asks about torrents anyway.
+/// Whether hybrids must be recognised by a look-up of their own: traffic is booked, and no rule asks about
+/// torrents anyway.
 fn needs_aliases(list: &[HookConfig]) -> bool {
     let asks = |hook: &HookConfig| matches!(hook, HookConfig::TorrentApproval(options) if options.redis_set.is_some());
     list.iter().any(|hook| matches!(hook, HookConfig::TrafficPush(_))) && !list.iter().any(asks)

@@ -1,4 +1,5 @@
-//! The `/stats` document: the figures a person asks for first, in JSON, out of the same registry that `/metrics` shows.
+//! The `/stats` document: the figures a person asks for first, in JSON, out of the same registry that
+//! `/metrics` shows.
 //!
 //! ```json
 //! { "version": "1.0.0", "uptime_seconds": 3600,
@@ -11,13 +12,14 @@
 //!   "memory": { "resident_bytes": 20000000 } }
 //! ```
 //!
-//! `requests` lists the combinations that occurred. `recorder` is null when traffic push is off, its `last_commit_unix_seconds`
-//! before the first commit.
+//! `requests` lists the combinations that occurred. `recorder` is null when traffic push is off, its
+//! `last_commit_unix_seconds` before the first commit.
 
 use prometheus::proto::{Metric, MetricFamily};
 use serde_json::{Map, Value, json};
 
-/// Builds the document. `recorder_up` is `None` when nothing is recorded; `uptime_seconds` since the tracker started.
+/// Builds the document. `recorder_up` is `None` when nothing is recorded; `uptime_seconds` since the tracker
+/// started.
 #[must_use]
 pub fn document(families: &[MetricFamily], recorder_up: Option<bool>, uptime_seconds: u64) -> Value {
     let figures = Figures(families);

@@ -1,4 +1,5 @@
-//! Forwarding as clients and other trackers see it: whole trackers and forwarders of every manner, over real sockets.
+//! Forwarding as clients and other trackers see it: whole trackers and forwarders of every manner, over real
+//! sockets.
 
 #![allow(clippy::unwrap_used)]
 

@@ -16,7 +16,8 @@ use tracker::bencode::Value;
 use wire::{announce_path, ask, body, reply, rest, status, text};
 
 const QUICK: &str = "  addr: 127.0.0.1:0\n  read_timeout: 1s\n  write_timeout: 1s\n  idle_timeout: 3s";
-/// What an honest client is answered within while others misbehave: generous for a machine that runs other tests too.
+/// What an honest client is answered within while others misbehave: generous for a machine that runs other
+/// tests too.
 const PROMPT: Duration = Duration::from_secs(1);
 
 async fn connect(app: &App) -> TcpStream {
@@ -82,7 +83,8 @@ async fn a_connection_may_idle_for_longer_than_a_request_may_take() {
     let mut buffer = [0; 4096];
     stream.write_all(request.as_bytes()).await.unwrap();
     assert!(stream.read(&mut buffer).await.unwrap() > 0);
-    // Not luck: the wait itself is what is tested. It is longer than a request may take, shorter than idling may.
+    // Not luck: the wait itself is what is tested. It is longer than a request may take, shorter than idling
+    // may.
     tokio::time::sleep(Duration::from_millis(1800)).await;
     stream.write_all(request.as_bytes()).await.unwrap();
     assert!(stream.read(&mut buffer).await.unwrap() > 0, "the connection still stands");

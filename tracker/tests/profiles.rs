@@ -1,4 +1,5 @@
-//! Profiles of the real program under load, decoded as pprof's tools do: they have samples, and the samples have names.
+//! Profiles of the real program under load, decoded as pprof's tools do: they have samples, and the samples
+//! have names.
 
 #![allow(clippy::unwrap_used)]
 

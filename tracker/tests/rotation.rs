@@ -1,4 +1,5 @@
-//! A rotated passkey's sessions go on under the new one, whatever a tracker still calls them: against a real Redis.
+//! A rotated passkey's sessions go on under the new one, whatever a tracker still calls them: against a real
+//! Redis.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

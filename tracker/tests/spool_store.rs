@@ -1,4 +1,5 @@
-//! The spool's folder, without Redis: what was accepted comes out again, at least once and in order, whatever is killed when.
+//! The spool's folder, without Redis: what was accepted comes out again, at least once and in order, whatever
+//! is killed when.
 
 #![allow(clippy::unwrap_used)]
 
@@ -331,7 +332,8 @@ impl Model {
     }
 }
 
-/// What each session gained: a counter that fell begins anew, at its own value after a `started`, else at nothing.
+/// What each session gained: a counter that fell begins anew, at its own value after a `started`, else at
+/// nothing.
 fn deltas<'a>(entries: impl Iterator<Item = &'a (String, Entry)>) -> BTreeMap<PeerId, u64> {
     let mut marks: HashMap<PeerId, u64> = HashMap::new();
     let mut gained = BTreeMap::new();

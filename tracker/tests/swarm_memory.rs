@@ -1,5 +1,5 @@
-//! Memory goes back to the system after a spike. Alone in its process, so that what the process holds is what the swarms hold, and with
-//! the allocator that the tracker has.
+//! Memory goes back to the system after a spike. Alone in its process, so that what the process holds is what
+//! the swarms hold, and with the allocator that the tracker has.
 
 #![allow(clippy::unwrap_used)]
 

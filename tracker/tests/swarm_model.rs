@@ -152,7 +152,8 @@ fn every_peer_of_a_large_swarm_is_offered_about_equally_often() {
             *times.entry(peer).or_default() += 1;
         }
     }
-    // 200 times each is expected; with binomial spread the rarest of 1000 stays above 130 and the commonest below 270.
+    // 200 times each is expected; with binomial spread the rarest of 1000 stays above 130 and the commonest
+    // below 270.
     assert_eq!(times.len(), 1000, "every peer is offered");
     assert!(
         times.values().all(|count| (130..270).contains(count)),

@@ -122,7 +122,8 @@ async fn without_a_valid_connection_id_nobody_gets_more_than_it_sent() {
     app.stop().await.unwrap();
 }
 
-/// Whether a client that hears only what comes from `tracker` gets all replies, those too that leave once an announce is recorded.
+/// Whether a client that hears only what comes from `tracker` gets all replies, those too that leave once an
+/// announce is recorded.
 fn is_answered_from(tracker: IpAddr, app: &App) {
     let loopback = if tracker.is_ipv4() { "127.0.0.1" } else { "::1" };
     let mut client = Client::of(loopback.parse().unwrap(), (tracker, app.udp_address.unwrap().port()).into());

@@ -1,4 +1,5 @@
-//! The script that builds a forwarders file, as an operator runs it; what it writes is read by the tracker itself.
+//! The script that builds a forwarders file, as an operator runs it; what it writes is read by the tracker
+//! itself.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,5 @@
-//! The bare limit over HTTP: one thread around epoll that answers every request with the same reply, and thinks nothing.
+//! The bare limit over HTTP: one thread around epoll that answers every request with the same reply, and
+//! thinks nothing.
 //!
 //! `bare-http ADDRESS [close]`: with `close` it ends each connection after its first reply.
 

@@ -1,5 +1,5 @@
-//! The limit of hyper: one thread, one runtime, and a service that answers every request with the same reply. Set up as our frontend
-//! sets it up, but without deadlines. What our tracker takes beyond this is its own.
+//! The limit of hyper: one thread, one runtime, and a service that answers every request with the same reply.
+//! Set up as our frontend sets it up, but without deadlines. What our tracker takes beyond this is its own.
 //!
 //! `bare-hyper ADDRESS`. Connections end when clients ask for it.
 
@@ -45,7 +45,8 @@ async fn serve(address: &str) -> io::Result<()> {
 
 async fn answer(request: Request<Incoming>, body: Bytes) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut response = Response::new(Full::new(body));
-    // hyper reads the next request's headers into the map of the last response: taking the request's own saves making one.
+    // hyper reads the next request's headers into the map of the last response: taking the request's own
+    // saves making one.
     *response.headers_mut() = request.into_parts().0.headers;
     response.headers_mut().clear();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

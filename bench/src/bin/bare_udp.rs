@@ -1,6 +1,8 @@
-//! The bare limit over UDP: receives and sends as the tracker does, many datagrams with one system call, and thinks nothing.
+//! The bare limit over UDP: receives and sends as the tracker does, many datagrams with one system call, and
+//! thinks nothing.
 //!
-//! Speaks just enough of BEP 15 that a load generator takes it for a tracker: any connection id, and always the same 50 peers.
+//! Speaks just enough of BEP 15 that a load generator takes it for a tracker: any connection id, and always
+//! the same 50 peers.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::UdpSocket;

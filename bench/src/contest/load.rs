@@ -103,7 +103,8 @@ pub struct Used {
 }
 
 impl Answered {
-    /// Processor time of the server of this place among those that were asked about, in microseconds for each reply.
+    /// Processor time of the server of this place among those that were asked about, in microseconds for each
+    /// reply.
     ///
     /// # Errors
     /// When nothing was answered.

@@ -1,5 +1,5 @@
-//! Other people's trackers, bare limits and our own, started alike: on a free port, at the server's core, with a configuration
-//! as close to each other as they can be made.
+//! Other people's trackers, bare limits and our own, started alike: on a free port, at the server's core,
+//! with a configuration as close to each other as they can be made.
 
 mod load;
 mod peers;
@@ -71,7 +71,8 @@ pub struct Server {
 }
 
 impl Contestant {
-    /// Starts it and waits until it answers; `None`, and a word on stderr, when it is not installed or does not start.
+    /// Starts it and waits until it answers; `None`, and a word on stderr, when it is not installed or does
+    /// not start.
     pub fn start(&self, bench: &Bench, protocol: Protocol, shape: Shape) -> Option<Server> {
         let Some(program) = bench.program(self.program) else {
             eprintln!("  {} is left out: it is not installed", self.name);

@@ -20,7 +20,8 @@ pub const BARE_CLOSE: Contestant = at_server("bare epoll", "bare-http", bare_clo
 pub const BARE_HYPER: Contestant = at_server("bare hyper", "bare-hyper", bare);
 /// aquatic_udp, from crates.io.
 pub const AQUATIC_UDP: Contestant = at_server("aquatic_udp", "aquatic_udp", aquatic_udp);
-/// aquatic_http, from crates.io. Its two threads each turn in circles while they wait: on one core they would only disturb each other.
+/// aquatic_http, from crates.io. Its two threads each turn in circles while they wait: on one core they would
+/// only disturb each other.
 pub const AQUATIC_HTTP: Contestant = Contestant {
     place: Place::Anywhere,
     ..at_server("aquatic_http, two cores", "aquatic_http", aquatic_http)
@@ -65,7 +66,8 @@ fn aquatic_http(command: &mut Command, Setting { folder, address, .. }: &Setting
 fn opentracker(command: &mut Command, Setting { bench, folder, address, shape }: &Setting<'_>) -> Result<()> {
     let list: Vec<String> = info_hashes(bench, *shape)?;
     write(folder, "whitelist", &(list.join("\n") + "\n"))?;
-    // Started by root it becomes `nobody` with this folder as its root, so others must be able to look into it.
+    // Started by root it becomes `nobody` with this folder as its root, so others must be able to look into
+    // it.
     fs::set_permissions(folder, Permissions::from_mode(0o755))?;
     let port = address.port().to_string();
     command.args(["-i", "127.0.0.1", "-p", &port, "-P", &port, "-d", ".", "-w", "whitelist"]);

@@ -1,6 +1,8 @@
-//! The guard: counts the processor's instructions of fixed work under callgrind and holds them against the committed counts.
+//! The guard: counts the processor's instructions of fixed work under callgrind and holds them against the
+//! committed counts.
 //!
-//! Instructions do not depend on what else the machine does, so a few percent more are a change of the program, not noise.
+//! Instructions do not depend on what else the machine does, so a few percent more are a change of the
+//! program, not noise.
 
 mod workloads;
 
@@ -14,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use workloads::{WORKLOADS, Workload};
 
-/// What may change without anybody being asked, in percent. Keys of hash maps and random picks differ from run to run by less.
+/// What may change without anybody being asked, in percent. Keys of hash maps and random picks differ from
+/// run to run by less.
 pub const TOLERANCE_PERCENT: f64 = 3.0;
 
 /// Instructions of one unit of work, by workload.
@@ -101,7 +104,8 @@ pub struct Comparison {
     pub verdict: Verdict,
 }
 
-/// Whether anything changed by more than [`TOLERANCE_PERCENT`], for better or worse: both belong into the committed counts.
+/// Whether anything changed by more than [`TOLERANCE_PERCENT`], for better or worse: both belong into the
+/// committed counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing did.

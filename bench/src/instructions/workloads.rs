@@ -1,4 +1,5 @@
-//! The fixed work that is counted: an announce over the whole pipeline without its sockets, the codecs, settlement of a batch.
+//! The fixed work that is counted: an announce over the whole pipeline without its sockets, the codecs,
+//! settlement of a batch.
 
 use std::hint::black_box;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! A flame graph as SVG, written by hand: every function a bar as wide as its share of the samples, standing on its caller. Each bar
-//! has a title that browsers show under the pointer.
+//! A flame graph as SVG, written by hand: every function a bar as wide as its share of the samples, standing
+//! on its caller. Each bar has a title that browsers show under the pointer.
 
 use std::fmt::Write;
 

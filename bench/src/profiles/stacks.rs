@@ -101,7 +101,8 @@ fn tree(profile: &Profile) -> Stacks {
     stacks
 }
 
-/// A function with the crate and the file it is from, without type parameters: inlined functions carry neither path nor crate.
+/// A function with the crate and the file it is from, without type parameters: inlined functions carry
+/// neither path nor crate.
 fn named(function: &str, file: &str) -> String {
     let plain = match function.split_once('<') {
         Some((name, _)) if !name.is_empty() => name,
@@ -114,7 +115,8 @@ fn named(function: &str, file: &str) -> String {
     }
 }
 
-/// `tracker/src/swarm/family.rs` is (`tracker`, `swarm/family.rs`); folders of the machine that built it are left out.
+/// `tracker/src/swarm/family.rs` is (`tracker`, `swarm/family.rs`); folders of the machine that built it are
+/// left out.
 fn place(file: &str) -> Option<(&str, &str)> {
     let (folder, inside) = file.rsplit_once("/src/")?;
     let folder = folder.rsplit('/').next()?;

@@ -46,7 +46,8 @@ pub fn take(bench: &Bench, folder: &Path) -> Result<()> {
     draw(folder, "consumer", "consumer: presence and settlement", &both[1])
 }
 
-/// Profiles, taken at the same time, of the programs with these admin listeners, while the server is under load.
+/// Profiles, taken at the same time, of the programs with these admin listeners, while the server is under
+/// load.
 fn profile(
     bench: &Bench,
     server: &Server,

@@ -21,7 +21,8 @@ use crate::world::World;
 /// The consumer's default.
 const BATCH: usize = 1000;
 
-/// Measures reading and presence. Settling is a row of its own, because it depends on what is settled already.
+/// Measures reading and presence. Settling is a row of its own, because it depends on what is settled
+/// already.
 pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
     let count = match bench.scale {
         Scale::Quick => 50_000,

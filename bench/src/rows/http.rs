@@ -1,5 +1,5 @@
-//! Announces over HTTP: a bare epoll responder, hyper with nothing behind it, others' trackers, ours with passkeys checked, with and
-//! without recording.
+//! Announces over HTTP: a bare epoll responder, hyper with nothing behind it, others' trackers, ours with
+//! passkeys checked, with and without recording.
 
 use std::time::Duration;
 

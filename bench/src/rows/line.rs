@@ -1,8 +1,8 @@
-//! The whole line at half of what it sustains: how long a client waits for its reply, and how long its bytes need into the
-//! ledger and the sets (the consumer shows presence before it settles).
+//! The whole line at half of what it sustains: how long a client waits for its reply, and how long its bytes
+//! need into the ledger and the sets (the consumer shows presence before it settles).
 //!
-//! Tracker and consumer share the server's core, Redis and the clients the driver's. What the line sustains is found out first: the
-//! rate of a run as fast as it goes, up to its last settled row.
+//! Tracker and consumer share the server's core, Redis and the clients the driver's. What the line sustains
+//! is found out first: the rate of a run as fast as it goes, up to its last settled row.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

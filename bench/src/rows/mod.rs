@@ -1,4 +1,5 @@
-//! What is measured. Each row runs once in every round, rows by turns, so that a machine that grows slow grows slow for all.
+//! What is measured. Each row runs once in every round, rows by turns, so that a machine that grows slow
+//! grows slow for all.
 
 mod consuming;
 mod http;

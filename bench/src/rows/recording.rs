@@ -1,5 +1,5 @@
-//! Recording an announce: what the tracker's recorder and Redis spend on the delta, the snapshot and the stream entry, beside
-//! a Redis that only appends.
+//! Recording an announce: what the tracker's recorder and Redis spend on the delta, the snapshot and the
+//! stream entry, beside a Redis that only appends.
 //!
 //! No sockets of clients here: reports are handed to the recorder as the frontends do it, so many at a time.
 

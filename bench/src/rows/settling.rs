@@ -1,5 +1,5 @@
-//! Settling events into SQLite when more and more is settled already: in batches as the consumer reads them, and in a
-//! transaction for several of them, as it makes when they gather during a commit.
+//! Settling events into SQLite when more and more is settled already: in batches as the consumer reads them,
+//! and in a transaction for several of them, as it makes when they gather during a commit.
 
 use std::time::{Duration, Instant};
 

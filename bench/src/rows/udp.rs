@@ -1,5 +1,5 @@
-//! Announces over UDP: a bare echo of the same size, others' trackers, ours. Ours as an open tracker, like the others, and with
-//! passkeys in URL data (BEP 41), which only ours reads.
+//! Announces over UDP: a bare echo of the same size, others' trackers, ours. Ours as an open tracker, like
+//! the others, and with passkeys in URL data (BEP 41), which only ours reads.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! `trackerctl ledger`: the database's tables, whether everything in it is what it should be, and making room.
+//! `trackerctl ledger`: the database's tables, whether everything in it is what it should be, and making
+//! room.
 
 mod prune;
 mod verify;
@@ -21,10 +22,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  trackerctl --database sqlite:///var/lib/seedbook/ledger.db ledger migrate"
     )]
     Migrate,
-    /// Compare totals, settled events, the stream and the sets with each other; exit code 1 when something differs.
+    /// Compare totals, settled events, the stream and the sets with each other; exit code 1 when something
+    /// differs.
     ///
-    /// Every total is added up again from the settled events; every acknowledged entry of the stream must be settled or a
-    /// dead letter; every session in the sets must follow from the stream's entries, or have its announce in the ledger.
+    /// Every total is added up again from the settled events; every acknowledged entry of the stream must be
+    /// settled or a dead letter; every session in the sets must follow from the stream's entries, or have its
+    /// announce in the ledger.
     #[command(after_help = "Example:\n  trackerctl ledger verify || echo 'the books do not balance'\n  \
                             trackerctl ledger verify --ledger-only")]
     Verify(verify::Verify),

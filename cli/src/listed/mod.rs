@@ -1,4 +1,5 @@
-//! The sets that a site keeps in Redis, passkeys and torrents: adding to them, taking from them, looking something up.
+//! The sets that a site keeps in Redis, passkeys and torrents: adding to them, taking from them, looking
+//! something up.
 
 mod file;
 
@@ -71,7 +72,8 @@ impl Listed for InfoHash {
     }
 }
 
-/// Reads one that the operator gave. The error does not repeat it: a typing mistake away from a passkey is a real one.
+/// Reads one that the operator gave. The error does not repeat it: a typing mistake away from a passkey is a
+/// real one.
 pub(crate) fn parse<M: Listed>(text: &str) -> Result<M, Failure> {
     M::read(text.as_bytes()).ok_or_else(|| Failure::usage(format!("this is no {}: {}", M::NOUN.0, M::FORM)))
 }

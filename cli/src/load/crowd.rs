@@ -1,4 +1,5 @@
-//! One worker's sessions and what each of them says next: started, plain announces, completed, stopped, and again.
+//! One worker's sessions and what each of them says next: started, plain announces, completed, stopped, and
+//! again.
 
 use contract::Event;
 
@@ -126,7 +127,8 @@ impl Crowd {
         Some(self.ask(place, What::Announce(words)))
     }
 
-    /// The first announce of the next session that has made none; `None` when all have. The order leaps through the swarms.
+    /// The first announce of the next session that has made none; `None` when all have. The order leaps
+    /// through the swarms.
     fn introduce(&mut self) -> Option<Ask> {
         let sessions = self.len();
         if self.introduced >= sessions {

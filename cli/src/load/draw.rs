@@ -1,6 +1,8 @@
-//! Figures that look random and that the same seed always repeats, so that two runs send the same load. Not for secrets.
+//! Figures that look random and that the same seed always repeats, so that two runs send the same load. Not
+//! for secrets.
 
-/// What follows one number in the splitmix64 sequence: every bit of the result depends on every bit of `value`.
+/// What follows one number in the splitmix64 sequence: every bit of the result depends on every bit of
+/// `value`.
 pub(super) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

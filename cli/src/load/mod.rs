@@ -1,7 +1,8 @@
 //! `trackerctl load`: puts announces and scrapes on a tracker and says what it measured.
 //!
-//! Who announces what follows from options and seed (`population`, `crowd`); when, from a `shift`; workers (`worker`) carry it
-//! over HTTP or UDP and keep a `tally` each. It is cheap, because it shares its machine with the tracker.
+//! Who announces what follows from options and seed (`population`, `crowd`); when, from a `shift`; workers
+//! (`worker`) carry it over HTTP or UDP and keep a `tally` each. It is cheap, because it shares its machine
+//! with the tracker.
 
 mod crowd;
 mod draw;

@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Load {
-    /// Trackers: http://HOST:PORT/announce or udp://HOST:PORT. `:passkey` in a path stands for each user's passkey; without
-    /// it, passkeys go into the query. Over UDP path and query travel as URL data (BEP 41).
+    /// Trackers: http://HOST:PORT/announce or udp://HOST:PORT. `:passkey` in a path stands for each user's
+    /// passkey; without it, passkeys go into the query. Over UDP path and query travel as URL data (BEP 41).
     #[arg(required_unless_present_any = ["print_passkeys", "print_torrents"], value_name = "URL", num_args = 1..=16)]
     pub(super) urls: Vec<String>,
 
@@ -19,8 +19,9 @@ pub(crate) struct Load {
     /// Stop after so many requests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "How much")]
     pub(super) requests: Option<u64>,
-    /// Requests per second, sent on a schedule whatever the tracker does (an open loop); latency counts from the scheduled
-    /// time, so that a stall is seen in full. Without it every reply is followed by the next request (a closed loop).
+    /// Requests per second, sent on a schedule whatever the tracker does (an open loop); latency counts from
+    /// the scheduled time, so that a stall is seen in full. Without it every reply is followed by the next
+    /// request (a closed loop).
     #[arg(long, value_name = "R", value_parser = rate, help_heading = "How much")]
     pub(super) rate: Option<f64>,
     /// HTTP connections (32 if not given) or UDP sockets (4) at once.
@@ -47,11 +48,13 @@ pub(crate) struct Load {
     /// Measure a local process too: CPU time per request, and memory. May be given several times.
     #[arg(long = "pid", value_name = "P", help_heading = "Measuring")]
     pub(super) pids: Vec<u32>,
-    /// Look for replies all the time instead of sleeping. Takes a core; but then no tracker spends time on waking this program
-    /// up, which would make it look the more expensive the longer it lets this program wait.
+    /// Look for replies all the time instead of sleeping. Takes a core; but then no tracker spends time on
+    /// waking this program up, which would make it look the more expensive the longer it lets this program
+    /// wait.
     #[arg(long, help_heading = "Measuring")]
     pub(super) spin: bool,
-    /// Send to addresses beyond this machine. Only for a tracker of your own: to anybody else's this is an attack.
+    /// Send to addresses beyond this machine. Only for a tracker of your own: to anybody else's this is an
+    /// attack.
     #[arg(long, help_heading = "Measuring")]
     pub(super) allow_remote: bool,
 }
@@ -66,7 +69,8 @@ pub(super) struct Swarms {
     /// Sessions (a client in a swarm) in all torrents together.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) peers: u32,
-    /// How unlike the swarms' sizes are: the n-th largest has n^-S of the largest one's peers. 0: all are alike.
+    /// How unlike the swarms' sizes are: the n-th largest has n^-S of the largest one's peers. 0: all are
+    /// alike.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = exponent)]
     pub(super) zipf: f64,
     /// The share of sessions that seed, 0 to 1.
@@ -78,21 +82,23 @@ pub(super) struct Swarms {
     /// The share of requests that are scrapes of one torrent, 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub(super) scrape: f64,
-    /// plain: announces without an event. realistic: each session says started first, then announces; some complete, some stop
-    /// and start again later.
+    /// plain: announces without an event. realistic: each session says started first, then announces; some
+    /// complete, some stop and start again later.
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Events::Plain)]
     pub(super) events: Events,
     /// Before measuring, announce every session once.
     #[arg(long)]
     pub(super) fill: bool,
-    /// Give every session an address of its own in `ip=`, or in the UDP packet. For trackers that believe it: ours with
-    /// allow_ip_spoofing.
+    /// Give every session an address of its own in `ip=`, or in the UDP packet. For trackers that believe it:
+    /// ours with allow_ip_spoofing.
     #[arg(long)]
     pub(super) spoof: bool,
-    /// HTTP: give every session an address of its own in this header, as a proxy does (the tracker's real_ip_header).
+    /// HTTP: give every session an address of its own in this header, as a proxy does (the tracker's
+    /// real_ip_header).
     #[arg(long, value_name = "NAME", value_parser = header_name)]
     pub(super) real_ip_header: Option<String>,
-    /// HTTP: the share of sessions whose given address is IPv6, 0 to 1. Over UDP the tracker's own address says the family.
+    /// HTTP: the share of sessions whose given address is IPv6, 0 to 1. Over UDP the tracker's own address
+    /// says the family.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub(super) ipv6: f64,
     /// Only print the info hashes, for `trackerctl torrent import` or another tracker's whitelist.
@@ -110,7 +116,8 @@ pub(super) struct Users {
     /// Passkeys to announce with, one per line (`-`: stdin); sessions share them evenly.
     #[arg(long, value_name = "FILE", conflicts_with = "users")]
     pub(super) passkeys: Option<String>,
-    /// Announce as so many made-up users, always the same for one prefix. They are easy to guess: for tests only.
+    /// Announce as so many made-up users, always the same for one prefix. They are easy to guess: for tests
+    /// only.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(super) users: Option<u32>,
     /// What the made-up users' passkeys begin with: at most 16 of 0-9 A-Z a-z _ -

@@ -1,6 +1,8 @@
-//! The wait of a worker: for the network, and in an open loop for the time when the next request is due, to the microsecond.
+//! The wait of a worker: for the network, and in an open loop for the time when the next request is due, to
+//! the microsecond.
 //!
-//! epoll's own timeout counts in milliseconds, which is many requests; a timer among the polled files is exact.
+//! epoll's own timeout counts in milliseconds, which is many requests; a timer among the polled files is
+//! exact.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -15,7 +17,8 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 const TIMER: Token = Token(usize::MAX);
 /// Events taken with one system call.
 const EVENTS: usize = 256;
-/// Requests that are due within this time leave together: a wake-up for each would cost more than the request.
+/// Requests that are due within this time leave together: a wake-up for each would cost more than the
+/// request.
 const TOGETHER: Duration = Duration::from_micros(50);
 
 /// What a worker does while there is nothing to do.

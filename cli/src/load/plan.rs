@@ -85,7 +85,8 @@ impl Plan {
         })
     }
 
-    /// How UDP requests look. Without anything to tell, they carry no URL data, which not every tracker understands.
+    /// How UDP requests look. Without anything to tell, they carry no URL data, which not every tracker
+    /// understands.
     pub(super) fn udp_form(&self, target: &Target, load: &Load) -> Result<udp::Form, Failure> {
         let says_something = self.passkeys == Passkeys::Sent || target.has_url_data();
         Ok(udp::Form {

@@ -1,5 +1,5 @@
-//! Who is there: torrents, sessions, their addresses and passkeys. All of it follows from the options and the seed, so that
-//! a session costs a few bytes and two runs are about the same clients.
+//! Who is there: torrents, sessions, their addresses and passkeys. All of it follows from the options and the
+//! seed, so that a session costs a few bytes and two runs are about the same clients.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +8,8 @@ use contract::{InfoHash, Passkey, PeerId};
 use super::draw::{belongs, mix};
 use super::options::Swarms;
 
-/// Made-up IPv4 addresses: a public network, because trackers may hide private ones. Nothing is ever sent there.
+/// Made-up IPv4 addresses: a public network, because trackers may hide private ones. Nothing is ever sent
+/// there.
 const MADE_UP_V4: u32 = 0x0b00_0000;
 /// Made-up IPv6 addresses: the network for documentation (RFC 3849).
 const MADE_UP_V6: u128 = 0x2001_0db8 << 96;
@@ -42,8 +43,8 @@ impl Population {
         }
     }
 
-    /// The torrent of each session, in order: those of one torrent are neighbours. Where there are enough sessions, no torrent
-    /// is without one.
+    /// The torrent of each session, in order: those of one torrent are neighbours. Where there are enough
+    /// sessions, no torrent is without one.
     pub(super) fn torrents_of_sessions(&self) -> impl Iterator<Item = u32> {
         let torrents = u32::try_from(self.hashes.len()).unwrap_or(u32::MAX);
         let weights = move |torrent: u32| f64::from(torrent + 1).powf(-self.zipf);
@@ -83,7 +84,8 @@ impl Population {
         PeerId(id)
     }
 
-    /// Neighbours have ports of their own, so that trackers which know clients by address and port tell them apart.
+    /// Neighbours have ports of their own, so that trackers which know clients by address and port tell them
+    /// apart.
     pub(super) fn port(&self, session: u32) -> u16 {
         u16::try_from(FIRST_PORT + session % PORTS).unwrap_or(u16::MAX)
     }

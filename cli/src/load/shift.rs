@@ -1,4 +1,5 @@
-//! When a worker sends: on a schedule (open loop) or whenever a reply came (closed loop), until the time or the number is up.
+//! When a worker sends: on a schedule (open loop) or whenever a reply came (closed loop), until the time or
+//! the number is up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

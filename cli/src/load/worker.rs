@@ -1,4 +1,5 @@
-//! The workers: each a thread with connections, sessions and a tally of its own, through one phase after the other.
+//! The workers: each a thread with connections, sessions and a tally of its own, through one phase after the
+//! other.
 
 use std::io;
 use std::sync::Arc;

@@ -39,7 +39,8 @@ pub(crate) enum Command {
         /// The passkey to look up.
         passkey: String,
     },
-    /// Print all passkeys, one per line, in no order. One that is added or removed meanwhile may be missing or shown twice.
+    /// Print all passkeys, one per line, in no order. One that is added or removed meanwhile may be missing
+    /// or shown twice.
     #[command(
         after_help = "Example:\n  trackerctl passkey list --limit 100\n  trackerctl passkey list > backup.txt"
     )]
@@ -61,7 +62,8 @@ pub(crate) enum Command {
     /// Draw new passkeys of 32 characters from the system's random source.
     #[command(after_help = "Example:\n  trackerctl passkey generate --count 5 --add")]
     Generate(generate::Generate),
-    /// Give a user a new passkey, with everything that the old one has. The old one goes on working until it is removed.
+    /// Give a user a new passkey, with everything that the old one has. The old one goes on working until it
+    /// is removed.
     #[command(after_help = "Example:\n  trackerctl passkey rotate Zk3vQ8rT p4sXw2Lm --dry-run\n  \
                             trackerctl passkey rotate Zk3vQ8rT p4sXw2Lm\n  trackerctl passkey remove Zk3vQ8rT   # weeks later")]
     Rotate(rotate::Rotate),

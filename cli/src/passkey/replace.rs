@@ -1,7 +1,7 @@
 //! `passkey replace`: makes a file's passkeys the whitelist.
 //!
-//! A replacement is loaded beside the set in force and renamed over it, so that the tracker sees the old whitelist or the
-//! new one and never a part of either.
+//! A replacement is loaded beside the set in force and renamed over it, so that the tracker sees the old
+//! whitelist or the new one and never a part of either.
 
 use clap::Args;
 use contract::Passkey;

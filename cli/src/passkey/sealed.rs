@@ -19,7 +19,8 @@ use crate::output::{Report, facts, note};
 /// Where the key is. Not an argument: everybody on the machine can read those.
 #[derive(Debug, Args)]
 struct KeySource {
-    /// The file that holds `encryption_key` as the tracker's configuration has it; else the variable `SEEDBOOK_ENCRYPTION_KEY`.
+    /// The file that holds `encryption_key` as the tracker's configuration has it; else the variable
+    /// `SEEDBOOK_ENCRYPTION_KEY`.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 }

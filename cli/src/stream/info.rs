@@ -89,8 +89,9 @@ fn mark(id: String) -> Option<Mark> {
 }
 
 impl Group {
-    /// Redis counts from where the group stood in its file when it reads that again, so its lag may be far too high then:
-    /// there is none when the newest entry was delivered, and never more than there are entries.
+    /// Redis counts from where the group stood in its file when it reads that again, so its lag may be far
+    /// too high then: there is none when the newest entry was delivered, and never more than there are
+    /// entries.
     fn of(group: redis::streams::StreamInfoGroup, newest: &str, length: usize) -> Self {
         let all_delivered = group.last_delivered_id == newest;
         Self {

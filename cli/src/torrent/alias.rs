@@ -1,7 +1,7 @@
 //! Two info hashes of one hybrid torrent.
 //!
-//! The tracker follows an alias one step only. A chain or a circle would book a torrent under a name that nobody looks for, so
-//! neither can be made here.
+//! The tracker follows an alias one step only. A chain or a circle would book a torrent under a name that
+//! nobody looks for, so neither can be made here.
 
 use clap::Args;
 use contract::InfoHash;

@@ -1,5 +1,5 @@
-//! `trackerctl torrent`: the torrents that may be announced where the tracker's `torrent approval` reads them from Redis, and
-//! the hybrid torrents whose two info hashes are booked as one.
+//! `trackerctl torrent`: the torrents that may be announced where the tracker's `torrent approval` reads them
+//! from Redis, and the hybrid torrents whose two info hashes are booked as one.
 
 mod alias;
 

@@ -1,4 +1,5 @@
-//! `user explain`: every settled announce of a user, what it was worth and why, so that a support question ends here.
+//! `user explain`: every settled announce of a user, what it was worth and why, so that a support question
+//! ends here.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,7 +1,9 @@
-//! Dead letters: entries that cannot be decoded or that the ledger refuses. They are moved aside with their error, so that the
-//! batch around them settles, tried again a few times, and then given up to the `failed` stream for an operator.
+//! Dead letters: entries that cannot be decoded or that the ledger refuses. They are moved aside with their
+//! error, so that the batch around them settles, tried again a few times, and then given up to the `failed`
+//! stream for an operator.
 //!
-//! Both streams are unbounded on purpose: what is in them is somebody's traffic, and their length is a metric.
+//! Both streams are unbounded on purpose: what is in them is somebody's traffic, and their length is a
+//! metric.
 
 mod retry;
 
@@ -16,8 +18,9 @@ pub use retry::{Desk, Retried, RetryError, retry};
 use crate::entry::{EntryId, Fields};
 use crate::reply;
 
-/// Appends to the dead letters and acknowledges, but only what is still pending: whoever else handles the same entry
-/// must not bury it twice. Append first: a Redis without memory refuses that, and then nothing has been taken away.
+/// Appends to the dead letters and acknowledges, but only what is still pending: whoever else handles the
+/// same entry must not bury it twice. Append first: a Redis without memory refuses that, and then nothing has
+/// been taken away.
 static BURY: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
@@ -67,7 +70,8 @@ pub struct DeadLetter {
 /// The fields added behind the entry's own.
 const NOTES: [&str; 4] = ["_entry_id", "_error", "_count", "_at"];
 
-/// A script can pass on about 8000 values. No entry of ours has twenty fields; what is beyond this is somebody's noise.
+/// A script can pass on about 8000 values. No entry of ours has twenty fields; what is beyond this is
+/// somebody's noise.
 const MAX_FIELDS: usize = 1000;
 
 impl DeadLetter {
@@ -106,8 +110,8 @@ pub struct Broken {
     pub error: String,
 }
 
-/// Moves a pending entry of `stream` to the dead letters and acknowledges it, in one step. `false` when it was not
-/// pending any more. `now` is in unix seconds.
+/// Moves a pending entry of `stream` to the dead letters and acknowledges it, in one step. `false` when it
+/// was not pending any more. `now` is in unix seconds.
 ///
 /// # Errors
 /// Redis's own; then the entry is still pending.

@@ -1,9 +1,10 @@
-//! Entries that were taken out of the stream before anybody in the group was given them: counted, because nobody will
-//! ever settle them.
+//! Entries that were taken out of the stream before anybody in the group was given them: counted, because
+//! nobody will ever settle them.
 //!
-//! Redis numbers a stream's entries as they are added (`entries-added`) and remembers how many of them a group was given
-//! (`entries-read`). The difference, less those that are still there, is what was lost. Redis itself never corrects its
-//! figure after a trim, so [`settle_account`] does: that is also what makes several consumers count a loss once.
+//! Redis numbers a stream's entries as they are added (`entries-added`) and remembers how many of them a
+//! group was given (`entries-read`). The difference, less those that are still there, is what was lost. Redis
+//! itself never corrects its figure after a trim, so [`settle_account`] does: that is also what makes several
+//! consumers count a loss once.
 
 mod watch;
 
@@ -131,8 +132,8 @@ const PAGE: u64 = 1000;
 /// Beyond so many unread entries the exact figure is not worth the reading.
 const MOST_COUNTED: u64 = 200_000;
 
-/// How many entries were lost since the account was last settled, and settles it: Redis is told how far the group really
-/// is. 0 also when another consumer was quicker.
+/// How many entries were lost since the account was last settled, and settles it: Redis is told how far the
+/// group really is. 0 also when another consumer was quicker.
 ///
 /// # Errors
 /// Redis's own.

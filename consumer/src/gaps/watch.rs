@@ -1,4 +1,5 @@
-//! One reader's eye on its stream: looks before it reads, and remembers what it saw in case the stream is deleted.
+//! One reader's eye on its stream: looks before it reads, and remembers what it saw in case the stream is
+//! deleted.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,8 @@ impl Watch {
         }
     }
 
-    /// The reader made the group: was there one before, and did the stream go with it? What was unread then is lost.
+    /// The reader made the group: was there one before, and did the stream go with it? What was unread then
+    /// is lost.
     pub(crate) async fn group_made(
         &mut self,
         connection: &mut MultiplexedConnection,

@@ -1,7 +1,9 @@
-//! Keeps one ledger open, and opens it again after it was unavailable: the same one, never another in its place.
+//! Keeps one ledger open, and opens it again after it was unavailable: the same one, never another in its
+//! place.
 //!
-//! A folder that is not mounted looks like a new installation, and a restored backup like the ledger itself. Settling
-//! into either would be acknowledged and then missing from the books, so both are refused until an operator has looked.
+//! A folder that is not mounted looks like a new installation, and a restored backup like the ledger itself.
+//! Settling into either would be acknowledged and then missing from the books, so both are refused until an
+//! operator has looked.
 
 use super::{Access, Ledger, LedgerError, Location, Mark, Outcome};
 use crate::entry::Entry;

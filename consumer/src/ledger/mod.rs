@@ -1,7 +1,8 @@
 //! The ledger: what every user has earned, in SQL tables that a site reads.
 //!
-//! A [`Ledger`] is synchronous and owned by one thread (see [`LedgerHandle`]): a database connection is no shared thing, and a
-//! transaction is a plain function. SQLite is built; the trait is the seam for other databases.
+//! A [`Ledger`] is synchronous and owned by one thread (see [`LedgerHandle`]): a database connection is no
+//! shared thing, and a transaction is a plain function. SQLite is built; the trait is the seam for other
+//! databases.
 
 mod keeper;
 mod location;
@@ -21,7 +22,8 @@ use crate::settlement::{Promotion, Rules, Scope, SettledRow, TorrentAccount, Use
 /// What a caller must do about it is what tells these apart.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LedgerError {
-    /// The database cannot do it now: down, locked, full, unwritable. Wait and try the same again; nothing was written.
+    /// The database cannot do it now: down, locked, full, unwritable. Wait and try the same again; nothing
+    /// was written.
     #[error("{0}")]
     Unavailable(String),
     /// The database refuses this data. Trying again will not help; nothing was written.
@@ -196,9 +198,10 @@ pub trait Ledger: Send {
     /// [`LedgerError::Unavailable`].
     fn are_settled(&mut self, entries: &[Entry]) -> Result<Vec<bool>, LedgerError>;
 
-    /// Removes the events of stream entries before `before` and carries their sums forward, so that totals stay and still
-    /// balance. From then on an entry before `before` counts as settled: pass nothing later than the oldest entry that
-    /// can still be delivered. In several transactions; a kill in between leaves a ledger that balances.
+    /// Removes the events of stream entries before `before` and carries their sums forward, so that totals
+    /// stay and still balance. From then on an entry before `before` counts as settled: pass nothing later
+    /// than the oldest entry that can still be delivered. In several transactions; a kill in between leaves a
+    /// ledger that balances.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`]; what was pruned stays pruned.
@@ -209,8 +212,8 @@ pub trait Ledger: Send {
         progress: Progress<'_>,
     ) -> Result<Pruned, LedgerError>;
 
-    /// Gives everything of the first passkey to the second, in one transaction, and settles entries of the first as the
-    /// second's from then on. Doing it again moves nothing more.
+    /// Gives everything of the first passkey to the second, in one transaction, and settles entries of the
+    /// first as the second's from then on. Doing it again moves nothing more.
     ///
     /// # Errors
     /// [`LedgerError::Rejected`] when either passkey was rotated to another one before.
@@ -243,7 +246,8 @@ pub trait Ledger: Send {
 /// Opens the ledger that a `database` setting names.
 ///
 /// # Errors
-/// [`LedgerError::Unsupported`] for a URL of another kind, [`LedgerError::Unavailable`] when it cannot be opened.
+/// [`LedgerError::Unsupported`] for a URL of another kind, [`LedgerError::Unavailable`] when it cannot be
+/// opened.
 pub fn open(url: &ServiceUrl, access: Access) -> Result<Box<dyn Ledger>, LedgerError> {
     Location::parse(url)?.open(access)
 }

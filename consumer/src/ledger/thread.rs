@@ -24,7 +24,8 @@ pub struct LedgerHandle {
 const QUEUE: usize = 2;
 
 impl LedgerHandle {
-    /// Starts the thread. The database is opened and migrated at the first request, and again after it was unavailable.
+    /// Starts the thread. The database is opened and migrated at the first request, and again after it was
+    /// unavailable.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -40,7 +41,8 @@ impl LedgerHandle {
         Ok(Self { requests })
     }
 
-    /// Settles entries in one transaction, see [`super::Ledger::settle`]. With no entries it only sees that the ledger is there.
+    /// Settles entries in one transaction, see [`super::Ledger::settle`]. With no entries it only sees that
+    /// the ledger is there.
     ///
     /// # Errors
     /// As [`super::Ledger::settle`].

@@ -1,7 +1,7 @@
 -- Brings the newest entry of each of some sessions into the presence sets, if it is newer than the guard.
--- KEYS[1]: the hash old passkey -> new; what an old one's entry says is the new one's.
--- ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base; then for each session:
--- passkey, info hash, peer id, ordered entry id, state (s, l, g, or x: forget), due.
+-- KEYS[1]: the hash old passkey -> new; what an old one's entry says is the new one's. ARGV: guard base,
+-- lease key, seed base, leech base, seed members base, leech members base; then for each session: passkey,
+-- info hash, peer id, ordered entry id, state (s, l, g, or x: forget), due.
 local guards, lease = ARGV[1], ARGV[2]
 local user_set = { s = ARGV[3], l = ARGV[4] }
 local member_set = { s = ARGV[5], l = ARGV[6] }

@@ -1,5 +1,5 @@
-//! Bringing entries into the sets: the newest of each session, in calls that are written without an allocation per argument,
-//! because every event that is consumed comes through here.
+//! Bringing entries into the sets: the newest of each session, in calls that are written without an
+//! allocation per argument, because every event that is consumed comes through here.
 
 use contract::{Event, InfoHash, Keys, Passkey, PeerId};
 use hashbrown::HashMap;

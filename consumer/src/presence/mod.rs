@@ -1,12 +1,13 @@
 //! Presence: who seeds and who leeches what, now, as sets in Redis that a site reads.
 //!
-//! The sets are a function of the set of entries and the time alone. Each session has a guard that remembers its newest
-//! entry, so an older one that arrives later, twice, or through another consumer changes nothing. A guard outlives the
-//! longest lease an older entry could still hold; only then is it forgotten.
+//! The sets are a function of the set of entries and the time alone. Each session has a guard that remembers
+//! its newest entry, so an older one that arrives later, twice, or through another consumer changes nothing.
+//! A guard outlives the longest lease an older entry could still hold; only then is it forgotten.
 //!
-//! In Redis: hash `tracker:presence:guard:<passkey>`, field `<infohash>:<peer_id>`, value `<40-digit entry id><s|l|g><due>`
-//! (seeds, leeches, gone; due in unix seconds); and one sorted set `tracker:presence:lease` of sessions by a time at
-//! which they must be looked at, never later than their due. A heartbeat that changes nothing costs two hash commands.
+//! In Redis: hash `tracker:presence:guard:<passkey>`, field `<infohash>:<peer_id>`, value
+//! `<40-digit entry id><s|l|g><due>` (seeds, leeches, gone; due in unix seconds); and one sorted set
+//! `tracker:presence:lease` of sessions by a time at which they must be looked at, never later than their
+//! due. A heartbeat that changes nothing costs two hash commands.
 
 mod aliases;
 mod apply;
@@ -56,11 +57,11 @@ pub struct Swept {
     pub expired: u64,
 }
 
-/// Removes the peers whose lease is over at `now` (unix seconds), exactly as `stopped` would have, and forgets guards that
-/// nothing needs any more.
+/// Removes the peers whose lease is over at `now` (unix seconds), exactly as `stopped` would have, and
+/// forgets guards that nothing needs any more.
 ///
-/// Pass [`crate::groups::Backlog::horizon`] rather than the clock while entries may be unread: a heartbeat that waits in the stream keeps
-/// its peer alive.
+/// Pass [`crate::groups::Backlog::horizon`] rather than the clock while entries may be unread: a heartbeat
+/// that waits in the stream keeps its peer alive.
 ///
 /// # Errors
 /// Redis's own; what was swept is swept.
@@ -86,8 +87,8 @@ pub async fn sweep(
     Ok(swept)
 }
 
-/// The keys the scripts complete with a passkey and an info hash. They stay on one Redis, not on a cluster: a batch
-/// touches many users' keys.
+/// The keys the scripts complete with a passkey and an info hash. They stay on one Redis, not on a cluster: a
+/// batch touches many users' keys.
 #[must_use]
 pub fn bases(keys: &Keys) -> [String; 6] {
     [

@@ -1,7 +1,9 @@
-//! Everybody's presence computed again from the stream: each session's newest retained entry decides, members that no
-//! entry supports go. Users are reconciled one by one, so consumers need not stop, and running it twice changes nothing.
+//! Everybody's presence computed again from the stream: each session's newest retained entry decides, members
+//! that no entry supports go. Users are reconciled one by one, so consumers need not stop, and running it
+//! twice changes nothing.
 //!
-//! Sessions whose newest entry was trimmed already are judged by their guard alone: the stream no longer knows better.
+//! Sessions whose newest entry was trimmed already are judged by their guard alone: the stream no longer
+//! knows better.
 
 use std::collections::HashMap;
 
@@ -61,8 +63,8 @@ pub struct Scope<'a> {
 /// Called now and then with what is being done and (done, total).
 pub type Progress<'a> = &'a mut (dyn FnMut(&'static str, u64, u64) + Send);
 
-/// Compares everybody with the stream, and mends what differs when `intent` says so. Holds one line in memory for each
-/// session of about the last day. `now` is in unix seconds.
+/// Compares everybody with the stream, and mends what differs when `intent` says so. Holds one line in memory
+/// for each session of about the last day. `now` is in unix seconds.
 ///
 /// # Errors
 /// Redis's own; what was mended is mended.
@@ -98,7 +100,8 @@ pub async fn rebuild(
     Ok(rebuilt)
 }
 
-/// From the oldest entry that is there and whose guard is certainly kept, to the oldest that consumers have not finished.
+/// From the oldest entry that is there and whose guard is certainly kept, to the oldest that consumers have
+/// not finished.
 async fn span(
     connection: &mut MultiplexedConnection,
     target: Target<'_>,

@@ -1,10 +1,10 @@
--- Compares one user's guards, leases and sets with each other and with what the stream says, and mends them if told to.
--- ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base, `look` or `mend`, the span
--- of entries that the stream can speak of (ordered ids: from, before), now, seconds for which a guard is kept after its
--- entry, how many findings to return, passkey, how many sessions follow; for each session its newest entry within the
--- span: `infohash:peer_id`, ordered id, state (s, l, g), due; then info hashes to look at besides.
--- Returns {sessions seeding, sessions leeching, differences, {kind, what, ...}, {session, ordered id, ...} of those
--- present whose entry is older than the span}.
+-- Compares one user's guards, leases and sets with each other and with what the stream says, and mends them
+-- if told to. ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base,
+-- `look` or `mend`, the span of entries that the stream can speak of (ordered ids: from, before), now,
+-- seconds for which a guard is kept after its entry, how many findings to return, passkey, how many sessions
+-- follow; for each session its newest entry within the span: `infohash:peer_id`, ordered id, state (s, l, g),
+-- due; then info hashes to look at besides. Returns {sessions seeding, sessions leeching, differences, {kind,
+-- what, ...}, {session, ordered id, ...} of those present whose entry is older than the span}.
 local guards, lease = ARGV[1], ARGV[2]
 local user_set = { s = ARGV[3], l = ARGV[4] }
 local member_set = { s = ARGV[5], l = ARGV[6] }

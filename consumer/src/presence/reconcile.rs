@@ -1,5 +1,5 @@
-//! One user's guards, leases and sets, compared with each other and with the stream, and mended: in one atomic step,
-//! so that consumers may go on beside it.
+//! One user's guards, leases and sets, compared with each other and with the stream, and mended: in one
+//! atomic step, so that consumers may go on beside it.
 
 use std::sync::LazyLock;
 
@@ -26,7 +26,8 @@ pub struct Span {
 }
 
 impl Span {
-    /// A stream that is not asked: only guards, leases and sets are compared, and every session counts as older.
+    /// A stream that is not asked: only guards, leases and sets are compared, and every session counts as
+    /// older.
     pub const NOTHING: Self = Self { from: EntryId::LAST, before: EntryId { ms: 0, seq: 0 } };
 }
 
@@ -61,8 +62,8 @@ pub struct Subject<'a> {
 pub struct Finding {
     /// Whose.
     pub passkey: Passkey,
-    /// `guard_missing`, `guard_differs`, `guard_without_entry`, `lease_missing`, `member_extra`, `member_missing`,
-    /// `torrent_extra` or `torrent_missing`.
+    /// `guard_missing`, `guard_differs`, `guard_without_entry`, `lease_missing`, `member_extra`,
+    /// `member_missing`, `torrent_extra` or `torrent_missing`.
     pub kind: String,
     /// `<infohash>` or `<infohash>:<peer_id>`.
     pub what: String,
@@ -96,7 +97,8 @@ pub struct Reconciled {
     pub older: Vec<Older>,
 }
 
-/// Compares one user, and mends what differs when `intent` says so. `now`: unix seconds up to which everything is known.
+/// Compares one user, and mends what differs when `intent` says so. `now`: unix seconds up to which
+/// everything is known.
 ///
 /// # Errors
 /// Redis's own.

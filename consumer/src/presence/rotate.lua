@@ -1,6 +1,6 @@
--- Moves sessions of a rotated passkey to the new one. Of two guards of one session the newer one stays.
--- ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base, old passkey, new passkey;
--- then the sessions, `<info hash>:<peer id>`. Returns how many were there.
+-- Moves sessions of a rotated passkey to the new one. Of two guards of one session the newer one stays. ARGV:
+-- guard base, lease key, seed base, leech base, seed members base, leech members base, old passkey, new
+-- passkey; then the sessions, `<info hash>:<peer id>`. Returns how many were there.
 local guards, lease = ARGV[1], ARGV[2]
 local user_set = { s = ARGV[3], l = ARGV[4] }
 local member_set = { s = ARGV[5], l = ARGV[6] }

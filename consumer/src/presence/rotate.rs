@@ -1,7 +1,8 @@
 //! A rotated passkey's sessions, in guards, leases and sets, become the new one's.
 //!
-//! Once the alias is in Redis, `apply.lua` brings every entry of the old passkey to the new one, so what is moved here does
-//! not come back. Entry ids decide between two guards of one session, so it does not matter which came first.
+//! Once the alias is in Redis, `apply.lua` brings every entry of the old passkey to the new one, so what is
+//! moved here does not come back. Entry ids decide between two guards of one session, so it does not matter
+//! which came first.
 
 use std::sync::LazyLock;
 

@@ -80,7 +80,8 @@ fn pattern(keys: &Keys) -> String {
     pattern + "*"
 }
 
-/// Everybody who has a guard or a set, with the torrents that have members and are in neither of the user's sets.
+/// Everybody who has a guard or a set, with the torrents that have members and are in neither of the user's
+/// sets.
 pub(super) async fn users(
     connection: &mut MultiplexedConnection,
     keys: &Keys,

@@ -1,7 +1,7 @@
--- Looks at the leases that are due: a silent peer leaves the sets, a guard nobody needs is forgotten, a lease that was
--- renewed meanwhile moves on.
--- ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base, now, how many at most,
--- seconds for which a guard is kept after its entry. Returns {examined, expired}.
+-- Looks at the leases that are due: a silent peer leaves the sets, a guard nobody needs is forgotten, a lease
+-- that was renewed meanwhile moves on. ARGV: guard base, lease key, seed base, leech base, seed members base,
+-- leech members base, now, how many at most, seconds for which a guard is kept after its entry. Returns
+-- {examined, expired}.
 local guards, lease = ARGV[1], ARGV[2]
 local user_set = { s = ARGV[3], l = ARGV[4] }
 local member_set = { s = ARGV[5], l = ARGV[6] }

@@ -1,5 +1,5 @@
-//! Rows folded into a user's and a torrent's totals. Every update commutes: sums, minima, maxima, a union of seconds,
-//! and a last writer chosen by `(ts, entry id)`. Sums stop at `i64::MAX` instead of wrapping.
+//! Rows folded into a user's and a torrent's totals. Every update commutes: sums, minima, maxima, a union of
+//! seconds, and a last writer chosen by `(ts, entry id)`. Sums stop at `i64::MAX` instead of wrapping.
 
 use super::spans::Spans;
 use super::{Event, SettledRow};
@@ -65,7 +65,8 @@ impl Sums {
     }
 }
 
-/// What a row brought its torrent that its siblings had not brought already; the user's totals grow by the same.
+/// What a row brought its torrent that its siblings had not brought already; the user's totals grow by the
+/// same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gain {
     seed_seconds: i64,

@@ -1,7 +1,8 @@
 //! What one traffic event is worth: pure arithmetic over the event, the promotions and the rules.
 //!
-//! Nothing here depends on other events, so rows may be settled in any order and on any consumer. What does depend on
-//! several events (time earned once, the first completion) is folded commutatively in [`TorrentAccount`].
+//! Nothing here depends on other events, so rows may be settled in any order and on any consumer. What does
+//! depend on several events (time earned once, the first completion) is folded commutatively in
+//! [`TorrentAccount`].
 
 mod accounts;
 mod promotions;
@@ -16,13 +17,15 @@ pub use spans::Spans;
 
 use crate::entry::EntryId;
 
-/// The largest count of bytes that a Redis script can carry exactly (its numbers are doubles). More is no real delta.
+/// The largest count of bytes that a Redis script can carry exactly (its numbers are doubles). More is no
+/// real delta.
 pub const MAX_EXACT_BYTES: u64 = (1 << 53) - 1;
 
 /// What an operator may set about settling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// Bytes per second and direction above which an event is flagged and credited nothing; 0 switches this off.
+    /// Bytes per second and direction above which an event is flagged and credited nothing; 0 switches this
+    /// off.
     pub max_rate_bytes_per_s: u64,
 }
 
@@ -74,8 +77,8 @@ pub struct SettledRow {
 }
 
 impl SettledRow {
-    /// Adds another event of the same client, torrent and second: bytes add up, time is claimed once, the newer entry says how
-    /// things stand.
+    /// Adds another event of the same client, torrent and second: bytes add up, time is claimed once, the
+    /// newer entry says how things stand.
     pub fn fold(&mut self, other: &Self) {
         self.raw_up = self.raw_up.saturating_add(other.raw_up);
         self.raw_down = self.raw_down.saturating_add(other.raw_down);
@@ -167,8 +170,8 @@ fn clamped(figure: u64) -> i64 {
     i64::try_from(figure).unwrap_or(i64::MAX)
 }
 
-/// Seconds this event claims as (seeding, leeching): the time since the last announce, at most two intervals of it,
-/// so that a client that was away is not paid for the gap.
+/// Seconds this event claims as (seeding, leeching): the time since the last announce, at most two intervals
+/// of it, so that a client that was away is not paid for the gap.
 fn claimed_seconds(event: &TrafficEvent) -> (i64, i64) {
     let seconds = clamped(event.dt.min(2 * u64::from(event.interval)).min(event.ts));
     match (event.event, event.left) {
@@ -198,7 +201,8 @@ fn flag_of(event: &TrafficEvent, rules: &Rules) -> Option<Flag> {
     Some(Flag { reason: FlagReason::Speed, details: details.to_string() })
 }
 
-/// Seconds over which the bytes came. A late re-send carries bytes without a time base: it is judged over one interval.
+/// Seconds over which the bytes came. A late re-send carries bytes without a time base: it is judged over one
+/// interval.
 fn time_base(event: &TrafficEvent) -> u64 {
     match event.dt {
         0 => u64::from(event.interval.max(1)),

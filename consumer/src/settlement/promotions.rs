@@ -1,6 +1,7 @@
 //! Promotions: which factors are in force for an event at its own time.
 //!
-//! The user always gets the better side: the highest upload factor and the lowest download factor among all that match.
+//! The user always gets the better side: the highest upload factor and the lowest download factor among all
+//! that match.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! The seconds that a user has already earned on one torrent, as a short list of spans.
 //!
-//! Two clients of one user seed the same second once: each announce claims a span, and only what no earlier span covers
-//! is earned. A union does not depend on the order in which its parts arrive.
+//! Two clients of one user seed the same second once: each announce claims a span, and only what no earlier
+//! span covers is earned. A union does not depend on the order in which its parts arrive.
 
 /// Disjoint spans of unix seconds, `start..end`, oldest first, never touching.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,8 +34,8 @@ impl Spans {
         other.0.iter().map(|(start, end)| self.add(*start, *end)).sum()
     }
 
-    /// Closes the oldest gap when the list is full. Nobody is paid for the gap; an event so late that it falls into it
-    /// earns nothing, which is the price of a bounded row.
+    /// Closes the oldest gap when the list is full. Nobody is paid for the gap; an event so late that it
+    /// falls into it earns nothing, which is the price of a bounded row.
     fn shorten(&mut self) {
         if self.0.len() > MAX_SPANS {
             self.0[0].1 = self.0[1].1;

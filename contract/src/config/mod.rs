@@ -1,7 +1,8 @@
 //! How every program reads its configuration: YAML and environment over working defaults, strictly.
 //!
-//! A configuration is a plain serde struct with a `Default`. The serialized default is the list of known keys, so a key
-//! cannot be known in one place and forgotten in another. All problems are found in one pass and reported together.
+//! A configuration is a plain serde struct with a `Default`. The serialized default is the list of known
+//! keys, so a key cannot be known in one place and forgotten in another. All problems are found in one pass
+//! and reported together.
 
 mod tree;
 mod values;
@@ -44,7 +45,8 @@ impl Problems {
 /// Parses YAML into a tree. An empty document is an empty mapping.
 ///
 /// # Errors
-/// One problem with the line and column of the syntax error, or one that says that the document is no mapping.
+/// One problem with the line and column of the syntax error, or one that says that the document is no
+/// mapping.
 pub fn parse_yaml(text: &str) -> Result<Value, Problems> {
     match parse_document(text)? {
         Value::Null => Ok(Value::Object(serde_json::Map::new())),
@@ -73,8 +75,8 @@ fn parse_document(text: &str) -> Result<Value, Problems> {
 
 /// Lays a parsed file and the environment over the defaults of `T`.
 ///
-/// `env_prefix` is for example `TRACKER`: then `TRACKER_HTTP_ADDR` sets `http.addr`. A variable under the prefix that names
-/// no scalar is a problem too, unless `is_foreign` claims it for somebody else.
+/// `env_prefix` is for example `TRACKER`: then `TRACKER_HTTP_ADDR` sets `http.addr`. A variable under the
+/// prefix that names no scalar is a problem too, unless `is_foreign` claims it for somebody else.
 ///
 /// # Errors
 /// Every unknown key (with the nearest known one), every value of a wrong type, every unusable variable.

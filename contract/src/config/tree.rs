@@ -27,7 +27,8 @@ pub(super) fn overlay<T: DeserializeOwned>(
     }
 }
 
-/// Copies every variable `PREFIX_SECTION_KEY` into `merged`; one under the prefix that names no scalar is a problem.
+/// Copies every variable `PREFIX_SECTION_KEY` into `merged`; one under the prefix that names no scalar is a
+/// problem.
 pub(super) fn overlay_env<T: DeserializeOwned>(
     defaults: &Value,
     merged: &mut Value,
@@ -154,7 +155,8 @@ pub(super) fn unmentioned(defaults: &Value, file: &Value) -> Vec<String> {
     missing
 }
 
-/// An environment variable's text as the scalar it looks like; `fitting` turns it back into text where text is wanted.
+/// An environment variable's text as the scalar it looks like; `fitting` turns it back into text where text
+/// is wanted.
 fn scalar(text: String) -> Value {
     match text.as_str() {
         "true" => Value::Bool(true),

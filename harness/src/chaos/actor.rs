@@ -1,4 +1,5 @@
-//! One process of the run: started, killed, paused, and started again when it ended by itself, as a service manager would.
+//! One process of the run: started, killed, paused, and started again when it ended by itself, as a service
+//! manager would.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};

@@ -31,7 +31,8 @@ pub(crate) struct Verdict {
     pub(crate) users: Vec<usize>,
 }
 
-/// Waits until spools are empty and everything is settled and acknowledged. What did not happen in time, if anything.
+/// Waits until spools are empty and everything is settled and acknowledged. What did not happen in time, if
+/// anything.
 pub(crate) async fn drain(actors: &mut [Actor], crew: &Crew) -> Result<(), String> {
     let end = Instant::now() + DEADLINE;
     loop {

@@ -1,7 +1,8 @@
 //! The truth: what the clients were told is recorded, kept by the clients themselves.
 //!
-//! Each announce is claimed before it is sent for the first time and earned when it is answered. So at any moment the
-//! ledger may hold at most what was claimed; in the end, when everybody has been answered, exactly what was earned.
+//! Each announce is claimed before it is sent for the first time and earned when it is answered. So at any
+//! moment the ledger may hold at most what was claimed; in the end, when everybody has been answered, exactly
+//! what was earned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;

@@ -1,7 +1,7 @@
 //! A simulated client: announces, repeats what was not answered, restarts, completes, stops, vanishes.
 //!
-//! It goes on only when every copy of its announce that it ever sent is answered, or on a connection that is closed: a request
-//! that still lies unread at a tracker would otherwise be read after a newer one.
+//! It goes on only when every copy of its announce that it ever sent is answered, or on a connection that is
+//! closed: a request that still lies unread at a tracker would otherwise be read after a newer one.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,7 +19,8 @@ use crate::talk::{Heard, Manner, Saying, Talk};
 use crate::tally::Figure;
 use crate::world::World;
 
-/// Announces of one session that differ lie further apart than the trackers' clocks may be: else nobody could tell their order.
+/// Announces of one session that differ lie further apart than the trackers' clocks may be: else nobody could
+/// tell their order.
 const CALM: Duration = Duration::from_millis(250);
 /// How far a tracker's clock may be off, and a little more.
 const SKEW_MS: u64 = 120;
@@ -135,8 +136,8 @@ impl Client {
         self.world.complaints.lock().extend(complaints);
     }
 
-    /// A run begins at one tracker, and another one is asked only once that beginning is in Redis: until then it could be in
-    /// the first one's spool, and what follows would be booked before it.
+    /// A run begins at one tracker, and another one is asked only once that beginning is in Redis: until then
+    /// it could be in the first one's spool, and what follows would be booked before it.
     async fn may_change_tracker(&mut self, part: Part) {
         let wants = self.session.loyalty == Loyalty::BothTrackers && self.dice.random_bool(0.4);
         if !wants || part != Part::GoesOn {

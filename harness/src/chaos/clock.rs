@@ -1,6 +1,7 @@
 //! A process' wall clock, set by libfaketime from a file that it reads at every question for the time.
 //!
-//! Timers do not notice: they use the monotonic clock, which is left alone, as a step of the system's clock leaves it alone.
+//! Timers do not notice: they use the monotonic clock, which is left alone, as a step of the system's clock
+//! leaves it alone.
 
 use std::fs;
 use std::io;

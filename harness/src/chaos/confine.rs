@@ -1,4 +1,5 @@
-//! Namespaces of the run's own: its mounts and its ports are nobody else's, and nothing outlives it, whatever kills it.
+//! Namespaces of the run's own: its mounts and its ports are nobody else's, and nothing outlives it, whatever
+//! kills it.
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -18,7 +19,8 @@ pub(crate) enum Confinement {
     None,
 }
 
-/// Starts this program again inside namespaces of its own, if the machine allows that; returns inside, or where it does not.
+/// Starts this program again inside namespaces of its own, if the machine allows that; returns inside, or
+/// where it does not.
 pub(crate) fn enter() -> Result<Confinement> {
     if env::var_os(INSIDE).is_some() {
         Command::new("ip").args(["link", "set", "lo", "up"]).status().context("iproute2 is missing")?;

@@ -15,7 +15,8 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Mounts a disk of `mib` MiB at `folder`, which is made. Needs root, or a user namespace in which we are.
+    /// Mounts a disk of `mib` MiB at `folder`, which is made. Needs root, or a user namespace in which we
+    /// are.
     pub(crate) fn mount(folder: &Path, mib: u64) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let size = format!("size={mib}m");
@@ -54,7 +55,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file there keeps it until it ends. An error means that it is gone already.
+        // Lazily: whoever still has a file there keeps it until it ends. An error means that it is gone
+        // already.
         drop(Command::new("umount").arg("--lazy").arg(&self.folder).status());
     }
 }

@@ -1,4 +1,5 @@
-//! The HTTP that simulated clients speak: they must know what became of every connection, which HTTP libraries hide.
+//! The HTTP that simulated clients speak: they must know what became of every connection, which HTTP
+//! libraries hide.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -58,7 +59,8 @@ impl Line {
         }
     }
 
-    /// Waits until the tracker can no longer be working on the request: it answered, closed the connection, or died.
+    /// Waits until the tracker can no longer be working on the request: it answered, closed the connection,
+    /// or died.
     ///
     /// # Errors
     /// When it did none of that in a minute and a half.

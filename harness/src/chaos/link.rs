@@ -1,7 +1,8 @@
-//! A TCP proxy between one service and Redis, whose connections can be cut, stalled in one direction or both, and slowed.
+//! A TCP proxy between one service and Redis, whose connections can be cut, stalled in one direction or both,
+//! and slowed.
 //!
-//! A stalled connection is not read: its bytes wait in the kernel, and arrive when the stall ends, even if their sender has
-//! died since.
+//! A stalled connection is not read: its bytes wait in the kernel, and arrive when the stall ends, even if
+//! their sender has died since.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,8 +1,9 @@
-//! `chaos --minutes N --seed S`: the real programs, everything around them failing all the time, and books that must balance.
+//! `chaos --minutes N --seed S`: the real programs, everything around them failing all the time, and books
+//! that must balance.
 //!
-//! Two trackers, two consumers, Redis and a SQLite ledger serve simulated clients while processes are killed and paused, their
-//! connections to Redis cut and stalled, their disks filled. Then everything comes to rest, and the ledger is compared with what
-//! the clients were told. See docs/chaos.md.
+//! Two trackers, two consumers, Redis and a SQLite ledger serve simulated clients while processes are killed
+//! and paused, their connections to Redis cut and stalled, their disks filled. Then everything comes to rest,
+//! and the ledger is compared with what the clients were told. See docs/chaos.md.
 
 mod actor;
 mod audit;
@@ -38,7 +39,8 @@ use clap::Parser;
 use crate::report::Report;
 use crate::run::{Outcome, Scale};
 
-/// Kills, pauses, cuts and fills everything around the real programs, and checks that the ledger equals what clients were told.
+/// Kills, pauses, cuts and fills everything around the real programs, and checks that the ledger equals what
+/// clients were told.
 #[derive(Debug, Parser)]
 #[command(after_help = "Exit codes: 0 the books balance, 1 they do not, 2 usage, 3 the run itself failed.")]
 struct Arguments {

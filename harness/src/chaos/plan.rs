@@ -1,7 +1,8 @@
 //! What goes wrong, and when: a function of the seed alone.
 //!
-//! Everything that can fail has a list of its own, so that faults meet each other in every combination: a consumer dies while
-//! Redis loads its file and one tracker is cut off. When exactly a step happens depends on the machine as well.
+//! Everything that can fail has a list of its own, so that faults meet each other in every combination: a
+//! consumer dies while Redis loads its file and one tracker is cut off. When exactly a step happens depends
+//! on the machine as well.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! One client's counters, and what an announce of them is worth. Pure.
 //!
-//! An announce is repeated with the same counters until it is answered, and only then the counters move on. So it makes no
-//! difference which of its copies were booked, and what the session has earned is known to the byte.
+//! An announce is repeated with the same counters until it is answered, and only then the counters move on.
+//! So it makes no difference which of its copies were booked, and what the session has earned is known to the
+//! byte.
 
 use contract::{Event, InfoHash, PeerId};
 use rand::RngExt;
@@ -83,8 +84,8 @@ impl Session {
         self.say(event, self.now)
     }
 
-    /// The download is complete, if there is one. Its counter is reported a little high, as clients do, and not again;
-    /// only where one tracker hears both in order.
+    /// The download is complete, if there is one. Its counter is reported a little high, as clients do, and
+    /// not again; only where one tracker hears both in order.
     pub(crate) fn completes(&mut self, dice: &mut ChaCha8Rng) -> Announce {
         if self.left == 0 || self.next != Part::GoesOn {
             return self.announce();
@@ -99,8 +100,9 @@ impl Session {
         if self.next == Part::GoesOn { self.say(Event::Stopped, self.now) } else { self.announce() }
     }
 
-    /// The client crashed, or was closed, and begins again with the same peer id. It may have moved a little before its first
-    /// announce: less than before, and less than a MiB, or nobody could tell that it began again.
+    /// The client crashed, or was closed, and begins again with the same peer id. It may have moved a little
+    /// before its first announce: less than before, and less than a MiB, or nobody could tell that it began
+    /// again.
     pub(crate) fn restarts(&mut self, dice: &mut ChaCha8Rng) {
         let mut little = |mark: u64| if mark < 2 { 0 } else { dice.random_range(0..mark.min(MIB)) };
         self.now = Bytes { up: little(self.marks.up), down: little(self.marks.down) };

@@ -1,11 +1,13 @@
-//! How the services are set up: short waits, small batches, small spools, so that much happens in little time.
+//! How the services are set up: short waits, small batches, small spools, so that much happens in little
+//! time.
 
 use std::path::Path;
 
 /// A peer must not expire while a clock is an hour ahead: its presence is compared at the end.
 const PEER_TIMEOUT: &str = "24h";
 
-/// The first tracker's spool is full after seconds of an outage, so announces are coalesced and refused; the other one's never.
+/// The first tracker's spool is full after seconds of an outage, so announces are coalesced and refused; the
+/// other one's never.
 const SPOOL_BYTES: [u64; 2] = [256 * 1024, 16 * 1024 * 1024];
 
 /// A tracker's file. HTTP and UDP have the same port.

@@ -1,4 +1,5 @@
-//! Everything real that a run needs: folders, small disks, Redis, two trackers, two consumers, and a proxy before each of them.
+//! Everything real that a run needs: folders, small disks, Redis, two trackers, two consumers, and a proxy
+//! before each of them.
 
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
@@ -14,7 +15,8 @@ use crate::disk::Disk;
 use crate::link::Link;
 use crate::settings;
 
-/// Redis' disk and the ledger's: some room, and what an announce takes in the stream's file and in the ledger.
+/// Redis' disk and the ledger's: some room, and what an announce takes in the stream's file and in the
+/// ledger.
 const LARGE_MIB: u64 = 128;
 const BYTES_AN_ANNOUNCE: u64 = 700;
 const SPOOL_MIB: u64 = 32;
@@ -146,8 +148,8 @@ impl Service<'_> {
     }
 }
 
-/// A port on loopback below those that the kernel gives to outgoing connections: else one of these could take it while its
-/// process is dead.
+/// A port on loopback below those that the kernel gives to outgoing connections: else one of these could take
+/// it while its process is dead.
 pub(crate) fn free_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| rand::random_range(10_000..30_000u16)).take(1000);
     let free = ports.find(|port| {

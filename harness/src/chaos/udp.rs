@@ -1,7 +1,8 @@
 //! The UDP that simulated clients speak: BEP 15, with the passkey in URL data (BEP 41).
 //!
-//! A copy that got no answer may still lie unread at the tracker, and no connection says when it is gone. So the next copy waits for
-//! the answer to a connect: a tracker reads what one client sends in order, and one that was started again has nothing to read.
+//! A copy that got no answer may still lie unread at the tracker, and no connection says when it is gone. So
+//! the next copy waits for the answer to a connect: a tracker reads what one client sends in order, and one
+//! that was started again has nothing to read.
 
 use std::io;
 use std::net::Ipv4Addr;

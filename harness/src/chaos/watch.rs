@@ -1,4 +1,5 @@
-//! Looks at a run while it is under way: how far the ledger lags, and that nobody has more in it than clients ever said.
+//! Looks at a run while it is under way: how far the ledger lags, and that nobody has more in it than clients
+//! ever said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +48,8 @@ impl Backlog {
     }
 }
 
-/// The backlog of the group; `None` while Redis does not answer, or has no group yet. The unread are counted: the lag that Redis
-/// 7.0 tells is too high after it read its file again.
+/// The backlog of the group; `None` while Redis does not answer, or has no group yet. The unread are counted:
+/// the lag that Redis 7.0 tells is too high after it read its file again.
 pub(crate) async fn backlog(world: &World) -> Option<Backlog> {
     let (mut redis, stream) = (connection(&world.redis).await.ok()?, contract::Keys::default().traffic());
     let mut info = redis::cmd("XINFO");

@@ -37,7 +37,8 @@ pub struct Download {
 pub type Gid = String;
 
 impl Aria2 {
-    /// Starts it on `host`, downloading at no more than `bytes_per_s` (0 is unlimited), and waits for its RPC.
+    /// Starts it on `host`, downloading at no more than `bytes_per_s` (0 is unlimited), and waits for its
+    /// RPC.
     #[must_use]
     pub fn start(host: &Host, bytes_per_s: u64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -51,7 +52,8 @@ impl Aria2 {
                 "--console-log-level=info",
                 "--summary-interval=0",
             ])
-            // Without DHT there are no UDP trackers either. It knows no other node, and our torrents are private.
+            // Without DHT there are no UDP trackers either. It knows no other node, and our torrents are
+            // private.
             .args(["--enable-dht=true", "--enable-dht6=false", "--bt-enable-lpd=false"])
             .arg(format!("--dht-file-path={}", folder.path().join("dht.dat").display()))
             .args(["--enable-peer-exchange=false", "--seed-ratio=0", "--file-allocation=none"])

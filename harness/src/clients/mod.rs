@@ -1,5 +1,5 @@
-//! Real BitTorrent clients as Debian ships them, each on a host of its own, with the tracker as its only source of peers:
-//! DHT, peer exchange and local discovery are off, and so is uTP where it can be.
+//! Real BitTorrent clients as Debian ships them, each on a host of its own, with the tracker as its only
+//! source of peers: DHT, peer exchange and local discovery are off, and so is uTP where it can be.
 //!
 //! What each can do over which transport is written down in docs/clients.md.
 

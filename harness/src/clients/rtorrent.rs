@@ -101,8 +101,8 @@ impl Client for RTorrent {
         self.call("load.raw_start_verbose", &parameters).expect("rTorrent answers");
     }
 
-    /// This version keeps `completed` for its next regular announce, which a test does not wait for. An announce by hand comes at
-    /// once, tells that nothing is left, and drops the event.
+    /// This version keeps `completed` for its next regular announce, which a test does not wait for. An
+    /// announce by hand comes at once, tells that nothing is left, and drops the event.
     fn announce_completion(&self, torrent: &Torrent) {
         self.until("rTorrent knows that it is done", || {
             self.ask("d.complete", torrent).contains('1').then_some(())

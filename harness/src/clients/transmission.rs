@@ -93,7 +93,8 @@ impl Transmission {
         self.process.borrow_mut().wait_until(what, condition)
     }
 
-    /// The first POST without a session id is answered 409 with the id to use: the RPC's guard against foreign web pages.
+    /// The first POST without a session id is answered 409 with the id to use: the RPC's guard against
+    /// foreign web pages.
     fn call(&self, method: &str, arguments: &Value) -> Value {
         let body = json!({ "method": method, "arguments": arguments });
         let refusal = http::post(&self.url, &[], &body).expect("transmission answers");

@@ -77,7 +77,8 @@ impl Fleet {
         Self { clients, tracker, redis, _folder: folder, stage, place, _network: network }
     }
 
-    /// Lets one client seed and all others download, until each has the file; the tracker has to know each as a seeder then.
+    /// Lets one client seed and all others download, until each has the file; the tracker has to know each as
+    /// a seeder then.
     pub(crate) fn share(&self, torrent: &Torrent, seeder: Kind) {
         torrent.write_content(&self.clients[&seeder].files());
         self.add(torrent, seeder);

@@ -19,7 +19,8 @@ pub(crate) enum Transport {
 pub(crate) enum Doors {
     /// Users with a passkey; every announce goes into the stream.
     Passkeys,
-    /// Everybody, for clients that cannot show a passkey over UDP. Nothing is recorded; the swarm's figures are all there is.
+    /// Everybody, for clients that cannot show a passkey over UDP. Nothing is recorded; the swarm's figures
+    /// are all there is.
     Open,
 }
 
@@ -69,7 +70,8 @@ impl Place {
         }
     }
 
-    /// Short intervals, so that a test sees several announces, and figures of the swarms at most a second old.
+    /// Short intervals, so that a test sees several announces, and figures of the swarms at most a second
+    /// old.
     pub(crate) fn tracker_config(&self, redis: &str) -> String {
         let frontends = match self.stage.transport {
             Transport::Http => format!("http: {{addr: '{}'}}\n", self.address),

@@ -1,8 +1,9 @@
-//! The processor's time, by the `pprof` crate: a timer signal on whichever thread runs, whose handler walks the stack.
+//! The processor's time, by the `pprof` crate: a timer signal on whichever thread runs, whose handler walks
+//! the stack.
 //!
-//! The handler must not allocate or take a lock that the interrupted thread may hold. The stack walker that is built in here
-//! (framehop) keeps to that, but loads its tables at its first use; [`warm_up`] makes sure that this is not in the middle of
-//! somebody's `malloc`.
+//! The handler must not allocate or take a lock that the interrupted thread may hold. The stack walker that
+//! is built in here (framehop) keeps to that, but loads its tables at its first use; [`warm_up`] makes sure
+//! that this is not in the middle of somebody's `malloc`.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -46,8 +47,8 @@ fn build(samples_per_second: i32) -> Result<ProfilerGuard<'static>, ProfileError
     ProfilerGuardBuilder::default().frequency(samples_per_second).build().map_err(ProfileError::failed)
 }
 
-/// Takes one sample of this very thread, at a point where it holds nothing. The timer of once a second does not fire within the
-/// microseconds that this takes.
+/// Takes one sample of this very thread, at a point where it holds nothing. The timer of once a second does
+/// not fire within the microseconds that this takes.
 fn warm_up() -> Result<(), ProfileError> {
     if WARM.get().is_some() {
         return Ok(());

@@ -1,4 +1,5 @@
-//! The memory in use, by jemalloc's own profiler: a stack per 512 KiB allocated, forgotten when that memory is freed.
+//! The memory in use, by jemalloc's own profiler: a stack per 512 KiB allocated, forgotten when that memory
+//! is freed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,14 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::ProfileError;
 
-/// Samples from now on, so that a heap profile shows everything allocated since. Costs about a percent of an allocating
-/// program's time.
+/// Samples from now on, so that a heap profile shows everything allocated since. Costs about a percent of an
+/// allocating program's time.
 ///
 /// # Errors
 /// When the program's allocator has no profiler.
 pub fn start() -> Result<(), ProfileError> {
-    // Nobody else holds the lock for longer than a dump takes, and none has been asked for when a program starts.
+    // Nobody else holds the lock for longer than a dump takes, and none has been asked for when a program
+    // starts.
     let mut control = profiler()?.try_lock_owned().map_err(|_| ProfileError::Busy)?;
     control.activate().map_err(ProfileError::failed)
 }

@@ -1,5 +1,5 @@
-//! Profiles of the running program in pprof's format (gzipped protocol buffers), as `go tool pprof` and flame-graph tools read
-//! them: where the processor's time goes, and who allocated the memory in use.
+//! Profiles of the running program in pprof's format (gzipped protocol buffers), as `go tool pprof` and
+//! flame-graph tools read them: where the processor's time goes, and who allocated the memory in use.
 
 mod cpu;
 mod heap;
@@ -18,21 +18,23 @@ pub const SECONDS: RangeInclusive<u64> = 1..=60;
 /// How long a profile takes whose length nobody asked for.
 pub const DEFAULT_SECONDS: u64 = 10;
 
-/// What jemalloc reads before `main`: its profiler is built in but idle, and takes one sample per 512 KiB once it is woken. Pages that
-/// nobody used for a second go back to the system, by a thread of jemalloc's own: a program that is idle after a spike gives them back too.
+/// What jemalloc reads before `main`: its profiler is built in but idle, and takes one sample per 512 KiB
+/// once it is woken. Pages that nobody used for a second go back to the system, by a thread of jemalloc's
+/// own: a program that is idle after a spike gives them back too.
 #[doc(hidden)]
 pub const MALLOC_CONF: &[u8; 89] =
     b"prof:true,prof_active:false,lg_prof_sample:19,dirty_decay_ms:1000,background_thread:true\0";
 
-/// Makes jemalloc the allocator of the program in whose `main.rs` this stands: the allocator that can say, on request, who
-/// holds the memory. Idle, its profiler costs one branch per allocation.
+/// Makes jemalloc the allocator of the program in whose `main.rs` this stands: the allocator that can say, on
+/// request, who holds the memory. Idle, its profiler costs one branch per allocation.
 #[macro_export]
 macro_rules! profiled_allocator {
     () => {
         #[global_allocator]
         static ALLOCATOR: $crate::profile::Jemalloc = $crate::profile::Jemalloc;
 
-        // Naming a symbol is what needs permission here: jemalloc looks for this one, and nothing else has its prefix.
+        // Naming a symbol is what needs permission here: jemalloc looks for this one, and nothing else has
+        // its prefix.
         #[allow(unsafe_code)]
         #[unsafe(export_name = "_rjem_malloc_conf")]
         static MALLOC_CONF: &[u8; 89] = $crate::profile::MALLOC_CONF;
@@ -67,8 +69,8 @@ pub async fn cpu(length: Duration) -> Result<Vec<u8>, ProfileError> {
     cpu::take(length).await
 }
 
-/// Who allocated the memory in use: everything since the start when sampling is on ([`start_heap_sampling`]), else what is
-/// allocated during the next `length` and still in use at its end.
+/// Who allocated the memory in use: everything since the start when sampling is on ([`start_heap_sampling`]),
+/// else what is allocated during the next `length` and still in use at its end.
 ///
 /// # Errors
 /// When another one is being taken, or the program's allocator has no profiler.

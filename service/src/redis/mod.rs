@@ -1,5 +1,5 @@
-//! Links to Redis: the URL forms that operators write, a connection that is opened when it is needed, and one on which replies
-//! are read as bytes.
+//! Links to Redis: the URL forms that operators write, a connection that is opened when it is needed, and one
+//! on which replies are read as bytes.
 
 mod dial;
 mod wire;
@@ -43,8 +43,9 @@ const USER_INFO: &AsciiSet = &CONTROLS
     .add(b']');
 
 /// Opens a client for any of the forms operators use: `redis://host/0`, `rediss://`, ACL users
-/// (`redis://user:password@host`), Unix sockets (`unix:///run/redis.sock`), and Chihaya's `redis://password@host:port/db`, where
-/// a user part without a colon is the password, with its `redis-socket://password@/run/redis.sock?db=0` for a socket.
+/// (`redis://user:password@host`), Unix sockets (`unix:///run/redis.sock`), and Chihaya's
+/// `redis://password@host:port/db`, where a user part without a colon is the password, with its
+/// `redis-socket://password@/run/redis.sock?db=0` for a socket.
 ///
 /// # Errors
 /// When the URL is none of these. The error does not repeat it.
@@ -69,7 +70,8 @@ fn normalized(url: &str) -> String {
 
 /// A connection to one Redis that is opened at the first use and again after it was lost.
 ///
-/// The caller decides what an error means for its work and calls [`Link::lost`]; nothing is retried behind its back.
+/// The caller decides what an error means for its work and calls [`Link::lost`]; nothing is retried behind
+/// its back.
 #[derive(Debug)]
 pub struct Link {
     url: ServiceUrl,
@@ -120,8 +122,8 @@ impl Link {
         self.complain(error);
     }
 
-    /// Drops the connection without a word: Redis answered, but perhaps another one behind the same name, or with other rules,
-    /// will serve better.
+    /// Drops the connection without a word: Redis answered, but perhaps another one behind the same name, or
+    /// with other rules, will serve better.
     pub fn forget(&mut self) {
         self.connection = None;
     }
@@ -134,7 +136,8 @@ impl Link {
     }
 }
 
-/// Waits between attempts: doubling from 50 ms to 2 s, with jitter so that many waiters do not arrive together.
+/// Waits between attempts: doubling from 50 ms to 2 s, with jitter so that many waiters do not arrive
+/// together.
 #[derive(Debug, Default)]
 pub struct Backoff {
     attempts: u32,

@@ -1,8 +1,8 @@
-//! A connection to Redis on which replies are read as bytes, for a reply that brings thousands of things: to build the redis
-//! crate's values for each of them costs more than all that is done with them.
+//! A connection to Redis on which replies are read as bytes, for a reply that brings thousands of things: to
+//! build the redis crate's values for each of them costs more than all that is done with them.
 //!
-//! One question at a time, in protocol 2. A question that was given up, or whose reply made no sense, ends the connection: what
-//! is left of its reply must not be taken for the next one.
+//! One question at a time, in protocol 2. A question that was given up, or whose reply made no sense, ends
+//! the connection: what is left of its reply must not be taken for the next one.
 
 use std::io;
 
@@ -66,10 +66,12 @@ impl Wire {
         self.sound
     }
 
-    /// Asks (a packed command) and shows `read` what comes until that has the whole reply. A refusal is not shown: it is the error.
+    /// Asks (a packed command) and shows `read` what comes until that has the whole reply. A refusal is not
+    /// shown: it is the error.
     ///
     /// # Errors
-    /// Redis's refusal, which leaves the connection sound; else the connection's own errors, and those of `read`.
+    /// Redis's refusal, which leaves the connection sound; else the connection's own errors, and those of
+    /// `read`.
     pub async fn ask(
         &mut self,
         question: &[u8],

@@ -1,5 +1,5 @@
-//! A Redis in memory: exactly the commands that the line's scripts and its consumers use, under a clock that the
-//! simulation sets. The scripts themselves run in a real Lua 5.1, as they do in Redis.
+//! A Redis in memory: exactly the commands that the line's scripts and its consumers use, under a clock that
+//! the simulation sets. The scripts themselves run in a real Lua 5.1, as they do in Redis.
 //!
 //! `tests/reality.rs` holds it against a real redis-server, command by command.
 

@@ -60,7 +60,8 @@ pub struct Answers {
 
 #[derive(Debug, Default)]
 struct Shelves {
-    /// Kept beyond its time, until the room is needed: who was approved before may matter while the site is away.
+    /// Kept beyond its time, until the room is needed: who was approved before may matter while the site is
+    /// away.
     approved: HashMap<Passkey, (Extras, Instant)>,
     refused: HashMap<Passkey, Instant>,
 }
@@ -108,7 +109,8 @@ impl Answers {
     }
 }
 
-/// Drops what no longer counts when a shelf is full, and everything when that is not enough: the site is asked again.
+/// Drops what no longer counts when a shelf is full, and everything when that is not enough: the site is
+/// asked again.
 fn make_room<V>(shelf: &mut HashMap<Passkey, V>, limit: usize, counts: impl Fn(&V) -> bool) {
     if shelf.len() < limit {
         return;

@@ -1,4 +1,5 @@
-//! The task that calls the site: one call per passkey at a time, so many calls at once, a bounded queue behind them.
+//! The task that calls the site: one call per passkey at a time, so many calls at once, a bounded queue
+//! behind them.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -22,7 +23,8 @@ use crate::metrics::SiteMetrics;
 const MAX_ASKING: usize = 4096;
 /// Announces that wait for one passkey; a client that floods us with one is turned away.
 const MAX_WAITING_PER_PASSKEY: usize = 256;
-/// Passkeys that wait for their call, for each call that may run: with a site that takes a second for each, the last waits eight.
+/// Passkeys that wait for their call, for each call that may run: with a site that takes a second for each,
+/// the last waits eight.
 const MAX_QUEUE_PER_CALL: usize = 8;
 
 /// How to ask.

@@ -1,8 +1,8 @@
 //! Asking the site about a passkey that its whitelist does not hold.
 //!
-//! The site's answers are remembered here, in this tracker's memory, each for its own time; the whitelist in Redis belongs to the
-//! site and is never expired. (Only the compatibility option `compat_set_expiry` writes to it.) Many announces that wait
-//! for one passkey make one call.
+//! The site's answers are remembered here, in this tracker's memory, each for its own time; the whitelist in
+//! Redis belongs to the site and is never expired. (Only the compatibility option `compat_set_expiry` writes
+//! to it.) Many announces that wait for one passkey make one call.
 
 mod answers;
 mod caller;
@@ -66,6 +66,6 @@ impl Callback {
     }
 }
 
-/// How long an answer counts that is not to be remembered: long enough for the announces that waited for it, short enough
-/// for a revocation to be obeyed within the second.
+/// How long an answer counts that is not to be remembered: long enough for the announces that waited for it,
+/// short enough for a revocation to be obeyed within the second.
 pub(crate) const MOMENT: Duration = Duration::from_millis(800);

@@ -73,8 +73,9 @@ struct Inner {
     pd: Option<Word>,
 }
 
-/// A page that is not there, or is forbidden for this passkey, is a no. What says that *we* are not welcome (401, 407), or that
-/// it was too much (408, 429), is no opinion about anybody, and neither is a redirect or an error of the site.
+/// A page that is not there, or is forbidden for this passkey, is a no. What says that *we* are not welcome
+/// (401, 407), or that it was too much (408, 429), is no opinion about anybody, and neither is a redirect or
+/// an error of the site.
 fn read(answer: &Answer) -> Result<Opinion, Failure> {
     match answer.status.as_u16() {
         200..=299 => read_body(&answer.body),

@@ -1,4 +1,5 @@
-//! The hook lists: names to options. A new hook is one line in the macro call and one in `start` in `rulebook.rs`.
+//! The hook lists: names to options. A new hook is one line in the macro call and one in `start` in
+//! `rulebook.rs`.
 
 use contract::config::{Problems, section, suggestion};
 use serde::Serialize;

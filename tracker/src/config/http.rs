@@ -139,8 +139,9 @@ impl HttpConfig {
         problems
     }
 
-    /// Whether a proxy's header was named, but nobody whose header counts. No problem, because files of other trackers, which
-    /// believe anybody, must load; but whoever runs it must hear that clients seem to come from the proxy.
+    /// Whether a proxy's header was named, but nobody whose header counts. No problem, because files of other
+    /// trackers, which believe anybody, must load; but whoever runs it must hear that clients seem to come
+    /// from the proxy.
     #[must_use]
     pub fn believes_nobody(&self) -> bool {
         let is_unix = matches!(self.addr, ListenAddr::Unix(_));

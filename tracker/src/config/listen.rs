@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// As operators write it: `0.0.0.0:6969`, `[::]:6969`, `:6969` for every address, `unix:/run/seedbook/tracker.sock`, or an empty
-/// text for nowhere.
+/// As operators write it: `0.0.0.0:6969`, `[::]:6969`, `:6969` for every address,
+/// `unix:/run/seedbook/tracker.sock`, or an empty text for nowhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ListenAddr {
     /// Nowhere: this listener is off.

@@ -1,4 +1,5 @@
-//! Holds the sample file to the code: complete, at the defaults, and loadable. It is the manual, so it must be true.
+//! Holds the sample file to the code: complete, at the defaults, and loadable. It is the manual, so it must
+//! be true.
 
 use contract::config::{parse_yaml, unmentioned};
 use serde_json::Value;

@@ -44,8 +44,8 @@ pub struct Config {
     pub min_announce_interval: Period,
     /// Where `/metrics`, `/healthz`, `/readyz`, `/stats` and `/debug/pprof/` are served.
     pub metrics_addr: ListenAddr,
-    /// Whether memory is sampled from the start, so that a heap profile shows all of it and not only what its own few seconds
-    /// add.
+    /// Whether memory is sampled from the start, so that a heap profile shows all of it and not only what its
+    /// own few seconds add.
     pub heap_profile: bool,
     /// The Redis that hooks use unless they name their own.
     pub redis_broker: ServiceUrl,
@@ -131,7 +131,8 @@ impl Config {
         self.forwarders.as_deref().map_or(Ok(Vec::new()), forward::read_file)
     }
 
-    /// Which torrents are forwarded. On a tracker that knows its users nothing leaves the house that the operator did not list.
+    /// Which torrents are forwarded. On a tracker that knows its users nothing leaves the house that the
+    /// operator did not list.
     ///
     /// # Errors
     /// When there are forwarders, but nothing may be forwarded to them.

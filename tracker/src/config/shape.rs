@@ -10,7 +10,8 @@ pub(super) fn native(tree: Value) -> Result<Value, Problems> {
         let Value::Object(inner) = inner else {
             return Err(Problems(vec!["`chihaya`: expected a section with keys of its own".into()]));
         };
-        // The guide's minimal file has its hooks beside other keys: what stands outside `chihaya:` counts too.
+        // The guide's minimal file has its hooks beside other keys: what stands outside `chihaya:` counts
+        // too.
         for (key, value) in inner {
             root.insert(key, value);
         }

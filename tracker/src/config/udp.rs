@@ -15,7 +15,8 @@ pub struct UdpConfig {
     pub addr: ListenAddr,
     /// Threads; 0 means one per core.
     pub workers: usize,
-    /// What connection ids are made with. Trackers that share it accept each other's; none: random at each start.
+    /// What connection ids are made with. Trackers that share it accept each other's; none: random at each
+    /// start.
     pub private_key: Secret,
     /// How far other trackers' clocks may be ahead.
     pub max_clock_skew: Period,
@@ -23,7 +24,8 @@ pub struct UdpConfig {
     pub connection_lifetime: Period,
     /// Whether an address in an announce is believed.
     pub allow_ip_spoofing: bool,
-    /// Accepted for Chihaya's sake, without effect: every request is timed, and the metrics cost next to nothing.
+    /// Accepted for Chihaya's sake, without effect: every request is timed, and the metrics cost next to
+    /// nothing.
     pub enable_request_timing: bool,
     /// Peers for a client that does not say how many.
     pub default_numwant: usize,

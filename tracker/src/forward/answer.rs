@@ -1,4 +1,5 @@
-//! What a forwarder answers, whatever way it was asked: peers, or a refusal with the time it wants to be left alone.
+//! What a forwarder answers, whatever way it was asked: peers, or a refusal with the time it wants to be left
+//! alone.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -103,7 +104,8 @@ pub fn read(body: &[u8]) -> Result<Answer, Failure> {
     Ok(Answer::Peers(Learned { interval, peers, own_ip }))
 }
 
-/// Reads the answer to an announce over UDP (BEP 15), whose peers are of the family of the address it came from.
+/// Reads the answer to an announce over UDP (BEP 15), whose peers are of the family of the address it came
+/// from.
 ///
 /// # Errors
 /// [`Failure::Garbage`] when it is none.
@@ -150,7 +152,8 @@ fn compact_v6(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
     }));
 }
 
-/// A peer as BEP 3 lists it. Names instead of addresses are left out: looking them up would be work at a stranger's command.
+/// A peer as BEP 3 lists it. Names instead of addresses are left out: looking them up would be work at a
+/// stranger's command.
 fn listed(entry: &Value) -> Option<SocketAddr> {
     let ip: IpAddr = std::str::from_utf8(entry.get("ip")?.as_bytes()?).ok()?.parse().ok()?;
     let port = u16::try_from(entry.get("port")?.as_integer()?).ok()?;

@@ -1,4 +1,5 @@
-//! The forwarders file: a YAML list of `uri` and, if wanted, `name`, `ip`, `host`. Read strictly, every problem at once.
+//! The forwarders file: a YAML list of `uri` and, if wanted, `name`, `ip`, `host`. Read strictly, every
+//! problem at once.
 
 use std::fmt;
 use std::net::IpAddr;

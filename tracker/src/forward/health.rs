@@ -1,5 +1,5 @@
-//! Whether a forwarder is worth asking. After a failure it is left alone for a while, twice as long after each further one;
-//! then one job is the probe that decides whether it is back. Pure: `now` is passed in.
+//! Whether a forwarder is worth asking. After a failure it is left alone for a while, twice as long after
+//! each further one; then one job is the probe that decides whether it is back. Pure: `now` is passed in.
 
 use std::time::{Duration, Instant};
 

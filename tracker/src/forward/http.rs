@@ -141,8 +141,8 @@ fn host_header(target: &Target) -> String {
     }
 }
 
-/// All that a forwarder is told. The counters are always zero, and `left` says no more than seeder or leecher: what a client
-/// transferred is between it and its own tracker.
+/// All that a forwarder is told. The counters are always zero, and `left` says no more than seeder or
+/// leecher: what a client transferred is between it and its own tracker.
 fn query(target: &Target, job: &Job, ip: Option<IpAddr>) -> String {
     let separator = if target.path.contains('?') { '&' } else { '?' };
     let (hash, peer) = (percent_encode(&job.info_hash.0, ESCAPED), percent_encode(&job.peer_id.0, ESCAPED));

@@ -1,5 +1,5 @@
-//! One forwarder's lane: a bounded queue of jobs and the forwarder's health. Each forwarder has a lane and workers of its own, so
-//! that one that hangs delays nobody else.
+//! One forwarder's lane: a bounded queue of jobs and the forwarder's health. Each forwarder has a lane and
+//! workers of its own, so that one that hangs delays nobody else.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,12 +19,14 @@ use crate::announce::Role;
 
 /// Jobs that one forwarder is asked at the same time: also how many workers it has.
 pub(super) const MAX_IN_FLIGHT: usize = 4;
-/// Jobs that wait for one forwarder; more are dropped and counted. What they say comes again with the client's next announce.
+/// Jobs that wait for one forwarder; more are dropped and counted. What they say comes again with the
+/// client's next announce.
 pub(super) const MAX_WAITING: usize = 256;
 /// How often a job is tried before it is dropped.
 const MAX_ATTEMPTS: u8 = 3;
 
-/// What one forwarder is told of one client. There is no room for a passkey or counters here: what is not in a job cannot leak.
+/// What one forwarder is told of one client. There is no room for a passkey or counters here: what is not in
+/// a job cannot leak.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Job {
     pub(super) info_hash: InfoHash,

@@ -1,7 +1,8 @@
 //! Announce forwarding: other trackers are told of our clients, and their peers are offered beside our own.
 //!
-//! An announce never waits for a forwarder. It takes what is known already, leaves a job in each forwarder's lane, and goes on;
-//! what the forwarders answer is there for the next announce. `docs/forwarding.md` says what is told to whom.
+//! An announce never waits for a forwarder. It takes what is known already, leaves a job in each forwarder's
+//! lane, and goes on; what the forwarders answer is there for the next announce. `docs/forwarding.md` says
+//! what is told to whom.
 
 pub mod answer;
 mod config;
@@ -90,7 +91,8 @@ struct Engine {
 }
 
 impl Forwarding {
-    /// Starts the forwarders' workers on the runtime of the caller. `session_lifetime` is how long a silent client is kept.
+    /// Starts the forwarders' workers on the runtime of the caller. `session_lifetime` is how long a silent
+    /// client is kept.
     ///
     /// # Errors
     /// When the metrics or TLS cannot be set up.
@@ -120,14 +122,16 @@ impl Forwarding {
         Ok(Self { scope: Arc::new(scope), engine })
     }
 
-    /// The same forwarders for other torrents, with all that is known and waiting; `None` when the forwarders are others.
+    /// The same forwarders for other torrents, with all that is known and waiting; `None` when the forwarders
+    /// are others.
     #[must_use]
     pub fn taken_over(&self, forwarders: &[Forwarder], scope: Scope) -> Option<Self> {
         let same = self.engine.forwarders == forwarders;
         same.then(|| Self { scope: Arc::new(scope), engine: self.engine.clone() })
     }
 
-    /// Adds the peers that the forwarders named so far to `offers`, and leaves them word of this announce. Never waits.
+    /// Adds the peers that the forwarders named so far to `offers`, and leaves them word of this announce.
+    /// Never waits.
     pub fn consult(&self, admitted: &Admitted, offers: &mut Offers) {
         let announce = &admitted.announce;
         if !self.scope.covers(&announce.info_hash) {

@@ -1,5 +1,5 @@
-//! Which addresses the internet can reach. What comes from outside must not send our clients to their own network's hosts,
-//! and a client's private address is nobody's business outside.
+//! Which addresses the internet can reach. What comes from outside must not send our clients to their own
+//! network's hosts, and a client's private address is nobody's business outside.
 
 use std::net::IpAddr;
 

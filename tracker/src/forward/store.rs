@@ -1,5 +1,6 @@
-//! What is known from forwarders, and what they know of our clients: external peers per torrent with their expiry, and per client
-//! when each forwarder is told of it next. Pure; times are seconds on the forwarders' own clock.
+//! What is known from forwarders, and what they know of our clients: external peers per torrent with their
+//! expiry, and per client when each forwarder is told of it next. Pure; times are seconds on the forwarders'
+//! own clock.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -136,7 +137,8 @@ impl Store {
         Self { shards: Default::default(), listed_as, session_lifetime, shortest_interval }
     }
 
-    /// Notes a client's call, fills `offers` up with external peers, and says which forwarders are to be told.
+    /// Notes a client's call, fills `offers` up with external peers, and says which forwarders are to be
+    /// told.
     pub(super) fn visit(&self, call: &Call, now: u32, rng: &mut impl Rng, offers: &mut Offers) -> Vec<Due> {
         let mut shard = self.shard(&call.info_hash).lock();
         if call.event == Event::Stopped {
@@ -269,7 +271,8 @@ impl Torrent {
         }
     }
 
-    /// Takes peers over from an answer to a client of this role, except our own clients under whatever address.
+    /// Takes peers over from an answer to a client of this role, except our own clients under whatever
+    /// address.
     fn keep(&mut self, learned: &Learned, asked_by: Role, own: &[Option<IpAddr>], from: External) {
         for address in &learned.peers {
             let as_own = own.contains(&Some(address.ip()));

@@ -1,4 +1,5 @@
-//! Asking over UDP (BEP 15): a connection id, good for a minute, and then the announce. The URI's path goes along as BEP 41 has it.
+//! Asking over UDP (BEP 15): a connection id, good for a minute, and then the announce. The URI's path goes
+//! along as BEP 41 has it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -128,7 +129,8 @@ fn connect_request(transaction: u32) -> Vec<u8> {
     packet
 }
 
-/// As over HTTP, the counters are zero and `left` says no more than seeder or leecher. The packet has room for an IPv4 address only.
+/// As over HTTP, the counters are zero and `left` says no more than seeder or leecher. The packet has room
+/// for an IPv4 address only.
 fn announce_request(id: u64, transaction: u32, job: &Job, ip: Option<IpAddr>, path: &str) -> Vec<u8> {
     let mut packet = Vec::with_capacity(100 + path.len());
     packet.extend_from_slice(&id.to_be_bytes());

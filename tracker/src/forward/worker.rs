@@ -1,4 +1,5 @@
-//! The workers: each takes a job from its forwarder's lane, asks the forwarder, and puts what it learned into the store.
+//! The workers: each takes a job from its forwarder's lane, asks the forwarder, and puts what it learned into
+//! the store.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -97,7 +98,8 @@ fn ending(outcome: &Result<Answer, Failure>) -> Ending {
     }
 }
 
-/// The forwarder's addresses, those of the client's own family first: there it sees what the client is reached by.
+/// The forwarder's addresses, those of the client's own family first: there it sees what the client is
+/// reached by.
 pub(super) async fn resolve(target: &Target, client: IpAddr) -> Result<Vec<SocketAddr>, Failure> {
     let mut addresses: Vec<_> = lookup_host((target.host.as_str(), target.port)).await?.collect();
     addresses.sort_by_key(|address| address.is_ipv4() != client.is_ipv4());

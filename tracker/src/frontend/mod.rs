@@ -1,4 +1,5 @@
-//! Where clients come in. Each frontend parses its protocol into an [`crate::announce::Announce`] and writes the reply back.
+//! Where clients come in. Each frontend parses its protocol into an [`crate::announce::Announce`] and writes
+//! the reply back.
 
 pub mod http;
 pub mod limits;

@@ -1,8 +1,9 @@
-//! The parts of an announce URL that every frontend reads alike: query pairs, escapes, and what a client shows to prove who
-//! it is. Over HTTP the URL is the request's, over UDP it comes as URL data (BEP 41). Pure.
+//! The parts of an announce URL that every frontend reads alike: query pairs, escapes, and what a client
+//! shows to prove who it is. Over HTTP the URL is the request's, over UDP it comes as URL data (BEP 41).
+//! Pure.
 //!
-//! Values stay where they are in the query until somebody needs them, and most need no decoding: an announce is read without
-//! a buffer for each of its parameters.
+//! Values stay where they are in the query until somebody needs them, and most need no decoding: an announce
+//! is read without a buffer for each of its parameters.
 
 use std::borrow::Cow;
 
@@ -15,8 +16,8 @@ use crate::announce::{Credential, Refusal};
 pub struct Value<'a>(&'a [u8]);
 
 impl<'a> Value<'a> {
-    /// Checks the escapes. A broken one must not stay as it is, as lenient readers leave it: for a binary value that would be
-    /// other bytes than the client meant.
+    /// Checks the escapes. A broken one must not stay as it is, as lenient readers leave it: for a binary
+    /// value that would be other bytes than the client meant.
     ///
     /// # Errors
     /// The refusal to show the client when an escape is broken.
@@ -36,8 +37,8 @@ impl<'a> Value<'a> {
         self.decoded().flatten().collect::<Vec<u8>>().into()
     }
 
-    /// The value as a number, which is what it is if it has digits only. Anything else that a number may look like is read by its
-    /// own parser from [`Value::bytes`].
+    /// The value as a number, which is what it is if it has digits only. Anything else that a number may look
+    /// like is read by its own parser from [`Value::bytes`].
     #[must_use]
     pub fn digits(self) -> Option<u64> {
         // So many digits fit.
@@ -91,8 +92,8 @@ fn digits([high, low]: [u8; 2]) -> Option<u8> {
     (high < 16 && low < 16).then_some(high << 4 | low)
 }
 
-/// What each character is worth as a hexadecimal digit; 255: it is none. A table, because info hashes are written in escapes, and
-/// every announce has one.
+/// What each character is worth as a hexadecimal digit; 255: it is none. A table, because info hashes are
+/// written in escapes, and every announce has one.
 static DIGITS: [u8; 256] = {
     let (mut digits, mut value) = ([255; 256], 0);
     while value < 16 {
@@ -159,8 +160,8 @@ pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// What stands before and behind the first `mark`, an ASCII character. As `str::split_once`, but several times as fast on texts as short
-/// as these, on which every call of a searcher costs more than the search.
+/// What stands before and behind the first `mark`, an ASCII character. As `str::split_once`, but several
+/// times as fast on texts as short as these, on which every call of a searcher costs more than the search.
 fn split(text: &str, mark: u8) -> (&str, Option<&str>) {
     match text.bytes().position(|byte| byte == mark) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),

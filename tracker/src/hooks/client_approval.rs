@@ -1,6 +1,7 @@
 //! `client approval`: which BitTorrent clients may announce, by the name that a peer id begins with (BEP 20).
 //!
-//! A peer id is the client's own claim: the rule keeps honest users from clients that misbehave, not liars out.
+//! A peer id is the client's own claim: the rule keeps honest users from clients that misbehave, not liars
+//! out.
 
 use contract::PeerId;
 use contract::config::Problems;
@@ -13,7 +14,8 @@ use crate::announce::{Announce, Refusal};
 const CLIENT_ID_BYTES: usize = 6;
 const PEER_ID_BYTES: usize = 20;
 
-/// Options of `client approval`. An entry of six bytes is a ClientID; one of any other length is what a peer id begins with.
+/// Options of `client approval`. An entry of six bytes is a ClientID; one of any other length is what a peer
+/// id begins with.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {

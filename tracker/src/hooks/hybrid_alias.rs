@@ -1,7 +1,8 @@
 //! BEP 52 hybrids: one torrent with two info hashes, under both of which a client announces the same totals.
 //!
-//! The site says which v1 info hash a v2 one stands for, and the traffic of both is booked there: it counts once. Not configured by
-//! itself: it comes with `traffic push`, behind `passkey approval`, unless `torrent approval` asks the same Redis anyway.
+//! The site says which v1 info hash a v2 one stands for, and the traffic of both is booked there: it counts
+//! once. Not configured by itself: it comes with `traffic push`, behind `passkey approval`, unless
+//! `torrent approval` asks the same Redis anyway.
 
 use contract::config::ServiceUrl;
 use contract::{InfoHash, Keys};

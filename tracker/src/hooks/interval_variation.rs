@@ -1,7 +1,8 @@
-//! `interval variation`: some replies ask for a longer interval, so that clients that started together do not announce together
-//! for ever.
+//! `interval variation`: some replies ask for a longer interval, so that clients that started together do not
+//! announce together for ever.
 //!
-//! Every announce is drawn anew. A draw that depends on the peer would lengthen the same peers' intervals each time.
+//! Every announce is drawn anew. A draw that depends on the peer would lengthen the same peers' intervals
+//! each time.
 
 use contract::config::Problems;
 use rand::{Rng, RngExt};

@@ -1,6 +1,7 @@
 //! The rules an announce must pass, one file each with its options, in the order the operator configured.
 //!
-//! A hook answers from memory at once. When it does not know yet, it says what to wait for, and is asked again afterwards.
+//! A hook answers from memory at once. When it does not know yet, it says what to wait for, and is asked
+//! again afterwards.
 
 pub mod client_approval;
 pub mod hybrid_alias;
@@ -47,8 +48,8 @@ pub trait Hook: Send + Sync + Debug {
         Verdict::Pass
     }
 
-    /// Hears of a client that another tracker let in or out, so long ago. `interval`: seconds between announces. Most rules do not
-    /// care.
+    /// Hears of a client that another tracker let in or out, so long ago. `interval`: seconds between
+    /// announces. Most rules do not care.
     fn elsewhere(&self, _sighting: &Sighting, _age: Duration, _interval: u32) {}
 
     /// What this hook cannot do without and does not have now, for the readiness page.
@@ -57,10 +58,11 @@ pub trait Hook: Send + Sync + Debug {
     }
 }
 
-/// What must hold in a hook's options beyond their types. Asked when the configuration is loaded, so that `--check` and a reload
-/// report it with everything else.
+/// What must hold in a hook's options beyond their types. Asked when the configuration is loaded, so that
+/// `--check` and a reload report it with everything else.
 pub trait Check {
-    /// A sentence for each wrong value. `path` is where the options stand, for example `hooks.prehooks[1].options`.
+    /// A sentence for each wrong value. `path` is where the options stand, for example
+    /// `hooks.prehooks[1].options`.
     fn problems(&self, _path: &str) -> Problems {
         Problems::default()
     }
@@ -88,7 +90,8 @@ fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Er
     Option::<Vec<String>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Three timeouts as other trackers' files write them. A request to Redis is one write and one read: the longer counts.
+/// Three timeouts as other trackers' files write them. A request to Redis is one write and one read: the
+/// longer counts.
 #[must_use]
 pub fn redis_timeouts(connect: Period, read: Period, write: Period) -> Timeouts {
     Timeouts { connect: connect.0, response: Some(read.0.max(write.0)) }

@@ -1,5 +1,5 @@
-//! `passkey approval`: who may announce, by a plain passkey or a sealed credential, the site's whitelist in Redis, and the
-//! site's own page for those the whitelist does not hold.
+//! `passkey approval`: who may announce, by a plain passkey or a sealed credential, the site's whitelist in
+//! Redis, and the site's own page for those the whitelist does not hold.
 
 mod options;
 

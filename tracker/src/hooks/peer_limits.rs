@@ -1,8 +1,9 @@
-//! `peer limits`: how many clients a user may have on one torrent, how often they may announce, and from how many addresses a
-//! user comes.
+//! `peer limits`: how many clients a user may have on one torrent, how often they may announce, and from how
+//! many addresses a user comes.
 //!
-//! Warnings only. A failure would make clients repeat the event, and bytes are money: what breaks a limit is recorded and answered,
-//! with a warning and without peers. Many addresses are an alarm for the operator and change nothing for the user.
+//! Warnings only. A failure would make clients repeat the event, and bytes are money: what breaks a limit is
+//! recorded and answered, with a warning and without peers. Many addresses are an alarm for the operator and
+//! change nothing for the user.
 
 mod addresses;
 mod room;
@@ -32,7 +33,8 @@ const MAX_ADDRESSES_PER_USER: u32 = 1000;
 pub struct Options {
     /// Clients of one user on one torrent: at home, in a seedbox, and one on the move.
     pub max_sessions_per_torrent: u32,
-    /// Announces of one session in a minute. A client on two addresses that starts, completes and stops comes to six.
+    /// Announces of one session in a minute. A client on two addresses that starts, completes and stops comes
+    /// to six.
     pub max_announces_per_minute: u32,
     /// Distinct addresses of one user within `address_window`; IPv6 addresses count by their /64.
     pub max_addresses_per_user: u32,
@@ -159,7 +161,8 @@ impl Hook for PeerLimits {
         Verdict::Pass
     }
 
-    /// Clients of a user count wherever they announce. How often is counted by each tracker alone: a client may announce to several.
+    /// Clients of a user count wherever they announce. How often is counted by each tracker alone: a client
+    /// may announce to several.
     fn elsewhere(&self, sighting: &Sighting, age: Duration, interval: u32) {
         let (Some(sessions), Some(user)) = (&self.sessions, sighting.user) else { return };
         let now = u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX);

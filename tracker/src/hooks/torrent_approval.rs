@@ -1,7 +1,8 @@
 //! `torrent approval`: which torrents may be announced, by a list in the file or by the site's set in Redis.
 //!
-//! An alias of an approved torrent is approved with it: a site that lists a hybrid's v1 info hash need not list the other one.
-//! Scrapes pass, as in Chihaya: a torrent that nobody could announce has no peers to count.
+//! An alias of an approved torrent is approved with it: a site that lists a hybrid's v1 info hash need not
+//! list the other one. Scrapes pass, as in Chihaya: a torrent that nobody could announce has no peers to
+//! count.
 
 use std::collections::HashSet;
 
@@ -28,7 +29,8 @@ pub struct Options {
     pub blacklist: Vec<String>,
     /// The set of torrents that may be announced, without the key prefix; usually `pt:torrents`.
     pub redis_set: Option<String>,
-    /// When a client whose torrent is not listed asks again: new uploads are announced before the site has published them.
+    /// When a client whose torrent is not listed asks again: new uploads are announced before the site has
+    /// published them.
     pub unregistered_interval: Period,
     /// Redis, when it is not the tracker's own.
     pub redis_broker: Option<ServiceUrl>,

@@ -1,8 +1,8 @@
 //! The task that asks Redis about members and hears when the list changes.
 //!
-//! One RESP3 connection carries both: questions, many in one `SMISMEMBER`, and the server's invalidation messages
-//! (`CLIENT TRACKING ... BCAST`). A heartbeat finds out within a second when that connection is dead, because a dead
-//! connection would otherwise look like a list that never changes.
+//! One RESP3 connection carries both: questions, many in one `SMISMEMBER`, and the server's invalidation
+//! messages (`CLIENT TRACKING ... BCAST`). A heartbeat finds out within a second when that connection is
+//! dead, because a dead connection would otherwise look like a list that never changes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +36,8 @@ pub struct Options {
 const MAX_WAITING: usize = 65_536;
 /// Questions in one round trip.
 const MAX_BATCH: usize = 1024;
-/// A revocation must be obeyed within a second: a dead connection is noticed after at most this plus [`HEARTBEAT_TIMEOUT`].
+/// A revocation must be obeyed within a second: a dead connection is noticed after at most this plus
+/// [`HEARTBEAT_TIMEOUT`].
 const HEARTBEAT: Duration = Duration::from_millis(250);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -186,7 +187,8 @@ impl<M: Member> Asker<M> {
         }
     }
 
-    /// Tells those who are not known and ask in the meantime to come back. `None` when nobody can ask any more.
+    /// Tells those who are not known and ask in the meantime to come back. `None` when nobody can ask any
+    /// more.
     async fn turn_away_for(&mut self, delay: Duration) -> Option<()> {
         let wait = tokio::time::sleep(delay);
         tokio::pin!(wait);
@@ -204,7 +206,8 @@ impl<M: Member> Asker<M> {
         }
     }
 
-    /// What was known when Redis went away stays in force, also for those who asked because it had just become stale.
+    /// What was known when Redis went away stays in force, also for those who asked because it had just
+    /// become stale.
     fn answer_without_redis(&self, batch: &mut Vec<Question<M>>) {
         let now = Instant::now();
         for Question { member, answered } in batch.drain(..) {

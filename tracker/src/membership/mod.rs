@@ -1,7 +1,7 @@
 //! Lists that the site keeps in Redis: which passkeys, which torrents, and which name stands for which.
 //!
-//! The answer comes from memory in the steady state. A member that is not known, or whose verdict is older than the last change of
-//! the list, is looked up once for all requests that wait for it.
+//! The answer comes from memory in the steady state. A member that is not known, or whose verdict is older
+//! than the last change of the list, is looked up once for all requests that wait for it.
 
 mod link;
 mod verdicts;
@@ -24,8 +24,8 @@ pub use verdicts::{Asked, Known, Verdicts};
 
 /// Something that can be on a list.
 pub trait Member: Copy + Eq + Hash + Debug + FromStr + Send + Sync + 'static {
-    /// Names that are not on the list are remembered up to so many; more are forgotten and asked about again, because
-    /// random names must not fill the memory. Those on it are bounded by the list.
+    /// Names that are not on the list are remembered up to so many; more are forgotten and asked about again,
+    /// because random names must not fill the memory. Those on it are bounded by the list.
     const MAX_UNLISTED: usize;
 
     /// What is worth working out once for a member, and remembered with its verdict.
@@ -39,7 +39,8 @@ pub trait Member: Copy + Eq + Hash + Debug + FromStr + Send + Sync + 'static {
 }
 
 impl Member for Passkey {
-    /// The user's tag is a SHA-256: a fifth of an announce's instructions on a processor that has none for it.
+    /// The user's tag is a SHA-256: a fifth of an announce's instructions on a processor that has none for
+    /// it.
     type Note = UserTag;
 
     const MAX_UNLISTED: usize = 1 << 16;
@@ -57,7 +58,8 @@ impl Member for Passkey {
 impl Member for InfoHash {
     type Note = ();
 
-    /// Every active torrent of a site that does not list its torrents: some 60 bytes each, once it is announced.
+    /// Every active torrent of a site that does not list its torrents: some 60 bytes each, once it is
+    /// announced.
     const MAX_UNLISTED: usize = 1 << 20;
 
     fn name(&self) -> ArrayString<64> {
@@ -99,13 +101,15 @@ impl<M: Member> Membership<M> {
         self.verdicts.look(member, Instant::now)
     }
 
-    /// The same with the note on the name that traffic is booked on; `None` for a member that is [`Known::Unknown`].
+    /// The same with the note on the name that traffic is booked on; `None` for a member that is
+    /// [`Known::Unknown`].
     #[must_use]
     pub fn look_with_note(&self, member: &M) -> (Known<M>, Option<M::Note>) {
         self.verdicts.look_with_note(member, Instant::now)
     }
 
-    /// Finds out about a member that is [`Known::Unknown`]. The question is sent at once; the future waits for the answer.
+    /// Finds out about a member that is [`Known::Unknown`]. The question is sent at once; the future waits
+    /// for the answer.
     pub fn ask(&self, member: M) -> impl Future<Output = Result<(), Unavailable>> + Send + 'static {
         let (answered, answer) = oneshot::channel();
         let sent = self.questions.try_send(Question { member, answered });
@@ -115,8 +119,8 @@ impl<M: Member> Membership<M> {
         }
     }
 
-    /// Whether Redis never answered, so that nothing is known. When it goes away later, what is known stays in force, and only
-    /// announces that need something new are told to come back.
+    /// Whether Redis never answered, so that nothing is known. When it goes away later, what is known stays
+    /// in force, and only announces that need something new are told to come back.
     #[must_use]
     pub fn knows_nothing(&self) -> bool {
         self.verdicts.knows_nothing()

@@ -1,9 +1,10 @@
 //! What is known about members: a cache that one change of the list makes stale as a whole.
 //!
-//! Redis says *that* the set changed, not which member. So a verdict carries the epoch in which its question was *sent*, and
-//! counts while that epoch lasts. A change that races with an answer is then always seen: either the answer is already
-//! stale when it is stored, or it becomes stale a moment later. Only for an instant ([`GRACE`]) does a stale answer still
-//! count, so that a site that adds users all day does not keep announces asking in circles.
+//! Redis says *that* the set changed, not which member. So a verdict carries the epoch in which its question
+//! was *sent*, and counts while that epoch lasts. A change that races with an answer is then always seen:
+//! either the answer is already stale when it is stored, or it becomes stale a moment later. Only for an
+//! instant ([`GRACE`]) does a stale answer still count, so that a site that adds users all day does not keep
+//! announces asking in circles.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ use super::Member;
 
 const SHARDS: usize = 64;
 
-/// How long an answer counts although the whitelist changed after it was asked for. Well below the second within which a
-/// revocation must be obeyed.
+/// How long an answer counts although the whitelist changed after it was asked for. Well below the second
+/// within which a revocation must be obeyed.
 pub(super) const GRACE: Duration = Duration::from_millis(200);
 
 /// When a question was sent: read it *before* sending.
@@ -38,7 +39,8 @@ pub enum Known<M> {
     Unknown,
 }
 
-/// 128 bits of a keyed hash: nobody can aim at a collision, and by chance one among 10^6 users comes once in 10^26 sites.
+/// 128 bits of a keyed hash: nobody can aim at a collision, and by chance one among 10^6 users comes once in
+/// 10^26 sites.
 type Fingerprint = (u64, u64);
 
 #[derive(Debug, Clone)]
@@ -68,7 +70,8 @@ pub struct Verdicts<M: Member> {
     /// With a key drawn for this cache.
     hasher: SipHasher13,
     epoch: AtomicU64,
-    /// Until the first connection, and while Redis is away: nothing can have been revoked there that we could learn of: verdicts stay in force.
+    /// Until the first connection, and while Redis is away: nothing can have been revoked there that we could
+    /// learn of: verdicts stay in force.
     frozen: AtomicBool,
     /// Redis answered at least once, so that there may be known members.
     reached: AtomicBool,
@@ -143,7 +146,8 @@ impl<M: Member> Verdicts<M> {
         self.frozen.store(true, Ordering::Release);
     }
 
-    /// Redis is back and will tell of changes from now on; what changed meanwhile is not known, so all is stale.
+    /// Redis is back and will tell of changes from now on; what changed meanwhile is not known, so all is
+    /// stale.
     pub fn thaw(&self) {
         self.invalidate();
         self.frozen.store(false, Ordering::Release);

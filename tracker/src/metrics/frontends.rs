@@ -1,5 +1,5 @@
-//! What the frontends count: request times by frontend, connections of HTTP, packets of UDP. One name per figure, and the frontend
-//! as its label.
+//! What the frontends count: request times by frontend, connections of HTTP, packets of UDP. One name per
+//! figure, and the frontend as its label.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ pub enum Verdict {
     Refused,
 }
 
-/// One latency histogram per combination, looked up once: a label look-up per request would cost more than the request.
+/// One latency histogram per combination, looked up once: a label look-up per request would cost more than
+/// the request.
 #[derive(Debug, Clone)]
 pub struct Latency([[[Histogram; 2]; 2]; 2]);
 

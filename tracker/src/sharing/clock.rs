@@ -1,5 +1,5 @@
-//! Redis' clock, the one that all trackers have in common. Read once in a while; in between this machine's uptime counts, so that
-//! nobody's wall clock matters.
+//! Redis' clock, the one that all trackers have in common. Read once in a while; in between this machine's
+//! uptime counts, so that nobody's wall clock matters.
 
 use std::time::{Duration, Instant};
 

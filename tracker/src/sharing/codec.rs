@@ -5,8 +5,8 @@
 //!     flags u8 | age u32 | info hash [20] | peer id [20] | port u16 | address [4] or [16] | user u64, if there is one
 //! ```
 //!
-//! Numbers are little-endian. The age is in milliseconds when the entry was appended, whose id tells that time: no tracker's clock comes
-//! into it. A visit takes 51 to 71 bytes.
+//! Numbers are little-endian. The age is in milliseconds when the entry was appended, whose id tells that
+//! time: no tracker's clock comes into it. A visit takes 51 to 71 bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;

@@ -1,8 +1,8 @@
-//! Swarms shared between the trackers of one site. Each tells the others of the visits it accepted, through one stream in Redis, and
-//! takes their visits into its own swarms with the age they have.
+//! Swarms shared between the trackers of one site. Each tells the others of the visits it accepted, through
+//! one stream in Redis, and takes their visits into its own swarms with the age they have.
 //!
-//! Announces never wait for any of this: they are answered from memory, and what others do not hear of they learn at the client's
-//! next announce.
+//! Announces never wait for any of this: they are answered from memory, and what others do not hear of they
+//! learn at the client's next announce.
 
 mod clock;
 pub mod codec;

@@ -1,4 +1,5 @@
-//! Visits that wait to be shared. Announces put them in from any thread and never wait; when there is no room the oldest go.
+//! Visits that wait to be shared. Announces put them in from any thread and never wait; when there is no room
+//! the oldest go.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

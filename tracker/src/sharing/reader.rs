@@ -1,5 +1,5 @@
-//! The task that reads what all trackers appended and lets the swarms know what others saw. It begins with all that is retained, so that a
-//! tracker that has just started knows everybody.
+//! The task that reads what all trackers appended and lets the swarms know what others saw. It begins with
+//! all that is retained, so that a tracker that has just started knows everybody.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -83,8 +83,8 @@ impl Reader {
         }
     }
 
-    /// Goes on where the last connection ended; from the beginning when that is later than anything Redis has, which then lost what it
-    /// had, or is another one.
+    /// Goes on where the last connection ended; from the beginning when that is later than anything Redis
+    /// has, which then lost what it had, or is another one.
     async fn find_place(
         &mut self,
         connection: &mut MultiplexedConnection,

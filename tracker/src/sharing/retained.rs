@@ -1,10 +1,13 @@
-//! What the stream holds, second by second, so that the oldest can go when it takes more room than the operator gives it.
+//! What the stream holds, second by second, so that the oldest can go when it takes more room than the
+//! operator gives it.
 //!
-//! Every tracker reads every entry and so comes to the same figures without asking. Pure: times are Redis' own, from entries' ids.
+//! Every tracker reads every entry and so comes to the same figures without asking. Pure: times are Redis'
+//! own, from entries' ids.
 
 use std::collections::VecDeque;
 
-/// What Redis 7 needs for an entry of so many bytes, measured: ids, counts, the tree above them, and the unused ends of its blocks.
+/// What Redis 7 needs for an entry of so many bytes, measured: ids, counts, the tree above them, and the
+/// unused ends of its blocks.
 fn room_for(bytes: usize) -> u64 {
     let bytes = bytes as u64;
     bytes + bytes / 4 + 32
@@ -30,8 +33,8 @@ impl Retained {
         }
     }
 
-    /// Forgets what is older than `unix_ms`, and then the oldest seconds until no more than `most` bytes are left. Returns the
-    /// time, in milliseconds, before which nothing is wanted.
+    /// Forgets what is older than `unix_ms`, and then the oldest seconds until no more than `most` bytes are
+    /// left. Returns the time, in milliseconds, before which nothing is wanted.
     pub(super) fn trim(&mut self, unix_ms: u64, most: u64) -> u64 {
         while let Some(&(second, bytes)) = self.seconds.front() {
             let end = (second + 1) * 1000;

@@ -1,8 +1,8 @@
 //! The task that appends visits to the stream, in batches.
 //!
-//! A visit that comes after a quiet moment leaves at once; those that follow it gather until the next batch. So entries stay few
-//! (readers wake for each one) and visits are never much older than one pause. What could not be sent is sent again: visits may be told
-//! twice.
+//! A visit that comes after a quiet moment leaves at once; those that follow it gather until the next batch.
+//! So entries stay few (readers wake for each one) and visits are never much older than one pause. What could
+//! not be sent is sent again: visits may be told twice.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

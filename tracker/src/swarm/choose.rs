@@ -1,7 +1,8 @@
 //! Offering peers by preference: the client's own network first, private addresses left out.
 //!
-//! Bounded work: at most [`MAX_LOOKED_AT`] peers from a random place on are looked at, however large the swarm is. In a larger one
-//! a neighbour may be missed, and comes up in another announce. The plain pick does not come through here.
+//! Bounded work: at most [`MAX_LOOKED_AT`] peers from a random place on are looked at, however large the
+//! swarm is. In a larger one a neighbour may be missed, and comes up in another announce. The plain pick does
+//! not come through here.
 
 use rand::{Rng, RngExt};
 
@@ -15,7 +16,8 @@ impl<const N: usize> Family<N>
 where
     [u8; N]: Endpoint,
 {
-    /// Offers up to `pick.wanted` peers as `choice` says. `home` is the client's own endpoint, when it is of this family.
+    /// Offers up to `pick.wanted` peers as `choice` says. `home` is the client's own endpoint, when it is of
+    /// this family.
     pub(super) fn choose(
         &self,
         pick: Pick<'_>,

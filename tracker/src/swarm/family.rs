@@ -1,7 +1,7 @@
 //! The peers of one torrent in one address family, densely, with the seeders in front.
 //!
-//! Dense, so that offering peers is a walk along memory instead of a hunt through a map; seeders in front, so that "leechers
-//! only" is a slice.
+//! Dense, so that offering peers is a walk along memory instead of a hunt through a map; seeders in front, so
+//! that "leechers only" is a slice.
 
 use std::ops::Range;
 
@@ -112,10 +112,12 @@ impl<const N: usize> Family<N> {
         }
     }
 
-    /// Removes the last of these places' peers that was last seen before `oldest`. Returns what it was, and where.
+    /// Removes the last of these places' peers that was last seen before `oldest`. Returns what it was, and
+    /// where.
     ///
-    /// Whoever goes on below that place misses nobody: removing fills the hole with peers from above it, except across the
-    /// seeders' border. There the last seeder moves down into the hole, and it too was looked at.
+    /// Whoever goes on below that place misses nobody: removing fills the hole with peers from above it,
+    /// except across the seeders' border. There the last seeder moves down into the hole, and it too was
+    /// looked at.
     pub(super) fn expire_last(&mut self, oldest: u32, places: Range<usize>) -> Option<(Session, Was, usize)> {
         let place = places.rev().find(|place| self.rows.seen(*place) < oldest)?;
         let session = self.rows.session(place);

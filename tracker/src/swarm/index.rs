@@ -1,4 +1,5 @@
-//! Where in a large swarm a session stands. A smaller one is searched by its fingerprints instead, which are a few cache lines.
+//! Where in a large swarm a session stands. A smaller one is searched by its fingerprints instead, which are
+//! a few cache lines.
 
 use hashbrown::HashTable;
 
@@ -40,7 +41,8 @@ impl Index {
     /// The peers at two places are about to change them.
     pub(super) fn swap(&mut self, a: usize, b: usize, records: &[Record]) {
         let find = |place: usize| self.0.find_bucket_index(hash(&records[place]), |p| *p as usize == place);
-        // Both are found before either changes: otherwise the second search could meet the first one's new place.
+        // Both are found before either changes: otherwise the second search could meet the first one's new
+        // place.
         for (slot, place) in [(find(a), b), (find(b), a)] {
             if let Some(entry) = slot.and_then(|slot| self.0.get_bucket_mut(slot)) {
                 *entry = narrow(place);

@@ -1,7 +1,9 @@
-//! Who shares which torrent now: in memory, sharded by info hash, forgotten peer by peer when announces stop coming.
+//! Who shares which torrent now: in memory, sharded by info hash, forgotten peer by peer when announces stop
+//! coming.
 //!
-//! Pure data behind locks: the caller passes the time and the random numbers. From the outside in: `store` holds torrents, `torrent` a
-//! `family` for each kind of address, `family` its peers as `rows` of bytes, with an `index` when they are many.
+//! Pure data behind locks: the caller passes the time and the random numbers. From the outside in: `store`
+//! holds torrents, `torrent` a `family` for each kind of address, `family` its peers as `rows` of bytes, with
+//! an `index` when they are many.
 
 pub(crate) mod address;
 mod choose;

@@ -61,7 +61,8 @@ fn share(wanted: usize, in_v4: usize, in_v6: usize) -> (usize, usize) {
     if all <= wanted {
         return (in_v4, in_v6);
     }
-    // A family that has peers gets at least one place, so that a rare family is not invisible in a large swarm.
+    // A family that has peers gets at least one place, so that a rare family is not invisible in a large
+    // swarm.
     let floor = usize::from(in_v6 > 0 && wanted > 1);
     let for_v6 = (wanted * in_v6 / all).clamp(floor, wanted - usize::from(in_v4 > 0 && wanted > 1));
     (wanted - for_v6, for_v6)

@@ -1,4 +1,5 @@
-//! Offering peers: two windows of a side, copied as they lie there. The same work in a swarm of fifty and of a million.
+//! Offering peers: two windows of a side, copied as they lie there. The same work in a swarm of fifty and of
+//! a million.
 
 use std::ops::Range;
 
@@ -20,11 +21,11 @@ pub(super) struct Pick<'a> {
 }
 
 impl<const N: usize> Family<N> {
-    /// Offers up to `wanted` peers, leaving out the session itself, its user's other sessions and peers that listen
-    /// nowhere.
+    /// Offers up to `wanted` peers, leaving out the session itself, its user's other sessions and peers that
+    /// listen nowhere.
     ///
-    /// Two half-windows, each at a random place of its own half: as cheap as one window, but two peers that are neighbours
-    /// in memory are not always offered together.
+    /// Two half-windows, each at a random place of its own half: as cheap as one window, but two peers that
+    /// are neighbours in memory are not always offered together.
     pub(super) fn pick(&self, pick: Pick<'_>, rng: &mut impl Rng, offers: &mut PeerList<N>) {
         let Pick { wanted, side, asking } = pick;
         let first = self.first(side);
@@ -47,8 +48,9 @@ impl<const N: usize> Family<N> {
         }
     }
 
-    /// Offers the windows if nobody in them must be left out. They are copied before anybody looks whether that is so: the memory that all
-    /// of it takes is then on its way at the same time, which is what a pick spends most of its time on.
+    /// Offers the windows if nobody in them must be left out. They are copied before anybody looks whether
+    /// that is so: the memory that all of it takes is then on its way at the same time, which is what a pick
+    /// spends most of its time on.
     fn offer_at_once(&self, rings: &[Ring; 2], asking: &Session, offers: &mut PeerList<N>) -> bool {
         let before = offers.len();
         let windows = || rings.iter().flat_map(Ring::windows);
@@ -92,7 +94,8 @@ impl<const N: usize> Family<N> {
         offers.extend(&self.rows.endpoints()[run.clone()], || self.rows.records()[run].iter().map(peer_id));
     }
 
-    /// The first of these places whose peer a session may not have. Whoever has another fingerprint is somebody else's.
+    /// The first of these places whose peer a session may not have. Whoever has another fingerprint is
+    /// somebody else's.
     fn first_withheld(&self, places: Range<usize>, asking: &Session) -> Option<usize> {
         let (begin, records) = (places.start, self.rows.records());
         let own = memchr::memchr_iter(asking.fingerprint(), &self.rows.fingerprints()[places.clone()])

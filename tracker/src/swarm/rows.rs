@@ -1,8 +1,10 @@
-//! The bytes of a torrent's peers in one family: all fingerprints, then all endpoints, then all records, in one allocation.
+//! The bytes of a torrent's peers in one family: all fingerprints, then all endpoints, then all records, in
+//! one allocation.
 //!
-//! One allocation, because most torrents are small and three headers would weigh as much as their peers; apart, because a search reads
-//! fingerprints, a reply copies endpoints, and neither wants the rest in the cache. Room is taken in the allocator's own sizes, four
-//! for each doubling, so that none of it is wasted between a size asked for and the size given.
+//! One allocation, because most torrents are small and three headers would weigh as much as their peers;
+//! apart, because a search reads fingerprints, a reply copies endpoints, and neither wants the rest in the
+//! cache. Room is taken in the allocator's own sizes, four for each doubling, so that none of it is wasted
+//! between a size asked for and the size given.
 
 use super::prefetch::prefetch;
 use super::session::{self, Record, Session};

@@ -1,4 +1,5 @@
-//! Who a peer is: 28 bytes by which sessions are told apart, and one byte by which nearly all others are ruled out at a glance.
+//! Who a peer is: 28 bytes by which sessions are told apart, and one byte by which nearly all others are
+//! ruled out at a glance.
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU64;
@@ -34,7 +35,8 @@ enum Owner {
     Nobody,
 }
 
-/// A session as a torrent keeps it: its name, and when it was seen, in seconds, with the lowest bit for "dual".
+/// A session as a torrent keeps it: its name, and when it was seen, in seconds, with the lowest bit for
+/// "dual".
 pub(super) type Record = [u8; NAME + 4];
 
 /// The latest time that a record holds: 68 years on the swarm's clock.

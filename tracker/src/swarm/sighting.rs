@@ -1,4 +1,5 @@
-//! A client as it was seen at one torrent: the part of a visit that still means something to others a while later.
+//! A client as it was seen at one torrent: the part of a visit that still means something to others a while
+//! later.
 
 use std::net::IpAddr;
 

@@ -69,7 +69,8 @@ pub struct Census {
 /// Torrents boxed: the table alone is then small enough to stay in the processor's cache.
 pub(super) type Shard = HashTable<Box<Torrent>>;
 
-/// The swarm store. Times are seconds on any clock that does not run backwards and began less than 68 years ago.
+/// The swarm store. Times are seconds on any clock that does not run backwards and began less than 68 years
+/// ago.
 #[derive(Debug)]
 pub struct Swarms {
     shards: Box<[Mutex<Shard>]>,
@@ -97,11 +98,12 @@ impl Swarms {
         counts.unwrap_or_default()
     }
 
-    /// Has the memory fetched that visits to these torrents will need, for all of them at the same time. Only worth it right before
-    /// them, and for more than one.
+    /// Has the memory fetched that visits to these torrents will need, for all of them at the same time. Only
+    /// worth it right before them, and for more than one.
     pub fn foresee(&self, info_hashes: impl Iterator<Item = InfoHash>) {
         let hashes: Vec<u64> = info_hashes.map(|info_hash| self.hash(&info_hash)).collect();
-        // The first of its hash is nearly always the one. Whether it is would be known only once it has been fetched.
+        // The first of its hash is nearly always the one. Whether it is would be known only once it has been
+        // fetched.
         for hash in &hashes {
             if let Some(torrent) = self.shard(*hash).lock().iter_hash(*hash).next() {
                 prefetch(&**torrent, size_of::<Torrent>());
@@ -114,14 +116,15 @@ impl Swarms {
         }
     }
 
-    /// Takes in what somebody else saw at the time `seen`. What is known from later stays. Returns whether anything changed.
+    /// Takes in what somebody else saw at the time `seen`. What is known from later stays. Returns whether
+    /// anything changed.
     pub fn learn(&self, sighting: &Sighting, seen: u32) -> bool {
         let changed = self.at(&sighting.info_hash, sighting.leaving, |torrent| torrent.learn(sighting, seen));
         changed.unwrap_or(false)
     }
 
-    /// Changes a torrent, which begins with the first who comes and ends with the last who goes. A stranger's goodbye must not create
-    /// one.
+    /// Changes a torrent, which begins with the first who comes and ends with the last who goes. A stranger's
+    /// goodbye must not create one.
     fn at<R>(
         &self,
         info_hash: &InfoHash,
@@ -159,8 +162,8 @@ impl Swarms {
             .unwrap_or_default()
     }
 
-    /// Forgets the peers of one shard that were last seen before `oldest`, and the torrents that are empty then.
-    /// Returns how many endpoints went. Announces meanwhile wait for a step of it at most.
+    /// Forgets the peers of one shard that were last seen before `oldest`, and the torrents that are empty
+    /// then. Returns how many endpoints went. Announces meanwhile wait for a step of it at most.
     pub fn sweep(&self, shard: usize, oldest: u32) -> usize {
         sweep(&self.shards[shard], oldest, |torrent| self.hash(&torrent.info_hash))
     }

@@ -1,4 +1,5 @@
-//! Forgetting silent peers, in steps so short that no announce waits for more than one: after each the lock goes to whoever wants it.
+//! Forgetting silent peers, in steps so short that no announce waits for more than one: after each the lock
+//! goes to whoever wants it.
 //!
 //! Only a swarm, or a table, that has become much too large for who is left is copied in one go, once.
 //!

@@ -56,13 +56,15 @@ impl Torrent {
             // A client repeats `completed` until it succeeds: only the step from leecher to seeder counts.
             self.completed = self.completed.saturating_add(1);
         }
-        // Before it enters, where it would be left out anyway: then the memory that an offer needs is on its way while it is searched for.
+        // Before it enters, where it would be left out anyway: then the memory that an offer needs is on its
+        // way while it is searched for.
         self.offer(&session, visit, rng, offers);
         self.enter(&session, (visit.ip, visit.port), visit.role, now);
         self.counts()
     }
 
-    /// Takes in what somebody else saw at the time `seen`. What is known from later stays. Returns whether anything changed.
+    /// Takes in what somebody else saw at the time `seen`. What is known from later stays. Returns whether
+    /// anything changed.
     pub(super) fn learn(&mut self, sighting: &Sighting, seen: u32) -> bool {
         let session = Session::new(sighting.peer_id, sighting.user);
         let (here, there) = self.last_seen(&session, sighting.ip);

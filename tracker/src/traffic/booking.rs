@@ -1,5 +1,5 @@
-//! What the recorder carries: one announce reduced to what is booked, small enough to queue by the thousand and to keep on
-//! disk while Redis is away.
+//! What the recorder carries: one announce reduced to what is booked, small enough to queue by the thousand
+//! and to keep on disk while Redis is away.
 
 use std::net::IpAddr;
 

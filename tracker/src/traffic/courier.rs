@@ -45,7 +45,8 @@ impl Courier {
                     self.metrics.committed(started.elapsed());
                     return Ok(receipt);
                 }
-                // With the retries' time gone a spool is the better answer: a slow Redis must not keep clients waiting.
+                // With the retries' time gone a spool is the better answer: a slow Redis must not keep
+                // clients waiting.
                 Err(setback) if !setback.trouble.may_pass_soon() || started.elapsed() >= patience => {
                     return Err(setback);
                 }
@@ -113,8 +114,8 @@ impl Courier {
         }
     }
 
-    /// A Redis that booked less than it confirmed has lost snapshots: what their sessions moved since cannot be known, and
-    /// counting begins anew for them.
+    /// A Redis that booked less than it confirmed has lost snapshots: what their sessions moved since cannot
+    /// be known, and counting begins anew for them.
     fn confirm(&mut self, booked_to: Option<u64>, receipt: &Receipt) {
         if receipt.lost > 0 {
             self.metrics.lost_reports.inc_by(receipt.lost);

@@ -1,4 +1,5 @@
-//! The recorder's desk: numbers reports, answers clients, keeps on disk what Redis does not take, and says how things stand.
+//! The recorder's desk: numbers reports, answers clients, keeps on disk what Redis does not take, and says
+//! how things stand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -113,7 +114,8 @@ impl Desk {
         }
     }
 
-    /// Puts entries into the spool and answers; without a spool, or when it takes nothing, clients are told to come back.
+    /// Puts entries into the spool and answers; without a spool, or when it takes nothing, clients are told
+    /// to come back.
     pub(super) async fn shelve(&mut self, entries: Vec<Entry>, waiting: Vec<Recorded>) {
         let count = waiting.len() as u64;
         let verdict = match &self.spool {

@@ -1,7 +1,8 @@
--- Folds the snapshot of a session under a rotated passkey into the session's snapshot under the new one, so that bytes
--- which either has booked are never booked again.
+-- Folds the snapshot of a session under a rotated passkey into the session's snapshot under the new one, so
+-- that bytes which either has booked are never booked again.
 
--- The newest observation, with its tracker's highest number, and the others' numbers behind it: those of `newer` in front.
+-- The newest observation, with its tracker's highest number, and the others' numbers behind it: those of
+-- `newer` in front.
 local function both_sequences(newer, older)
   local highest, order = {}, {}
   local function note(tracker, number)
@@ -25,8 +26,9 @@ local function both_sequences(newer, older)
   return seen, table.concat(list, ' ')
 end
 
--- The mark of one counter. A counter that fell in the newer one's present run, which began after the older one was last
--- seen, began again from nothing: the older mark is of another run. Else whatever either has booked is booked.
+-- The mark of one counter. A counter that fell in the newer one's present run, which began after the older
+-- one was last seen, began again from nothing: the older mark is of another run. Else whatever either has
+-- booked is booked.
 local function both_marks(newer, older, counter, place)
   local began, up, down = string.match(newer.run or '', '^(%d+) (%-?%d+) (%-?%d+)')
   local fell = tonumber(place == 1 and up or down or -1) >= 0
@@ -34,7 +36,8 @@ local function both_marks(newer, older, counter, place)
   return string.format('%.0f', math.max(tonumber(newer[counter]), tonumber(older[counter])))
 end
 
--- A snapshot as a table; nil without one that can be read. The second answer: whether the key is somebody else's.
+-- A snapshot as a table; nil without one that can be read. The second answer: whether the key is somebody
+-- else's.
 local function snapshot_of(key)
   local flat, snapshot = redis.pcall('HGETALL', key), {}
   if flat.err then return nil, true end

@@ -1,5 +1,5 @@
-//! `traffic push`: every accepted announce becomes one event in the Redis stream, before the client is answered; while Redis
-//! is away it is kept in a spool on disk, likewise before the client is answered.
+//! `traffic push`: every accepted announce becomes one event in the Redis stream, before the client is
+//! answered; while Redis is away it is kept in a spool on disk, likewise before the client is answered.
 
 mod booking;
 mod courier;

@@ -43,7 +43,8 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SpoolOptions {
-    /// The folder, one for each tracker process. Empty: there is no spool, and announces are refused while Redis is away.
+    /// The folder, one for each tracker process. Empty: there is no spool, and announces are refused while
+    /// Redis is away.
     pub directory: PathBuf,
     /// Bytes it may take on disk, about 6,000 announces each MiB.
     pub max_bytes: u64,

@@ -1,5 +1,5 @@
-//! The announces of one call, as `record.lua` takes them: MessagePack, which Redis reads in C. Thousands of arguments would
-//! cost both sides more than everything else about an announce.
+//! The announces of one call, as `record.lua` takes them: MessagePack, which Redis reads in C. Thousands of
+//! arguments would cost both sides more than everything else about an announce.
 //!
 //! What the script reckons with goes as a number, what it only hands on as text.
 
@@ -107,7 +107,8 @@ impl Pack {
     }
 }
 
-/// A digest by which a moved client is told: were two the same, its snapshot would keep the old address for a while.
+/// A digest by which a moved client is told: were two the same, its snapshot would keep the old address for a
+/// while.
 fn endpoint(ip: IpAddr, port: u16) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     match ip {

@@ -1,31 +1,36 @@
--- Books a batch of announces: for each one the delta against its session's snapshot, the new snapshot and the stream
--- entry, in one atomic step. Running it again with the same arguments books nothing.
+-- Books a batch of announces: for each one the delta against its session's snapshot, the new snapshot and the
+-- stream entry, in one atomic step. Running it again with the same arguments books nothing.
 --
--- KEYS[1]     the stream
--- KEYS[2]     how far this tracker's announces are booked: a hash with `booked`, its highest sequence number
--- KEYS[2+i]   the snapshot of announce i, under the passkey as the tracker knows it
--- ARGV[1..6]  tracker id, snapshot TTL (s), TTL after stopped (s), skip idle (0|1), credit a first `started` (0|1), the
+-- KEYS[1]     the stream KEYS[2]     how far this tracker's announces are booked: a hash with `booked`, its
+-- highest sequence number KEYS[2+i]   the snapshot of announce i, under the passkey as the tracker knows it
+-- ARGV[1..6]  tracker id, snapshot TTL (s), TTL after stopped (s), skip idle (0|1), credit a first `started`
+-- (0|1), the
 --             highest number that the tracker knows to be booked (0: none)
--- ARGV[7..8]  the hash old passkey -> new, and the hash new passkey -> the old one whose snapshots are being folded into it
--- ARGV[9]     the highest sequence number of the batch
--- ARGV[10]    the announces in MessagePack, one value behind the other in the order of the variables below
+-- ARGV[7..8]  the hash old passkey -> new, and the hash new passkey -> the old one whose snapshots are being
+-- folded into it ARGV[9]     the highest sequence number of the batch ARGV[10]    the announces in
+-- MessagePack, one value behind the other in the order of the variables below
 --
--- Answers how many announces it has seen to, and a line for each that was not simply booked: `<i> idle|repeated|late` or `<i>` and
--- what is wrong. Last comes `lost <n>` when Redis has booked n numbers less than the tracker was told: it restarted
--- without its data, or a replica that lagged took over.
+-- Answers how many announces it has seen to, and a line for each that was not simply booked:
+-- `<i> idle|repeated|late` or `<i>` and what is wrong. Last comes `lost <n>` when Redis has booked n numbers
+-- less than the tracker was told: it restarted without its data, or a replica that lagged took over.
 --
--- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and three of our own:
---   seen  "<tracker>/<endpoint> <n> <observed ms> <left>"  the newest observation: what is older is a late re-send; the tracker that
+-- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and three of our own: seen
+-- "<tracker>/<endpoint> <n> <observed ms> <left>"  the newest observation: what is older is a late re-send;
+-- the tracker that
 --         made it, with what number, and a digest of port, ip and af. A `!` goes before it after a `stopped`
---   seq   "<tracker>:<n> ..."              the last numbers of the trackers that had seen the session before that one
---   run   "<began ms> <up> <down> <ms>"    when the client's present run began, for each counter that fell then, where the run
+--   seq   "<tracker>:<n> ..."              the last numbers of the trackers that had seen the session before
+--   that one run   "<began ms> <up> <down> <ms>"    when the client's present run began, for each counter
+--   that fell then, where the run
 --                                          before had got to (-1: it went on), and when that run had begun
--- Values stay below 64 bytes, so that Redis keeps the hash in its compact form. What is read each time comes first in it.
+-- Values stay below 64 bytes, so that Redis keeps the hash in its compact form. What is read each time comes
+-- first in it.
 --
--- Numbers are doubles: exact up to 2^53, which the tracker enforces. `%d` writes them without an exponent, as 64-bit integers.
+-- Numbers are doubles: exact up to 2^53, which the tracker enforces. `%d` writes them without an exponent, as
+-- 64-bit integers.
 --
--- This is where Redis spends its time: on each command, each of its arguments, and each text that Lua has not seen before.
--- So the usual announce takes three commands, writes what changed, and makes no text that it was given already.
+-- This is where Redis spends its time: on each command, each of its arguments, and each text that Lua has not
+-- seen before. So the usual announce takes three commands, writes what changed, and makes no text that it was
+-- given already.
 
 local STREAM, BOOKED = KEYS[1], KEYS[2]
 local ME, TTL, STOPPED_TTL = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -35,11 +40,12 @@ local ALIASES, ROTATING = ARGV[7], ARGV[8]
 local NEWEST, BATCH = tonumber(ARGV[9]), ARGV[10]
 local WIDTH = 21
 local OTHERS_REMEMBERED = 2
--- A snapshot's lifetime is renewed once in this many seconds, and is longer by as much: every renewal costs as much as the rest
--- of the snapshot.
+-- A snapshot's lifetime is renewed once in this many seconds, and is longer by as much: every renewal costs
+-- as much as the rest of the snapshot.
 local RENEWAL = math.max(1, math.floor(TTL / 16))
--- Clients report `completed` up to some 70 kB higher than in the announce after it. That may be a `started`, too, at an
--- address or a tracker that has not answered one yet: only a counter that is small itself begins a new run within this.
+-- Clients report `completed` up to some 70 kB higher than in the announce after it. That may be a `started`,
+-- too, at an address or a tracker that has not answered one yet: only a counter that is small itself begins a
+-- new run within this.
 local WOBBLE = 1048576
 
 local call, attempt = redis.call, redis.pcall
@@ -50,8 +56,8 @@ local time = call('TIME')
 local NOW_MS = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
 local RENEWAL_BEGAN = floor(NOW_MS / 1000 / RENEWAL) * RENEWAL
 
--- The announce in hand. Counters are given as numbers, to reckon with, and as texts, to be written as they came. `who` is what
--- `seen` begins with, `ts` the second of the observation.
+-- The announce in hand. Counters are given as numbers, to reckon with, and as texts, to be written as they
+-- came. `who` is what `seen` begins with, `ts` the second of the observation.
 local passkey, infohash, peer_id, port, ip, af, up, up_text, down, down_text, left, event, obs, ts_text, seq, who, seen,
   interval, min_interval, fd, pd
 
@@ -83,8 +89,8 @@ local function append(du, dd, ts, dt)
   return attempt('XADD', STREAM, '*', unpack(entry))
 end
 
--- Appends the entry, before the snapshot moves: should that fail, the bytes stay owed. Says what became of it unless it is
--- booked, and whether that is a failure.
+-- Appends the entry, before the snapshot moves: should that fail, the bytes stay owed. Says what became of it
+-- unless it is booked, and whether that is a failure.
 local function enter(du, dd, ts, dt, known_left)
   if SKIP_IDLE and du == 0 and dd == 0 and event == 'none' and left == known_left then return 'idle', false end
   local added = append(du, dd, ts, dt)
@@ -125,7 +131,8 @@ local function keep(key, new_up, mark_up, new_down, mark_down, ts, moved)
   end
 end
 
--- `past` is what is known of a session that another tracker saw last, or that was seen elsewhere, or is over; nil for the usual.
+-- `past` is what is known of a session that another tracker saw last, or that was seen elsewhere, or is over;
+-- nil for the usual.
 local function next_one(key, mark_up, mark_down, last_ts, past)
   local du, new_up, up_fell = advance(up, mark_up)
   local dd, new_down, down_fell = advance(down, mark_down)
@@ -144,7 +151,8 @@ local function next_one(key, mark_up, mark_down, last_ts, past)
   return remark
 end
 
--- A late re-send, or another tracker's older view: it may add bytes that nobody booked, and changes nothing else.
+-- A late re-send, or another tracker's older view: it may add bytes that nobody booked, and changes nothing
+-- else.
 local function late(key, mark_up, mark_down, last_ts, past)
   local snapshot = call('HMGET', key, 'run', 'port', 'ip', 'af')
   local began, ran_up, ran_down, before = match(snapshot[1] or '', '^(%d+) (%-?%d+) (%-?%d+) ?(%d*)$')
@@ -186,12 +194,14 @@ local function sequence(list, front)
   return last, #others > 0 and table.concat(others, ' ') or nil
 end
 
--- An announce that may be booked already, or that does not follow on this tracker's last one from the same address.
+-- An announce that may be booked already, or that does not follow on this tracker's last one from the same
+-- address.
 local function look_back(key, mark_up, mark_down, last_ts, newest)
   local stopped, tracker, number, observed, known_left = match(newest, '^(!?)([^/]*)/%x* (%d+) (%d+) (%d+)$')
   local past = { left = known_left, stopped = stopped == '!' }
   local last = tonumber(number)
-  -- One tracker's own announces come in order: only another's can be older than what is booked, whatever the clocks say.
+  -- One tracker's own announces come in order: only another's can be older than what is booked, whatever the
+  -- clocks say.
   local too_late = tracker and tracker ~= ME and obs < tonumber(observed)
   if tracker ~= ME then
     local front = too_late and ME .. ':' .. int(seq) or tracker and tracker .. ':' .. number
@@ -217,8 +227,8 @@ local function record(key)
   return look_back(key, mark_up, mark_down, last_ts, newest)
 end
 
--- Trackers know of a rotation within a second, and their spools never: only here can nobody book on the old passkey once
--- there is a new one. Most sites have no aliases, and hardly ever is a rotation under way.
+-- Trackers know of a rotation within a second, and their spools never: only here can nobody book on the old
+-- passkey once there is a new one. Most sites have no aliases, and hardly ever is a rotation under way.
 local HAS_ALIASES = call('EXISTS', ALIASES) == 1
 local HAS_ROTATIONS = HAS_ALIASES and call('EXISTS', ROTATING) == 1
 
@@ -238,7 +248,8 @@ local function observe_now()
   seen = (event == 'stopped' and '!' or '') .. who .. int(seq) .. ' ' .. int(obs) .. ' ' .. left
 end
 
--- The first write of all: a Redis that takes none (a replica, no memory, no disk) says so here, before anything is booked.
+-- The first write of all: a Redis that takes none (a replica, no memory, no disk) says so here, before
+-- anything is booked.
 local booked = highest < math.huge and highest or 0
 local noted = attempt('HSET', BOOKED, 'booked', int(max(booked, NEWEST, CONFIRMED)))
 if type(noted) == 'table' and noted.err then return noted end

@@ -1,4 +1,5 @@
-//! The way to the recorder: reports queue here, and a client is answered once its report is in the stream or in the spool.
+//! The way to the recorder: reports queue here, and a client is answered once its report is in the stream or
+//! in the spool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use super::writer::Writer;
 use crate::announce::Report;
 use crate::metrics::RecorderMetrics;
 
-/// Reports that may wait at one time. Beyond it clients are told to come back, and lose nothing: counters are absolute.
+/// Reports that may wait at one time. Beyond it clients are told to come back, and lose nothing: counters are
+/// absolute.
 const MAX_WAITING: usize = 65_536;
 
 /// How the recorder is set up.
@@ -32,7 +34,8 @@ pub struct Setup {
     pub timeouts: Timeouts,
     /// How deltas are computed.
     pub rules: Rules,
-    /// How often a batch is sent again after an error before it is spooled, or its clients are told to come back.
+    /// How often a batch is sent again after an error before it is spooled, or its clients are told to come
+    /// back.
     pub retry_count: u32,
     /// How long to wait before it is sent again.
     pub retry_interval: Duration,
@@ -115,7 +118,8 @@ impl Recorder {
         matches!(self.state.get(), Standing::Direct | Standing::Replaying)
     }
 
-    /// What stands between an announce and its record now; `None` when it would be recorded, be it in the spool.
+    /// What stands between an announce and its record now; `None` when it would be recorded, be it in the
+    /// spool.
     #[must_use]
     pub fn waits_for(&self) -> Option<&'static str> {
         match self.state.get() {
@@ -135,10 +139,11 @@ impl Recorder {
     }
 }
 
-/// Starts the recorder. The handle resolves when every [`Recorder`] is dropped and what was queued is booked or spooled.
+/// Starts the recorder. The handle resolves when every [`Recorder`] is dropped and what was queued is booked
+/// or spooled.
 ///
-/// `predecessor`: the recorder that this one replaces. A spool in the same folder is handed on, and this one begins when the
-/// other has finished, so that a session's announces keep their order.
+/// `predecessor`: the recorder that this one replaces. A spool in the same folder is handed on, and this one
+/// begins when the other has finished, so that a session's announces keep their order.
 ///
 /// # Errors
 /// [`SpawnError`]: what the operator must change. Redis need not be there yet.

@@ -1,7 +1,7 @@
 //! Moves the session snapshots of a rotated passkey to the new one.
 //!
-//! While the rotation is noted in Redis, `record.lua` folds a session before it books on it, so nothing depends on when
-//! this gets to a snapshot: it only brings the silent sessions along.
+//! While the rotation is noted in Redis, `record.lua` folds a session before it books on it, so nothing
+//! depends on when this gets to a snapshot: it only brings the silent sessions along.
 
 use contract::Passkey;
 use redis::aio::MultiplexedConnection;
@@ -21,9 +21,9 @@ const FOLD_ALL: &str = concat!(
      return folded"
 );
 
-/// Folds every snapshot of `old` into its session's under `new` and returns how many there were. `prefix` is what snapshot
-/// keys begin with, see [`super::Rules::snapshot_prefix`]. `looked` is told, now and
-/// then, how many keys were searched since the last time.
+/// Folds every snapshot of `old` into its session's under `new` and returns how many there were. `prefix` is
+/// what snapshot keys begin with, see [`super::Rules::snapshot_prefix`]. `looked` is told, now and then, how
+/// many keys were searched since the last time.
 ///
 /// # Errors
 /// Redis's own; what was folded is folded, and doing it again does the rest.
@@ -67,8 +67,8 @@ pub async fn count_snapshots(
     Ok(found)
 }
 
-/// Hands over the sessions, `<infohash>:<peer_id>`, of all snapshots whose names begin with `from`. SCAN shows every key that
-/// is there from the beginning to the end; some of them twice.
+/// Hands over the sessions, `<infohash>:<peer_id>`, of all snapshots whose names begin with `from`. SCAN
+/// shows every key that is there from the beginning to the end; some of them twice.
 async fn search(
     connection: &mut MultiplexedConnection,
     from: &str,

@@ -64,7 +64,8 @@ pub enum Outcome {
     Late,
     /// Redis refused this one (for example a foreign value under the snapshot's key).
     Failed(String),
-    /// The stream took nothing (for example a foreign value under its key): every other entry would fare the same.
+    /// The stream took nothing (for example a foreign value under its key): every other entry would fare the
+    /// same.
     Unwritable(String),
 }
 
@@ -116,8 +117,8 @@ impl RecordScript {
         Self { tracker_id: tracker_id.to_owned(), ..self.clone() }
     }
 
-    /// Books a batch. An empty one books nothing and finds out whether Redis takes writes. `confirmed`: the highest number
-    /// that Redis is known to have booked, 0 for none.
+    /// Books a batch. An empty one books nothing and finds out whether Redis takes writes. `confirmed`: the
+    /// highest number that Redis is known to have booked, 0 for none.
     ///
     /// # Errors
     /// Whatever Redis or the connection says. The batch may be booked nevertheless: send it again unchanged.
@@ -139,8 +140,8 @@ impl RecordScript {
         receipt(reply, batch.len())
     }
 
-    /// The command that books a batch: `EVALSHA` of [`RecordScript::text`]. For whoever runs the script on a Redis of
-    /// its own, as the simulation does.
+    /// The command that books a batch: `EVALSHA` of [`RecordScript::text`]. For whoever runs the script on a
+    /// Redis of its own, as the simulation does.
     #[must_use]
     pub fn call(&self, batch: &[Entry], confirmed: u64) -> Cmd {
         let rules = &self.rules;
@@ -173,8 +174,8 @@ impl RecordScript {
     }
 }
 
-/// How many entries were seen to, a remark about each that was not simply booked, and one more when Redis lost what it had
-/// confirmed.
+/// How many entries were seen to, a remark about each that was not simply booked, and one more when Redis
+/// lost what it had confirmed.
 fn receipt(reply: Value, expected: usize) -> RedisResult<Receipt> {
     let Value::Array(items) = reply else { return Err(unexpected()) };
     let mut items = items.into_iter();
@@ -211,7 +212,8 @@ fn outcome(word: String) -> Outcome {
         "late" => Outcome::Late,
         other => match other.strip_prefix("unwritable ") {
             Some(reason) => Outcome::Unwritable(reason.to_owned()),
-            // A foreign value under one snapshot's key; anything else (no permission) would hold for every key.
+            // A foreign value under one snapshot's key; anything else (no permission) would hold for every
+            // key.
             None if word.contains("WRONGTYPE") => Outcome::Failed(word),
             None => Outcome::Unwritable(word),
         },

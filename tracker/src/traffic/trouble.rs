@@ -1,7 +1,7 @@
 //! What is wrong with a Redis that did not book a batch, and what follows from it.
 //!
-//! In every case the batch is kept with its numbers and sent again: an answer that is missing may have been a yes. What
-//! differs is whether sending it again at once can help, and what the operator should read.
+//! In every case the batch is kept with its numbers and sent again: an answer that is missing may have been a
+//! yes. What differs is whether sending it again at once can help, and what the operator should read.
 
 use redis::{ErrorKind, RedisError};
 

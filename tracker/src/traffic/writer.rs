@@ -1,8 +1,8 @@
-//! The recorder's task: reports to Redis in batches while it takes them, to the spool while it does not, and from there to Redis
-//! before anything newer.
+//! The recorder's task: reports to Redis in batches while it takes them, to the spool while it does not, and
+//! from there to Redis before anything newer.
 //!
-//! One batch is in flight at a time. While it travels the next one gathers, so batches grow with the load and leave at
-//! once when idle, and a session's announces keep their order even when a batch must be sent again.
+//! One batch is in flight at a time. While it travels the next one gathers, so batches grow with the load and
+//! leave at once when idle, and a session's announces keep their order even when a batch must be sent again.
 
 use std::sync::Arc;
 
@@ -64,8 +64,8 @@ impl Writer {
         }
     }
 
-    /// Reports go straight to Redis, until it does not take a batch. That batch may be booked nevertheless: it keeps its
-    /// numbers in the spool, by which Redis will know it.
+    /// Reports go straight to Redis, until it does not take a batch. That batch may be booked nevertheless:
+    /// it keeps its numbers in the spool, by which Redis will know it.
     async fn deliver(&mut self, queue: &mut mpsc::Receiver<Job>) -> Next {
         let mut jobs = Vec::with_capacity(MAX_BATCH);
         while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
@@ -83,9 +83,9 @@ impl Writer {
         Next::End
     }
 
-    /// What is spooled goes to Redis, and new reports go behind it, until the spool is empty and Redis takes writes. Clients never
-    /// wait for Redis here, except for the last batch: while it travels new reports wait for it, or the spool would never be
-    /// empty under load.
+    /// What is spooled goes to Redis, and new reports go behind it, until the spool is empty and Redis takes
+    /// writes. Clients never wait for Redis here, except for the last batch: while it travels new reports
+    /// wait for it, or the spool would never be empty under load.
     async fn catch_up(&mut self, queue: &mut mpsc::Receiver<Job>) -> Next {
         let starting = self.desk.standing() == Standing::Starting;
         let mut newcomers = if starting { Newcomers::Wait } else { Newcomers::AreSpooled };
@@ -134,7 +134,8 @@ impl Writer {
     }
 }
 
-/// Sends the oldest spooled entries; an empty batch when there are none, to find out whether Redis takes writes.
+/// Sends the oldest spooled entries; an empty batch when there are none, to find out whether Redis takes
+/// writes.
 async fn attempt(courier: &mut Courier, spool: Option<Arc<Spool>>) -> Sent {
     let batch = match &spool {
         Some(spool) => spool.oldest(REPLAY_BATCH.into()).await,

@@ -7,7 +7,8 @@ use redis::aio::MultiplexedConnection;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
 use tracker::traffic::{Entry, Outcome, RecordScript, Rules};
 
-/// Milliseconds; well in the past, so that the script's guard against clocks that run ahead does not interfere.
+/// Milliseconds; well in the past, so that the script's guard against clocks that run ahead does not
+/// interfere.
 pub(crate) const T0: u64 = 1_700_000_000_000;
 
 /// One Redis, and trackers that book into it.

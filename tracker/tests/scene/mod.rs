@@ -1,4 +1,5 @@
-//! What tests of the hooks share: a tracker over a real socket, and a web server that says what the test wants.
+//! What tests of the hooks share: a tracker over a real socket, and a web server that says what the test
+//! wants.
 
 #![allow(dead_code, clippy::unwrap_used)] // Each test file uses its part of this.
 
@@ -65,7 +66,8 @@ async fn body(address: SocketAddr, path: &str) -> Vec<u8> {
     response.split_off(end + 4)
 }
 
-/// A web server on loopback that gives one answer to everything until it is told another, and remembers what it was asked.
+/// A web server on loopback that gives one answer to everything until it is told another, and remembers what
+/// it was asked.
 #[derive(Debug)]
 pub(crate) struct Web {
     pub(crate) address: SocketAddr,

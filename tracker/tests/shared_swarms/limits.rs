@@ -60,7 +60,8 @@ async fn a_peer_that_is_heard_of_late_does_not_live_longer() {
     let second = start(&redis, TEN_SECONDS, OFTEN).await;
     until_counted(&second, (1, 0, 0)).await;
     until_counted(&second, (0, 0, 0)).await;
-    // Seconds are whole, and the sweeper comes by every 100 ms: counted from when the second tracker heard of it, it would be 16 seconds.
+    // Seconds are whole, and the sweeper comes by every 100 ms: counted from when the second tracker heard of
+    // it, it would be 16 seconds.
     assert!(seen.elapsed() < Duration::from_secs(15), "{:?}", seen.elapsed());
     let third = start(&redis, TEN_SECONDS, OFTEN).await;
     Peer::leecher('l').announces_to(&first).await;

@@ -38,7 +38,8 @@ async fn a_redis_that_lost_everything_is_read_from_its_beginning() {
     let (a, b) = (start(&redis, "", "").await, start(&redis, "", "").await);
     Peer::seeder('s').announces_to(&a).await;
     until_counted(&b, (1, 0, 0)).await;
-    // As after a fail-over to a machine whose clock is behind: the ids begin anew, below those that were read.
+    // As after a fail-over to a machine whose clock is behind: the ids begin anew, below those that were
+    // read.
     let mut connection = redis.connection();
     let now: (u64, u64) = redis::cmd("TIME").query(&mut connection).unwrap();
     let script = "redis.call('DEL', KEYS[1]) return redis.call('XADD', KEYS[1], ARGV[1], 'visits', '')";

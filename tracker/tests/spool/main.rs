@@ -1,4 +1,5 @@
-//! The running tracker while Redis is away or takes nothing: clients are answered, and afterwards the stream holds every byte.
+//! The running tracker while Redis is away or takes nothing: clients are answered, and afterwards the stream
+//! holds every byte.
 
 #![allow(clippy::unwrap_used)]
 

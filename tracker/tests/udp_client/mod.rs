@@ -1,4 +1,5 @@
-//! A BitTorrent client's side of the UDP protocol, for tests. Repeats a request that is not answered, as clients do.
+//! A BitTorrent client's side of the UDP protocol, for tests. Repeats a request that is not answered, as
+//! clients do.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};

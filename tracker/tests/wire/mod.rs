@@ -1,4 +1,5 @@
-//! Speaking HTTP to a tracker by hand, over whatever carries bytes, so that a test decides about every one of them.
+//! Speaking HTTP to a tracker by hand, over whatever carries bytes, so that a test decides about every one of
+//! them.
 
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)] // Each test file uses its part.
 

@@ -1,7 +1,7 @@
 //! Load over HTTP/1.1: many connections in one thread, each with one request at a time.
 //!
-//! Written by hand over epoll, because the generator shares its machine with the tracker: what it costs must be small against
-//! what is measured.
+//! Written by hand over epoll, because the generator shares its machine with the tracker: what it costs must
+//! be small against what is measured.
 
 mod line;
 mod render;

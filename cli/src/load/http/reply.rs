@@ -1,4 +1,5 @@
-//! Replies, read only as far as needed: where one ends, whether it is a failure, and now and then how many peers it has.
+//! Replies, read only as far as needed: where one ends, whether it is a failure, and now and then how many
+//! peers it has.
 
 use memchr::memmem;
 

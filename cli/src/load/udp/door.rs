@@ -39,7 +39,8 @@ impl Door {
         Ok(Self { socket, slots: Slots::new(room), connection, asked: Instant::now() })
     }
 
-    /// Asks for the next id in time. The old one is used until the new one is there; a lost question is asked again.
+    /// Asks for the next id in time. The old one is used until the new one is there; a lost question is asked
+    /// again.
     pub(super) fn renew(&mut self, now: Instant) -> io::Result<()> {
         if now.saturating_duration_since(self.asked) < RENEW_AFTER {
             return Ok(());

@@ -30,7 +30,8 @@ use super::target::{Path, Target};
 
 /// How often requests are looked for that were never answered.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
-/// In a closed loop, requests gather until so many can leave with one system call, as long as replies keep coming.
+/// In a closed loop, requests gather until so many can leave with one system call, as long as replies keep
+/// coming.
 const GATHER: usize = 32;
 /// How long a closed loop waits for more replies before it sends what it has.
 const GATHER_TIME: Duration = Duration::from_millis(1);
@@ -188,7 +189,8 @@ impl Client {
         Ok(gathering)
     }
 
-    /// Writes requests until none is due, no room is left, or the batch is full. Returns whether there are any.
+    /// Writes requests until none is due, no room is left, or the batch is full. Returns whether there are
+    /// any.
     fn write_batch(&mut self, place: usize, desk: &mut Desk<'_>, now: Instant) -> bool {
         while !desk.outbox.is_full() && self.doors[place].slots.free() > 0 {
             let Some((ask, due)) = desk.next(now) else { break };

@@ -40,7 +40,8 @@ impl Outbox {
         self.packets.push(start..self.bytes.len());
     }
 
-    /// Sends everything to where the socket is connected. Returns the bytes, and why the first one that did not leave stayed.
+    /// Sends everything to where the socket is connected. Returns the bytes, and why the first one that did
+    /// not leave stayed.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> (usize, io::Result<()>) {
         let (mut next, mut result) = (0, Ok(()));
         while next < self.packets.len() {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 /// The low bits of a transaction number are the place, the others tell requests in one place apart.
 const PLACE_BITS: u32 = 16;
-/// Requests under way on one socket at most: the last place is never used, so that [`CONNECTING`] is nobody's number.
+/// Requests under way on one socket at most: the last place is never used, so that [`CONNECTING`] is nobody's
+/// number.
 pub(super) const MAX_SLOTS: usize = (1 << PLACE_BITS) - 1;
 /// The number under which connection ids are asked for.
 pub(super) const CONNECTING: u32 = u32::MAX;
@@ -51,7 +52,8 @@ impl Slots {
         Some(u32::from(slot.generation) << PLACE_BITS | u32::from(place))
     }
 
-    /// Ends the request of this number; from when its latency counts. `None` for one that was given up or never made.
+    /// Ends the request of this number; from when its latency counts. `None` for one that was given up or
+    /// never made.
     pub(super) fn end(&mut self, transaction: u32) -> Option<Instant> {
         let place = u16::try_from(transaction & 0xffff).ok()?;
         let slot = self.places.get_mut(usize::from(place))?;

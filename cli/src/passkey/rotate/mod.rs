@@ -1,8 +1,9 @@
-//! `passkey rotate`: a user gets a new passkey and keeps everything, while clients still announce with the old one.
+//! `passkey rotate`: a user gets a new passkey and keeps everything, while clients still announce with the
+//! old one.
 //!
-//! First the alias, from which moment nothing is booked on the old passkey any more; then what the old one has moves, piece
-//! by piece: snapshots, presence, ledger. Killed anywhere, the same command does the rest. docs/rotation.md says why no
-//! byte is lost or counted twice in between.
+//! First the alias, from which moment nothing is booked on the old passkey any more; then what the old one
+//! has moves, piece by piece: snapshots, presence, ledger. Killed anywhere, the same command does the rest.
+//! docs/rotation.md says why no byte is lost or counted twice in between.
 
 mod notes;
 

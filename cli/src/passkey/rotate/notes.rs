@@ -6,8 +6,8 @@ use contract::{Keys, Passkey};
 use crate::connect::Redis;
 use crate::failure::Failure;
 
-/// KEYS: aliases, whitelist, rotations under way. ARGV: old, new, whether the ledger knows the old one, whether to begin.
-/// The new one is allowed if the old one is: a rotation admits nobody who was turned away.
+/// KEYS: aliases, whitelist, rotations under way. ARGV: old, new, whether the ledger knows the old one,
+/// whether to begin. The new one is allowed if the old one is: a rotation admits nobody who was turned away.
 const BEGIN: &str = r"
 local aliases, old, new = KEYS[1], ARGV[1], ARGV[2]
 if redis.call('HEXISTS', aliases, new) == 1 then return 'new' end
@@ -30,8 +30,8 @@ redis.call('HSET', aliases, old, new)
 return 'ok'
 ";
 
-/// Begins the rotation, in one step, or only says whether it may begin: from then on whatever names the old passkey is booked on
-/// the new one. `ledger`: what the ledger has of the old one.
+/// Begins the rotation, in one step, or only says whether it may begin: from then on whatever names the old
+/// passkey is booked on the new one. `ledger`: what the ledger has of the old one.
 pub(super) async fn begin(
     redis: &mut Redis,
     keys: &Keys,

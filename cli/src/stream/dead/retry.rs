@@ -23,7 +23,8 @@ pub(crate) struct Retry {
     /// The letters' ids, as `list` shows them; all if none is given.
     #[arg(value_name = "ID")]
     ids: Vec<EntryId>,
-    /// The consumer's configuration, for its limits: speed, peer timeout, retries. Without it their defaults count.
+    /// The consumer's configuration, for its limits: speed, peer timeout, retries. Without it their defaults
+    /// count.
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
 }

@@ -12,8 +12,9 @@ use crate::entry::Entry;
 
 const NEW_OF: &str = "SELECT new FROM passkey_aliases WHERE old = ?1";
 
-/// What the rotated ones among a batch's passkeys are now. Read in the settling transaction, so that a rotation is obeyed
-/// from its commit on; one search of a small table for each user in the batch, and none on a site that never rotated.
+/// What the rotated ones among a batch's passkeys are now. Read in the settling transaction, so that a
+/// rotation is obeyed from its commit on; one search of a small table for each user in the batch, and none on
+/// a site that never rotated.
 pub(super) struct Aliases(HashMap<Passkey, Option<Passkey>>);
 
 impl Aliases {

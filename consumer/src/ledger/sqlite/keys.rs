@@ -1,7 +1,8 @@
 //! The idempotency keys: each event is written once, under its key.
 //!
-//! A key is (ts, passkey, info hash, peer id) as the *entry* has it. After a rotation two different entries may have one
-//! place: then the second is added to the row of the first, and its own key is remembered beside it.
+//! A key is (ts, passkey, info hash, peer id) as the *entry* has it. After a rotation two different entries
+//! may have one place: then the second is added to the row of the first, and its own key is remembered beside
+//! it.
 
 use contract::Passkey;
 use rusqlite::{CachedStatement, Connection, params};
@@ -36,8 +37,8 @@ impl<'c> Keys<'c> {
         Ok(Self { connection, insert: connection.prepare_cached(INSERT_EVENT)? })
     }
 
-    /// Writes an event unless its key is there; whether it was new. `announced_as` is the passkey of its entry, if the row
-    /// has another.
+    /// Writes an event unless its key is there; whether it was new. `announced_as` is the passkey of its
+    /// entry, if the row has another.
     pub(super) fn claim(
         &mut self,
         row: &SettledRow,

@@ -51,7 +51,8 @@ impl Sqlite {
         Ok(Self { connection, path: path.to_owned(), file })
     }
 
-    /// A file that was replaced or deleted under an open connection still takes writes, and nobody ever sees them.
+    /// A file that was replaced or deleted under an open connection still takes writes, and nobody ever sees
+    /// them.
     fn still_the_same_file(&self) -> Result<(), LedgerError> {
         match identity(&self.path) {
             Ok(file) if file == self.file => Ok(()),
@@ -151,8 +152,9 @@ fn create(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
-/// FULL: an acknowledged entry is gone from the stream, so its commit must be on the disk. The larger WAL (40,000 pages are
-/// 160 MB) is written back less often, and by then most pages of the totals have changed several times: a tenth of all time.
+/// FULL: an acknowledged entry is gone from the stream, so its commit must be on the disk. The larger WAL
+/// (40,000 pages are 160 MB) is written back less often, and by then most pages of the totals have changed
+/// several times: a tenth of all time.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -194,7 +196,8 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 impl From<rusqlite::Error> for LedgerError {
-    /// Only what is certainly the data's fault is rejected. Everything else waits, because waiting loses nothing.
+    /// Only what is certainly the data's fault is rejected. Everything else waits, because waiting loses
+    /// nothing.
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::Error as E;
         let of_the_data = match &error {

@@ -1,7 +1,7 @@
 //! Makes room: events that can no longer be delivered lose their rows, and their sums are carried forward.
 //!
-//! A bounded number of rows goes in each transaction, so that consumers settle in between. Flagged events stay: an
-//! operator has still to decide about them.
+//! A bounded number of rows goes in each transaction, so that consumers settle in between. Flagged events
+//! stay: an operator has still to decide about them.
 
 use std::collections::BTreeMap;
 

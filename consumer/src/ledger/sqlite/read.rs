@@ -44,8 +44,9 @@ pub(super) fn torrents_of(
     rows.collect()
 }
 
-/// Walks the time range of the user's (or the torrent's) totals from its newest end and stops when it has enough: there is
-/// no index by user, because keeping one costs more than everything else a settled event does.
+/// Walks the time range of the user's (or the torrent's) totals from its newest end and stops when it has
+/// enough: there is no index by user, because keeping one costs more than everything else a settled event
+/// does.
 pub(super) fn events(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<SettledRow>> {
     let sql = format!(
         "SELECT {} FROM {} WHERE e.ts BETWEEN ?1 AND ?2 AND e.passkey = ?3 AND (?4 IS NULL OR e.infohash = ?4)

@@ -1,6 +1,8 @@
-//! The rotation of a passkey in the ledger: one transaction in which every row of the old one becomes the new one's.
+//! The rotation of a passkey in the ledger: one transaction in which every row of the old one becomes the new
+//! one's.
 //!
-//! From its commit on, entries of the old one settle as the new one's and find their keys among the rows that were moved.
+//! From its commit on, entries of the old one settle as the new one's and find their keys among the rows that
+//! were moved.
 
 use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, TransactionBehavior, params};

@@ -92,7 +92,8 @@ fn write_user(
     Ok(())
 }
 
-/// The accounts of one table, by user and torrent. Its statements are looked up once and not for each account.
+/// The accounts of one table, by user and torrent. Its statements are looked up once and not for each
+/// account.
 pub(super) struct Accounts<'c> {
     load: CachedStatement<'c>,
     save: CachedStatement<'c>,

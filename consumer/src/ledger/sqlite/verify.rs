@@ -1,5 +1,5 @@
-//! The audit: every total added up again, from what was carried forward when events were pruned and from the events that
-//! are left.
+//! The audit: every total added up again, from what was carried forward when events were pruned and from the
+//! events that are left.
 //!
 //! Both are read in the order of the totals' keys, so that memory holds one torrent and one user at a time.
 

@@ -24,7 +24,8 @@ pub(super) fn settle(
     rules: &Rules,
 ) -> Result<Outcome, LedgerError> {
     let Some((oldest, newest)) = time_range(entries) else { return Ok(Outcome::default()) };
-    // IMMEDIATE: the totals are read before they are written, and another process may settle into the same file.
+    // IMMEDIATE: the totals are read before they are written, and another process may settle into the same
+    // file.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let promotions: Promotions = read::promotions(&transaction, oldest, newest)?.into_iter().collect();
     let mark = transaction.prepare_cached(NEXT_BATCH)?.query_row([], rows::mark_of)?;
@@ -66,7 +67,8 @@ fn insert_keys(
     Ok((new_rows, outcome))
 }
 
-/// Goes through users and torrents in the order of their keys, so that each table's tree is walked once from left to right.
+/// Goes through users and torrents in the order of their keys, so that each table's tree is walked once from
+/// left to right.
 fn add_to_totals(connection: &Connection, new_rows: &[SettledRow]) -> rusqlite::Result<()> {
     let mut by_torrent: Vec<&SettledRow> = new_rows.iter().collect();
     by_torrent.sort_by(|a, b| torrent_of(a).cmp(&torrent_of(b)));

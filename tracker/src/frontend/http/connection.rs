@@ -1,4 +1,5 @@
-//! One connection from its first byte to its last: TLS if it is HTTPS, then requests one after another, within the deadlines.
+//! One connection from its first byte to its last: TLS if it is HTTPS, then requests one after another,
+//! within the deadlines.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -24,7 +25,8 @@ use super::respond::{Frontend, Reply, Scheme};
 use super::stream::Stream;
 use crate::metrics::HttpMetrics;
 
-/// A request's line and headers: room for the longest honest announce many times over. Longer ones get status 431.
+/// A request's line and headers: room for the longest honest announce many times over. Longer ones get status
+/// 431.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
 /// Whether a connection may carry more than one request.
@@ -50,8 +52,8 @@ impl Closing {
         self.bell.notify_waiters();
     }
 
-    /// Runs a connection to its end. From closing time on that is the end of the request in hand. To be awaited by one task from
-    /// beginning to end.
+    /// Runs a connection to its end. From closing time on that is the end of the request in hand. To be
+    /// awaited by one task from beginning to end.
     async fn watch<C: GracefulConnection>(&self, mut connection: Pin<&mut C>) -> C::Output {
         let mut bell = pin!(self.bell.notified());
         let (mut listens, mut is_going) = (false, false);
@@ -116,8 +118,8 @@ impl Guest {
             .max_buf_size(MAX_REQUEST_BYTES)
             // A reply is a few hundred bytes: copied behind its head it leaves as one piece.
             .writev(false)
-            // Whoever has asked may close its side and is answered all the same. Without this, hyper looks for the end of the
-            // connection before each reply, with a new buffer.
+            // Whoever has asked may close its side and is answered all the same. Without this, hyper looks
+            // for the end of the connection before each reply, with a new buffer.
             .half_close(true);
         // Pinned here and lent: wherever it moved to, it would be copied and have room reserved.
         let connection =
@@ -140,8 +142,8 @@ impl Guest {
         })
     }
 
-    /// Whether hyper will close the connection behind the reply. Where there is a body it closes as well, but the kernel would throw
-    /// away what is still to be sent when it finds something unread.
+    /// Whether hyper will close the connection behind the reply. Where there is a body it closes as well, but
+    /// the kernel would throw away what is still to be sent when it finds something unread.
     fn ends_with(&self, request: &Request<Incoming>) -> bool {
         let closes = match request.headers().get(CONNECTION) {
             _ if self.keepalive == Keepalive::Off => true,

@@ -1,8 +1,10 @@
-//! How long a connection may take for what it does now: a request's head, waiting for the next request, taking its reply.
+//! How long a connection may take for what it does now: a request's head, waiting for the next request,
+//! taking its reply.
 //!
-//! Three clocks, because a client that waits between announces is welcome for longer than one that feeds a request byte by byte
-//! to hold a place. A connection has one timer, and looks at the clock once each time it is woken, not at each change of its
-//! phase: a request that is answered in one go passes all of them within microseconds.
+//! Three clocks, because a client that waits between announces is welcome for longer than one that feeds a
+//! request byte by byte to hold a place. A connection has one timer, and looks at the clock once each time it
+//! is woken, not at each change of its phase: a request that is answered in one go passes all of them within
+//! microseconds.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -19,7 +21,8 @@ use super::stream::LastWords;
 /// The longest waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the whole head of a request, from its first byte or, for a connection's first request, from accepting it.
+    /// For the whole head of a request, from its first byte or, for a connection's first request, from
+    /// accepting it.
     pub read: Duration,
     /// For a client to take its whole reply.
     pub write: Duration,
@@ -100,8 +103,8 @@ impl Progress {
         Some(since + limit)
     }
 
-    /// Runs a connection to its end, or until it has been too slow: then returns the phase in which it was. To be awaited by one
-    /// task from beginning to end.
+    /// Runs a connection to its end, or until it has been too slow: then returns the phase in which it was.
+    /// To be awaited by one task from beginning to end.
     ///
     /// # Errors
     /// The phase that lasted too long.
@@ -118,7 +121,8 @@ impl Progress {
                 since = Instant::now();
             }
             let deadline = self.deadline(since);
-            // A timer that was asked once wakes the task by itself, and asking costs as much as parsing half a request.
+            // A timer that was asked once wakes the task by itself, and asking costs as much as parsing half
+            // a request.
             let comes_too_late = deadline.is_some_and(|deadline| deadline < timer.deadline());
             if is_set && !comes_too_late && !timer.is_elapsed() {
                 return Poll::Pending;
@@ -145,7 +149,8 @@ impl Progress {
     }
 }
 
-/// A connection's bytes, watched: reading the first one ends idleness, and a reply is over once it is flushed.
+/// A connection's bytes, watched: reading the first one ends idleness, and a reply is over once it is
+/// flushed.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,

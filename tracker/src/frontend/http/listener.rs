@@ -27,7 +27,8 @@ pub(super) enum Bound {
 /// A listener within a worker's runtime.
 #[derive(Debug)]
 pub(super) enum Listener {
-    /// Not one of tokio's: its connections are registered with epoll as soon as they are accepted, see [`Stream`].
+    /// Not one of tokio's: its connections are registered with epoll as soon as they are accepted, see
+    /// [`Stream`].
     Inet(AsyncFd<mio::net::TcpListener>),
     Unix(UnixListener),
 }
@@ -83,8 +84,8 @@ fn no_such_family(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
-/// A socket file that nobody listens on was left by a tracker that was killed: it goes. Who may connect is a matter of the
-/// folder's permissions and the process's umask.
+/// A socket file that nobody listens on was left by a tracker that was killed: it goes. Who may connect is a
+/// matter of the folder's permissions and the process's umask.
 fn listen_unix(path: &Path) -> io::Result<StdUnixListener> {
     let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket {
@@ -128,8 +129,8 @@ impl Bound {
         Ok(match self {
             Self::Inet(listener) => {
                 let listener = mio::net::TcpListener::from_std(listener);
-                // What is held against this way is that a type might change its descriptor behind the runtime's back. Ours does
-                // not, and the way that replaces it is unsafe code.
+                // What is held against this way is that a type might change its descriptor behind the
+                // runtime's back. Ours does not, and the way that replaces it is unsafe code.
                 #[allow(deprecated)]
                 Listener::Inet(AsyncFd::with_interest(listener, Interest::READABLE)?)
             }

@@ -1,4 +1,5 @@
-//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48): plain, over TLS, or from a proxy through a Unix socket.
+//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48): plain, over TLS, or from a proxy through a Unix
+//! socket.
 
 mod connection;
 mod deadline;

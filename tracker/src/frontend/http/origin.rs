@@ -1,7 +1,8 @@
 //! Whose address counts: the connection's, or what a trusted proxy says.
 //!
-//! A header can be written by anybody. It is believed only when the connection itself comes from a trusted proxy, and of a
-//! list of hops the right-most one counts that is not a trusted proxy: everything left of it is what a stranger claims.
+//! A header can be written by anybody. It is believed only when the connection itself comes from a trusted
+//! proxy, and of a list of hops the right-most one counts that is not a trusted proxy: everything left of it
+//! is what a stranger claims.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -85,8 +86,8 @@ impl ProxyRules {
         ip.ok_or_else(|| Refusal::because("the proxy in front of this tracker does not say who you are"))
     }
 
-    /// Hops from the nearest to the farthest, `None` for one that is no address: the last line's last entry was added by the
-    /// proxy we talk to.
+    /// Hops from the nearest to the farthest, `None` for one that is no address: the last line's last entry
+    /// was added by the proxy we talk to.
     fn hops<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
         let lines: Vec<_> = self.header.iter().flat_map(|name| headers.get_all(name)).collect();
         let read = |hop: &[u8]| std::str::from_utf8(hop).ok()?.trim().parse().ok();

@@ -74,8 +74,8 @@ fn peer(writer: &mut bencode::Writer, form: PeerForm, peer_id: &PeerId, address:
     writer.end();
 }
 
-/// The answer to a refused announce or scrape. `interval` is there because clients ignore a failure without it and come
-/// back at once; `retry in` (BEP 31) when waiting helps.
+/// The answer to a refused announce or scrape. `interval` is there because clients ignore a failure without
+/// it and come back at once; `retry in` (BEP 31) when waiting helps.
 #[must_use]
 pub fn refusal(refusal: &Refusal, interval: u32) -> Vec<u8> {
     let mut writer = bencode::Writer::with_capacity(128);

@@ -24,8 +24,8 @@ use crate::metrics::{Action, HttpMetrics, Verdict};
 use crate::pipeline::{Applicant, Pipeline, Step};
 use crate::rulebook::Rulebook;
 
-/// The longest query of an announce: the longest token that the `jwt` hook reads (8 KiB), and half as much for everything else. A
-/// scrape of many torrents may fill the whole request.
+/// The longest query of an announce: the longest token that the `jwt` hook reads (8 KiB), and half as much
+/// for everything else. A scrape of many torrents may fill the whole request.
 const MAX_ANNOUNCE_QUERY_BYTES: usize = 12 * 1024;
 /// No client sends a third as many.
 const MAX_HEADERS: usize = 64;
@@ -33,7 +33,8 @@ const MAX_HEADERS: usize = 64;
 /// A reply. Its body is one buffer that nobody else holds.
 pub(super) type Reply = Response<Full<Cursor<Vec<u8>>>>;
 
-/// A reply that is there, as most are, or will be. Only the latter takes room for everything that an announce may have to wait for.
+/// A reply that is there, as most are, or will be. Only the latter takes room for everything that an announce
+/// may have to wait for.
 pub(super) type Answer<'a> = Either<Ready<Reply>, Pin<Box<dyn Future<Output = Reply> + Send + 'a>>>;
 
 /// What the frontend needs to answer.
@@ -109,11 +110,13 @@ impl Frontend {
         }
     }
 
-    /// Answers one request, at once where nothing has to be waited for. Its body is not read: no request that we answer has one.
+    /// Answers one request, at once where nothing has to be waited for. Its body is not read: no request that
+    /// we answer has one.
     pub(super) fn respond<B>(&self, request: Request<B>, origin: Origin, scheme: Scheme) -> Answer<'_> {
         let received = Instant::now();
         let (mut request, _) = request.into_parts();
-        // hyper reads the next request's headers into the map that held the last reply's: with this one it never makes another.
+        // hyper reads the next request's headers into the map that held the last reply's: with this one it
+        // never makes another.
         let mut headers = std::mem::take(&mut request.headers);
         let question = self.read(&request, &headers, origin, scheme);
         headers.clear();

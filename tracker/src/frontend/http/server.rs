@@ -1,5 +1,5 @@
-//! The HTTP server: one thread per core, each with a runtime and listeners of its own on the shared ports, so that a request never
-//! crosses to another core.
+//! The HTTP server: one thread per core, each with a runtime and listeners of its own on the shared ports, so
+//! that a request never crosses to another core.
 
 use std::io;
 use std::pin::pin;
@@ -63,7 +63,8 @@ struct Door<L> {
 }
 
 impl Server {
-    /// Binds every endpoint once per worker and starts the workers. They stop when `stop` turns true, after the requests in hand.
+    /// Binds every endpoint once per worker and starts the workers. They stop when `stop` turns true, after
+    /// the requests in hand.
     ///
     /// # Errors
     /// The address that cannot be bound, or a thread that cannot be started.

@@ -1,7 +1,7 @@
 //! A connection's bytes. One over TCP is registered with the runtime only once it has to wait.
 //!
-//! Most connections of BitTorrent clients carry one request, which is there when they are accepted: read, answered and closed they
-//! never meet epoll, which would cost as much as reading the request does.
+//! Most connections of BitTorrent clients carry one request, which is there when they are accepted: read,
+//! answered and closed they never meet epoll, which would cost as much as reading the request does.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
@@ -48,9 +48,11 @@ pub(super) trait LastWords: AsyncWrite {
 }
 
 impl LastWords for Stream {
-    /// A reply and the end of its connection are one packet instead of two, for which the client must be woken, too.
+    /// A reply and the end of its connection are one packet instead of two, for which the client must be
+    /// woken, too.
     fn poll_write_last(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // The kernel keeps them for the packet that closes the connection. It would send them after 200 ms anyway.
+        // The kernel keeps them for the packet that closes the connection. It would send them after 200 ms
+        // anyway.
         const FLAGS: i32 = libc::MSG_MORE | libc::MSG_NOSIGNAL;
         let this = self.get_mut();
         if let Some(length) = this.at_once(|stream| SockRef::from(&*stream).send_with_flags(bytes, FLAGS))? {
@@ -106,7 +108,8 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing is read after a shutdown: the connection is dropped, and closing it says the same with one system call less.
+        // Nothing is read after a shutdown: the connection is dropped, and closing it says the same with one
+        // system call less.
         Poll::Ready(Ok(()))
     }
 }

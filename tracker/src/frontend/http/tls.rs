@@ -26,8 +26,9 @@ impl CertificateSource {
         Ok(Self { current: ArcSwap::new(read(certificate, key)?) })
     }
 
-    /// Shows what `fresh` holds from now on. Connections that stand keep the certificate they began with. Reading the new files
-    /// and putting them in force are two steps, so that a configuration with another mistake changes nothing.
+    /// Shows what `fresh` holds from now on. Connections that stand keep the certificate they began with.
+    /// Reading the new files and putting them in force are two steps, so that a configuration with another
+    /// mistake changes nothing.
     pub fn adopt(&self, fresh: &Self) {
         self.current.store(fresh.current.load_full());
     }
@@ -51,7 +52,8 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Problems> {
             )])
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Clients come back every half hour: a ticket spares them and us the costly half of a handshake, and costs no memory here.
+    // Clients come back every half hour: a ticket spares them and us the costly half of a handshake, and
+    // costs no memory here.
     config.ticketer = aws_lc_rs::Ticketer::new()
         .map_err(|error| Problems(vec![format!("TLS session tickets cannot be made: {error}")]))?;
     config.send_tls13_tickets = 1;

@@ -1,5 +1,6 @@
-//! What becomes of one datagram. Answered from memory it leaves with the worker's turn; a reply that has to wait, for a
-//! look-up or until its announce is recorded, is handed over to the thread that sends late replies.
+//! What becomes of one datagram. Answered from memory it leaves with the worker's turn; a reply that has to
+//! wait, for a look-up or until its announce is recorded, is handed over to the thread that sends late
+//! replies.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,7 +61,8 @@ impl Frontend {
                 | Request::Scrape(ScrapeRequest { transaction, .. }),
             ) => {
                 self.desk.metrics.drop_packets(Dropped::BadConnectionId, 1);
-                // Smaller than any announce or scrape: a forged sender's victim gets less than the forger spent.
+                // Smaller than any announce or scrape: a forged sender's victim gets less than the forger
+                // spent.
                 let write = |out: &mut Vec<u8>| packet::write_error(out, transaction, BAD_CONNECTION_ID);
                 turn.tools.replies.add(caller.from, write);
             }
@@ -105,7 +107,8 @@ impl Frontend {
         }
     }
 
-    /// Has an announce recorded that must be, and answered then. Gives the reply back when it may leave at once.
+    /// Has an announce recorded that must be, and answered then. Gives the reply back when it may leave at
+    /// once.
     fn unrecorded(&self, call: Call, admitted: Admitted, reply: Reply, rules: &Rulebook) -> Option<Reply> {
         let Some((recorder, report)) = rules.report(admitted) else { return Some(reply) };
         let desk = self.desk.clone();

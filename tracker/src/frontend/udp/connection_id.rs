@@ -1,9 +1,11 @@
-//! Connection ids: proof that a client receives what is sent to its address, without a word kept about anybody.
+//! Connection ids: proof that a client receives what is sent to its address, without a word kept about
+//! anybody.
 //!
-//! An id is 16 bits of the second in which it was made and 48 bits of a keyed hash over that second and the client's address. SipHash-2-4
-//! is made for this: a keyed pseudo-random function for short inputs, some 20 times faster than a truncated HMAC-SHA256. The
-//! hash covers the whole time, of which the id carries only what tells it from others in its lifetime: an old id does not
-//! become valid again when the 16 bits come round, and the spared bits make guessing harder.
+//! An id is 16 bits of the second in which it was made and 48 bits of a keyed hash over that second and the
+//! client's address. SipHash-2-4 is made for this: a keyed pseudo-random function for short inputs, some 20
+//! times faster than a truncated HMAC-SHA256. The hash covers the whole time, of which the id carries only
+//! what tells it from others in its lifetime: an old id does not become valid again when the 16 bits come
+//! round, and the spared bits make guessing harder.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -26,8 +28,8 @@ pub struct ConnectionIds {
 }
 
 impl ConnectionIds {
-    /// An empty private key means one of this process's own. Ids are accepted for `lifetime`, and from clocks that are
-    /// `max_clock_skew` ahead; both together at most [`LONGEST_LIFETIME`].
+    /// An empty private key means one of this process's own. Ids are accepted for `lifetime`, and from clocks
+    /// that are `max_clock_skew` ahead; both together at most [`LONGEST_LIFETIME`].
     #[must_use]
     pub fn new(private_key: &str, lifetime: Duration, max_clock_skew: Duration) -> Self {
         let key = if private_key.is_empty() { rand::random() } else { derived(private_key) };
@@ -44,7 +46,8 @@ impl ConnectionIds {
         (now % STAMP_RANGE) << HASH_BITS | self.hash(ip, now)
     }
 
-    /// Whether an id was made for `ip` lately. Compares whole numbers: how long that takes says nothing about them.
+    /// Whether an id was made for `ip` lately. Compares whole numbers: how long that takes says nothing about
+    /// them.
     #[must_use]
     pub fn accepts(&self, id: u64, ip: IpAddr, now: u64) -> bool {
         let age = now.wrapping_sub(id >> HASH_BITS) % STAMP_RANGE;

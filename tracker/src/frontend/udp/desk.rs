@@ -1,4 +1,5 @@
-//! Answers as they are written, and where they are handed in by whoever has them ready after the worker's turn: the recorder, a look-up.
+//! Answers as they are written, and where they are handed in by whoever has them ready after the worker's
+//! turn: the recorder, a look-up.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -117,7 +118,8 @@ impl Desk {
     }
 }
 
-/// What a user can do whose client cannot send what a hook misses: no protocol error, but the client's own limit.
+/// What a user can do whose client cannot send what a hook misses: no protocol error, but the client's own
+/// limit.
 fn hint(call: &Call, refusal: &Refusal) -> Option<&'static str> {
     let misses = |word| refusal.reason.contains(word);
     match (call.action, call.url_data) {

@@ -1,7 +1,7 @@
 //! Announce and scrape over UDP (BEP 15) with passkeys in URL data (BEP 41), IPv4 and IPv6.
 //!
-//! Nobody gets more than a connection id who did not prove that it receives what is sent to its address, so the tracker cannot be
-//! made to flood others.
+//! Nobody gets more than a connection id who did not prove that it receives what is sent to its address, so
+//! the tracker cannot be made to flood others.
 
 mod answering;
 mod connection_id;
@@ -58,13 +58,13 @@ pub struct Running {
     pub frontend: Arc<Frontend>,
     /// The threads that receive. They end when told to stop, after what is in hand.
     pub workers: Vec<JoinHandle<()>>,
-    /// Resolves, with an error, when the last late reply is sent: after the frontend is dropped and the recorder and all
-    /// look-ups are done.
+    /// Resolves, with an error, when the last late reply is sent: after the frontend is dropped and the
+    /// recorder and all look-ups are done.
     pub last_reply: oneshot::Receiver<()>,
 }
 
-/// Binds the address once per worker and starts the workers. They stop when `stop` turns true. Must be called on the runtime
-/// that look-ups shall run on.
+/// Binds the address once per worker and starts the workers. They stop when `stop` turns true. Must be called
+/// on the runtime that look-ups shall run on.
 ///
 /// # Errors
 /// When the address cannot be bound or a thread not started.

@@ -1,5 +1,5 @@
-//! The way back to a client: from the address that it wrote to. On a machine with several addresses the kernel would choose one by its
-//! routes, and clients and firewalls drop a reply that comes from elsewhere.
+//! The way back to a client: from the address that it wrote to. On a machine with several addresses the
+//! kernel would choose one by its routes, and clients and firewalls drop a reply that comes from elsewhere.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,7 +10,8 @@ use nix::sys::socket::{
 };
 use socket2::Socket;
 
-/// Both ends of a reply's way, as the socket sees them: an IPv4 address is a mapped one on a socket that serves both families.
+/// Both ends of a reply's way, as the socket sees them: an IPv4 address is a mapped one on a socket that
+/// serves both families.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReturnPath {
     pub(super) to: SocketAddr,
@@ -18,7 +19,8 @@ pub(super) struct ReturnPath {
     pub(super) from: Option<IpAddr>,
 }
 
-/// Has the kernel tell with each datagram which of our addresses it was sent to. A socket on one address needs no telling.
+/// Has the kernel tell with each datagram which of our addresses it was sent to. A socket on one address
+/// needs no telling.
 pub(super) fn ask_for(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?,
@@ -29,8 +31,8 @@ pub(super) fn ask_for(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Headers with room for one address each: the kernel writes or reads nothing else. A call leaves in them how much of the room it used;
-/// that is all of it as long as every datagram comes with its address.
+/// Headers with room for one address each: the kernel writes or reads nothing else. A call leaves in them how
+/// much of the room it used; that is all of it as long as every datagram comes with its address.
 pub(super) fn headers(count: usize) -> MultiHeaders<SockaddrStorage> {
     MultiHeaders::preallocate(count, Some(cmsg_space!(libc::in6_pktinfo)))
 }

@@ -1,6 +1,7 @@
 //! The sockets: many datagrams with one system call, in and out.
 //!
-//! Every worker has a socket of its own on the shared port (SO_REUSEPORT); the kernel keeps a client with one of them.
+//! Every worker has a socket of its own on the shared port (SO_REUSEPORT); the kernel keeps a client with one
+//! of them.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -16,7 +17,8 @@ use super::return_path::{self, ReturnPath, Source};
 
 /// Datagrams in one system call. More would make the first of them wait longer for its reply.
 pub(super) const BATCH: usize = 64;
-/// Room for the longest honest packet: 74 torrents to scrape, or an announce with a long URL, in one frame of 1500 bytes.
+/// Room for the longest honest packet: 74 torrents to scrape, or an announce with a long URL, in one frame of
+/// 1500 bytes.
 const MAX_DATAGRAM: usize = 2048;
 /// What the kernel keeps for us while we are busy, if its own limit allows.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
@@ -139,8 +141,8 @@ impl Outbox {
         written
     }
 
-    /// Sends everything, without waiting for a system that is full: clients repeat what is not answered. Returns how many
-    /// were not taken.
+    /// Sends everything, without waiting for a system that is full: clients repeat what is not answered.
+    /// Returns how many were not taken.
     pub(super) fn send(&mut self, socket: &UdpSocket) -> usize {
         // One call has one source. Most machines have few.
         if !self.packets.is_sorted_by_key(|packet| packet.path.from) {

@@ -1,4 +1,5 @@
-//! One turn of a worker: what all packets of a batch share, so that it is fetched once and not for each of them.
+//! One turn of a worker: what all packets of a batch share, so that it is fetched once and not for each of
+//! them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,7 +35,8 @@ impl Tools {
         Self { replies: Outbox::new(), rng, latency, answered: Vec::with_capacity(BATCH) }
     }
 
-    /// Notes how long the turn's replies took, now that they are on their way: all came, and all leave, with one system call.
+    /// Notes how long the turn's replies took, now that they are on their way: all came, and all leave, with
+    /// one system call.
     pub(super) fn note_replies(&mut self, received: Instant) {
         let took = received.elapsed();
         for (action, family, verdict) in self.answered.drain(..) {

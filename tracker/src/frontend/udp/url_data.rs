@@ -1,7 +1,8 @@
-//! URL data (BEP 41): the path and query of the announce URL, carried in options at the end of an announce. This is how a
-//! passkey reaches a tracker over UDP.
+//! URL data (BEP 41): the path and query of the announce URL, carried in options at the end of an announce.
+//! This is how a passkey reaches a tracker over UDP.
 //!
-//! One option holds 255 bytes and longer URLs take several, but libtorrent up to 2.0 at least sends one and cuts the rest: see [`CUT_AT`].
+//! One option holds 255 bytes and longer URLs take several, but libtorrent up to 2.0 at least sends one and
+//! cuts the rest: see [`CUT_AT`].
 
 use std::borrow::Cow;
 
@@ -17,7 +18,8 @@ const END: u8 = 0;
 const NOTHING: u8 = 1;
 const URL_DATA: u8 = 2;
 
-/// The URL data of all options together, in their order; `None` when there is none. Options that nobody knows are passed over.
+/// The URL data of all options together, in their order; `None` when there is none. Options that nobody knows
+/// are passed over.
 ///
 /// # Errors
 /// [`Malformed`] when an option is longer than the packet.
@@ -61,8 +63,8 @@ pub struct Shown {
     pub jwt: Option<Credential>,
 }
 
-/// What the URL shows to prove who asks. The path's credential wins over the query's. A path that is none of ours shows
-/// nothing and harms nothing: clients that send URL data send whatever stands in the torrent.
+/// What the URL shows to prove who asks. The path's credential wins over the query's. A path that is none of
+/// ours shows nothing and harms nothing: clients that send URL data send whatever stands in the torrent.
 ///
 /// # Errors
 /// The refusal to show the client when an escape is broken.

@@ -1,5 +1,5 @@
-//! The issuer's signing keys: fetched at the start, on schedule, and at once when a token names a key that nobody knows yet. A
-//! set that cannot be fetched leaves the last one in force.
+//! The issuer's signing keys: fetched at the start, on schedule, and at once when a token names a key that
+//! nobody knows yet. A set that cannot be fetched leaves the last one in force.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,7 +88,8 @@ impl KeySet {
         self.shared.keys.load().is_empty()
     }
 
-    /// Waits for the fetch under way, or has one made; `None` when the last one is too recent to hope for news.
+    /// Waits for the fetch under way, or has one made; `None` when the last one is too recent to hope for
+    /// news.
     pub(super) fn refresh(&self, now: Instant) -> Option<Refreshed> {
         let mut round = self.shared.round.lock();
         let is_due =

@@ -1,7 +1,7 @@
 //! `jwt`: an announce carries a token that the site signed for one torrent (RS256, query parameter `jwt`).
 //!
-//! Only RS256 is believed whatever a token's header says: a token "signed" with `none`, or with the public key as an HMAC secret,
-//! is invalid. A scrape needs no token.
+//! Only RS256 is believed whatever a token's header says: a token "signed" with `none`, or with the public
+//! key as an HMAC secret, is invalid. A scrape needs no token.
 
 mod key_set;
 
@@ -139,7 +139,8 @@ impl Hook for Jwt {
     }
 }
 
-/// Whether a token opens a torrent, by the text of the issuer's key set: what the hook decides once it has fetched that.
+/// Whether a token opens a torrent, by the text of the issuer's key set: what the hook decides once it has
+/// fetched that.
 #[must_use]
 pub fn opens(token: &Credential, info_hash: InfoHash, key_set: &[u8], options: &Options) -> bool {
     let key = key_id(token).and_then(|kid| key_set::read(key_set).ok()?.remove(&kid));

@@ -32,8 +32,8 @@ pub struct Options {
     pub redis_connect_timeout: Period,
     /// Whether a scrape needs a passkey too.
     pub protect_scrape: bool,
-    /// The key that the site seals credentials with, 32 bytes as 64 hex digits, base64, or 32 characters. With it, credentials are
-    /// sealed ones only.
+    /// The key that the site seals credentials with, 32 bytes as 64 hex digits, base64, or 32 characters.
+    /// With it, credentials are sealed ones only.
     #[serde(deserialize_with = "key_text")]
     pub encryption_key: Secret,
     /// How old a sealed credential may be; none: as old as it likes.
@@ -59,8 +59,8 @@ pub struct Options {
     pub negative_ttl_seconds: u32,
     /// What counts while the site cannot be asked.
     pub on_error: OnError,
-    /// Write each yes to the whitelist, and let the whole set expire `cache_ttl_seconds` after the last one (0: never). Only for sites
-    /// that rely on it: it makes the site's own members expire too.
+    /// Write each yes to the whitelist, and let the whole set expire `cache_ttl_seconds` after the last one
+    /// (0: never). Only for sites that rely on it: it makes the site's own members expire too.
     pub compat_set_expiry: bool,
 }
 

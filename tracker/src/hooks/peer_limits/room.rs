@@ -23,7 +23,8 @@ impl<K: Eq + Hash, V> Room<K, V> {
         Self { entries: HashMap::new(), most, sweep_at: MIN_SWEEP, swept: 0 }
     }
 
-    /// The entry, a new one if there is none; `None` when there is no room for it. `is_over` says what may be forgotten.
+    /// The entry, a new one if there is none; `None` when there is no room for it. `is_over` says what may be
+    /// forgotten.
     pub(super) fn entry(
         &mut self,
         key: K,

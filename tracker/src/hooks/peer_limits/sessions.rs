@@ -1,6 +1,8 @@
-//! Who is on which torrent with which clients, and how often they announce. Pure: the time is passed in, in seconds.
+//! Who is on which torrent with which clients, and how often they announce. Pure: the time is passed in, in
+//! seconds.
 //!
-//! The first clients to come are within the limit; later ones move up when an earlier one leaves or falls silent.
+//! The first clients to come are within the limit; later ones move up when an earlier one leaves or falls
+//! silent.
 
 use std::hash::BuildHasher;
 
@@ -12,9 +14,11 @@ use super::room::Room;
 use crate::announce::UserTag;
 
 const SHARDS: usize = 64;
-/// Pairs of user and torrent in one shard: two million in all, some 100 bytes each. More are not limited, and counted.
+/// Pairs of user and torrent in one shard: two million in all, some 100 bytes each. More are not limited, and
+/// counted.
 const MAX_PAIRS_PER_SHARD: usize = 32_768;
-/// Clients above the limit that are remembered, so that each one's first `completed` can be told from the next.
+/// Clients above the limit that are remembered, so that each one's first `completed` can be told from the
+/// next.
 const MAX_EXCESS: usize = 8;
 /// Clients remembered for each pair when only their rate is limited.
 const MAX_UNLIMITED: usize = 32;
@@ -104,7 +108,8 @@ impl Sessions {
         }
     }
 
-    /// Hears of an announce to another tracker: that session is there, or gone. How often it announces is not counted.
+    /// Hears of an announce to another tracker: that session is there, or gone. How often it announces is not
+    /// counted.
     pub(super) fn hear(&self, call: &Call, now: u32) {
         let pair = (call.user, call.torrent);
         let mut shard = self.shard(&pair).lock();

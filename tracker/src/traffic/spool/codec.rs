@@ -1,4 +1,5 @@
-//! A spooled entry as bytes. Numbers are little-endian; texts carry their length. Framing and checksums are the segment's.
+//! A spooled entry as bytes. Numbers are little-endian; texts carry their length. Framing and checksums are
+//! the segment's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,7 +7,8 @@ use contract::{Event, InfoHash, Passkey, PeerId};
 
 use crate::traffic::booking::{Booking, Entry};
 
-/// Appends an entry. `None` when a text is longer than 65,535 bytes, which no request that a frontend accepts can carry.
+/// Appends an entry. `None` when a text is longer than 65,535 bytes, which no request that a frontend accepts
+/// can carry.
 pub(super) fn encode(Entry { booking, sequence }: &Entry, out: &mut Vec<u8>) -> Option<()> {
     for number in [*sequence, booking.observed_ms, booking.uploaded, booking.downloaded, booking.left] {
         out.extend(number.to_le_bytes());

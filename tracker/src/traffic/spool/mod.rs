@@ -1,5 +1,5 @@
-//! The local spool: announces that Redis does not take now, on disk before their clients are answered, and booked in order
-//! when it takes them again, by this process or by the next one.
+//! The local spool: announces that Redis does not take now, on disk before their clients are answered, and
+//! booked in order when it takes them again, by this process or by the next one.
 
 mod codec;
 mod compact;

@@ -1,7 +1,8 @@
-//! One file of the spool: a header that names the tracker process, then framed entries, each with its length and checksum.
+//! One file of the spool: a header that names the tracker process, then framed entries, each with its length
+//! and checksum.
 //!
-//! A process killed in the middle of a write leaves a torn frame at the end. Nobody was answered for it, because answers wait
-//! for the write to be on disk; so reading stops there.
+//! A process killed in the middle of a write leaves a torn frame at the end. Nobody was answered for it,
+//! because answers wait for the write to be on disk; so reading stops there.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -39,7 +40,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Creates the file, for its owner only: it holds passkeys. On disk when this returns; the folder's entry is not.
+    /// Creates the file, for its owner only: it holds passkeys. On disk when this returns; the folder's entry
+    /// is not.
     pub(super) fn create(path: PathBuf, number: u64, tracker_id: &str) -> io::Result<(Self, File)> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let written = file.write_all(&header(tracker_id)).and_then(|()| file.sync_all());

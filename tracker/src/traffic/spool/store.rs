@@ -1,4 +1,5 @@
-//! The spool's folder: numbered segments, oldest first, within a limit of bytes. What [`Store::append`] accepted is on disk.
+//! The spool's folder: numbered segments, oldest first, within a limit of bytes. What [`Store::append`]
+//! accepted is on disk.
 //!
 //! One process owns the folder (a lock that the kernel drops with the process). Everything here blocks.
 
@@ -63,7 +64,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Takes possession of the folder, creating it when it is not there, and finds what an earlier process left.
+    /// Takes possession of the folder, creating it when it is not there, and finds what an earlier process
+    /// left.
     ///
     /// # Errors
     /// [`OpenError`]; the folder is unchanged then.
@@ -156,8 +158,8 @@ impl Store {
         file.sync_data()
     }
 
-    /// Cuts off what a failed write left, and leaves the segment: after a failed sync nobody knows what a file holds beyond
-    /// what was synced before.
+    /// Cuts off what a failed write left, and leaves the segment: after a failed sync nobody knows what a
+    /// file holds beyond what was synced before.
     fn roll_back(&mut self) {
         let (Some(file), Some(segment)) = (self.active.take(), self.segments.back_mut()) else { return };
         if let Err(error) = file.set_len(segment.bytes).and_then(|()| file.sync_all()) {
@@ -212,8 +214,8 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps entries that Redis will not book until somebody repairs it, out of the way of the others. They are tried again
-    /// at the next start.
+    /// Keeps entries that Redis will not book until somebody repairs it, out of the way of the others. They
+    /// are tried again at the next start.
     pub(super) fn set_aside(&mut self, tracker_id: &str, entries: &[Entry]) -> io::Result<PathBuf> {
         let mut frames = Vec::new();
         for entry in entries {
@@ -281,8 +283,8 @@ impl Store {
     }
 }
 
-/// Only the newest segment can be torn by a kill, and only in an announce that nobody was answered for. Any other torn segment
-/// is damage: its readable part is replayed and the file kept.
+/// Only the newest segment can be torn by a kill, and only in an announce that nobody was answered for. Any
+/// other torn segment is damage: its readable part is replayed and the file kept.
 fn cut(newest: &mut Segment) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(&newest.path)?;
     file.set_len(newest.bytes)?;

@@ -1,4 +1,5 @@
-//! Taking entries out of the spool: the oldest first, in batches of one process's entries, gone once they are booked.
+//! Taking entries out of the spool: the oldest first, in batches of one process's entries, gone once they are
+//! booked.
 
 use std::io;
 use std::path::PathBuf;

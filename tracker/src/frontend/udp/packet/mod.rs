@@ -1,4 +1,5 @@
-//! The packets of the UDP tracker protocol (BEP 15), both ways: what clients send is [`Request`], what they get [`Response`].
+//! The packets of the UDP tracker protocol (BEP 15), both ways: what clients send is [`Request`], what they
+//! get [`Response`].
 //!
 //! Pure: bytes in, types out, and back. Whatever a stranger sends, reading it neither panics nor allocates.
 
@@ -16,8 +17,8 @@ pub const PROTOCOL_ID: u64 = 0x0417_2710_1980;
 /// Torrents that fit one scrape (BEP 15).
 pub const MAX_SCRAPE: usize = 74;
 
-/// IPv4 peers at most in one reply: with headers it then fits the 1500 bytes of an Ethernet frame, tunnels allowed for, and is
-/// never fragmented.
+/// IPv4 peers at most in one reply: with headers it then fits the 1500 bytes of an Ethernet frame, tunnels
+/// allowed for, and is never fragmented.
 pub const MAX_PEERS_V4: usize = 230;
 
 /// IPv6 peers at most in one reply, likewise.
