@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use consumer::{Entry, EntryId};
+use books::{Entry, EntryId};
 use contract::{AddressFamily, Event, InfoHash, Passkey, PeerId, TrafficEvent};
 
 /// Unix seconds of the first event: 2023-11-14.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use consumer::ledger::{self, Access, Ledger, LedgerError};
+use books::ledger::{self, Access, Ledger, LedgerError};
 use contract::Keys;
 use contract::config::ServiceUrl;
 use redis::aio::MultiplexedConnection;

@@ -3,11 +3,11 @@
 
 use std::sync::OnceLock;
 
+use books::groups::backlog;
+use books::ledger::Intent;
+use books::presence::{self, Finding, Rebuilt, Scope, Swept};
+use books::retention::Target;
 use clap::{Args, Subcommand};
-use consumer::groups::backlog;
-use consumer::ledger::Intent;
-use consumer::presence::{self, Finding, Rebuilt, Scope, Swept};
-use consumer::retention::Target;
 use indicatif::ProgressBar;
 use serde::Serialize;
 

@@ -1,8 +1,8 @@
 //! `trackerctl promotion`: factors on credit, for all or for one torrent, film, playlist or user, for a time.
 
+use books::ledger::{Access, Ledger};
+use books::settlement::{Promotion, Scope};
 use clap::{Args, Subcommand};
-use consumer::ledger::{Access, Ledger};
-use consumer::settlement::{Promotion, Scope};
 use contract::InfoHash;
 use serde::Serialize;
 

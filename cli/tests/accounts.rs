@@ -7,9 +7,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use consumer::ledger::{Access, open};
-use consumer::settlement::Rules;
-use consumer::{Entry, EntryId};
+use books::ledger::{Access, open};
+use books::settlement::Rules;
+use books::{Entry, EntryId};
 use contract::{Event, PeerId, TrafficEvent};
 use harness::{RedisServer, free_port};
 use redis::Commands;

@@ -15,11 +15,11 @@ use crate::config::Config;
 use crate::finish::Finish;
 use crate::health::Health;
 use crate::intake::Intake;
-use crate::ledger::{LedgerHandle, Location};
 use crate::metrics::Metrics;
 use crate::pump::{Line, Pump};
 use crate::reader::{Reader, Source};
 use crate::stop::Stop;
+use books::ledger::{LedgerHandle, Location};
 
 /// How long stopping may take; what is unfinished then stays pending for another consumer.
 const GRACE: Duration = Duration::from_secs(10);

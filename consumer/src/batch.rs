@@ -2,9 +2,9 @@
 
 use contract::{EventError, TrafficEvent};
 
-use crate::dead_letters::Broken;
-use crate::entry::{Entry, EntryId, Fields};
-use crate::reply::RawEntry;
+use books::dead_letters::Broken;
+use books::entry::{Entry, EntryId, Fields};
+use books::reply::RawEntry;
 
 /// Entries that this consumer must finish: settle or bury, then acknowledge.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

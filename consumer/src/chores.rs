@@ -13,13 +13,13 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::config::Config;
-use crate::dead_letters::{self, Desk, Retried, RetryError, Shelf};
 use crate::drift::{self, Sample};
-use crate::groups::backlog;
-use crate::ledger::LedgerHandle;
 use crate::metrics::Metrics;
-use crate::presence::{self, Leases};
-use crate::retention::{self, Keep, Target, Unsettled};
+use books::dead_letters::{self, Desk, Retried, RetryError, Shelf};
+use books::groups::backlog;
+use books::ledger::LedgerHandle;
+use books::presence::{self, Leases};
+use books::retention::{self, Keep, Target, Unsettled};
 
 /// How often the backlog is measured: more often than anybody scrapes.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);

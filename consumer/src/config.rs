@@ -7,9 +7,9 @@ use contract::config::{Period, Problems, ServiceUrl, load, parse_yaml};
 use serde::{Deserialize, Serialize};
 use service::logs::LogConfig;
 
-use crate::ledger::Location;
-use crate::presence::Leases;
-use crate::settlement::Rules;
+use books::ledger::Location;
+use books::presence::Leases;
+use books::settlement::Rules;
 
 /// Everything an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

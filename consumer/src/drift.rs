@@ -13,10 +13,10 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tracing::{debug, warn};
 
-use crate::entry::EntryId;
-use crate::groups::groups;
-use crate::ledger::{self, Access, Intent, LedgerError};
-use crate::presence::{self, Leases, Older, Span, Subject};
+use books::entry::EntryId;
+use books::groups::groups;
+use books::ledger::{self, Access, Intent, LedgerError};
+use books::presence::{self, Leases, Older, Span, Subject};
 
 /// Seconds by which the clocks of two trackers may differ before a ledger's newest row looks too old.
 const CLOCKS_APART_MS: u64 = 300_000;
@@ -53,7 +53,7 @@ pub(crate) async fn measure(
     // Before the guards: what is unfinished now may be in the sets and not yet in the ledger.
     let groups = groups(connection, &sample.stream).await?;
     let group = groups.iter().find(|group| group.name == sample.group);
-    let finished_before = group.map_or(EntryId::default(), crate::groups::Group::needs_from);
+    let finished_before = group.map_or(EntryId::default(), books::groups::Group::needs_from);
     let (mut drifts, mut sessions) = (Drifts { users: users.len() as u64, ..Drifts::default() }, Vec::new());
     for passkey in &users {
         let subject = Subject { passkey, newest: &[], also: &[] };

@@ -10,12 +10,12 @@ use tracing::{debug, warn};
 
 use crate::batch::Batch;
 use crate::clock;
-use crate::dead_letters::{self, Broken};
-use crate::entry::{Entry, EntryId};
 use crate::health::Need;
-use crate::ledger::{LedgerError, LedgerHandle, Outcome};
 use crate::pump::{Hand, Line, MOST_IN_HAND};
 use crate::stop::Stopped;
+use books::dead_letters::{self, Broken};
+use books::entry::{Entry, EntryId};
+use books::ledger::{LedgerError, LedgerHandle, Outcome};
 
 /// Ids in one acknowledgement: a millisecond of Redis, which its other clients can wait.
 const ACKNOWLEDGED_AT_ONCE: usize = 1000;

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::batch::Batch;
 use crate::clock;
-use crate::entry::Entry;
 use crate::health::Need;
-use crate::presence::{self, Leases};
 use crate::pump::{Hand, Line, MOST_IN_HAND};
 use crate::reader::Reader;
 use crate::stop::Stopped;
+use books::entry::Entry;
+use books::presence::{self, Leases};
 
 /// Between two readings, unless there is more than one can bring. What arrives after a quiet moment does not
 /// wait; at any load the work that is done for each batch, a commit above all, is done a hundred times a

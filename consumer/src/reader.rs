@@ -10,10 +10,10 @@ use service::redis::{Link, Timeouts, Wire};
 use tracing::{info, warn};
 
 use crate::batch::Batch;
-use crate::entry::EntryId;
 use crate::gaps::Watch;
-use crate::reply;
 use crate::stream_reply::StreamReply;
+use books::entry::EntryId;
+use books::reply;
 
 /// Whose entries to read and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

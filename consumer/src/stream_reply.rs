@@ -8,9 +8,9 @@ use redis::RedisResult;
 use service::redis::Progress;
 
 use crate::batch::Batch;
-use crate::entry::EntryId;
-use crate::reply::unexpected;
 use crate::resp::{Cursor, Stuck};
+use books::entry::EntryId;
+use books::reply::unexpected;
 
 /// A reply that is being read.
 #[derive(Debug, Default)]
@@ -101,8 +101,8 @@ mod tests {
     use redis::Value;
 
     use super::*;
-    use crate::entry::Fields;
-    use crate::reply;
+    use books::entry::Fields;
+    use books::reply;
 
     /// All of it at once.
     fn read(bytes: &[u8]) -> RedisResult<(Batch, Progress)> {

@@ -4,8 +4,8 @@
 
 mod scene;
 
+use books::dead_letters::{self, Shelf};
 use consumer::config::Config;
-use consumer::dead_letters::{self, Shelf};
 use contract::config::Period;
 use contract::{Keys, TrafficEvent};
 use harness::{RedisServer, eventually};

@@ -4,10 +4,10 @@
 
 mod scene;
 
-use consumer::Entry;
-use consumer::entry::EntryId;
-use consumer::ledger::{self, Access, EventQuery, Ledger, LedgerError, Outcome};
-use consumer::settlement::{FlagReason, Rules};
+use books::Entry;
+use books::entry::EntryId;
+use books::ledger::{self, Access, EventQuery, Ledger, LedgerError, Outcome};
+use books::settlement::{FlagReason, Rules};
 use contract::{Event, TrafficEvent};
 use scene::{LedgerFile, T0, entry, event, hash, passkey, peer};
 

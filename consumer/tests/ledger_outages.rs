@@ -8,9 +8,9 @@ mod scene;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use books::groups::backlog;
 use consumer::app::App;
 use consumer::config::Config;
-use consumer::groups::backlog;
 use consumer::pump::MOST_IN_HAND;
 use harness::{RedisServer, eventually, eventually_async};
 use scene::{LedgerFile, T0, append, config, connect, count, event};

@@ -7,11 +7,11 @@ mod scene;
 
 use std::collections::HashSet;
 
-use consumer::Entry;
-use consumer::entry::EntryId;
-use consumer::ledger::Ledger;
-use consumer::presence::{self, Leases};
-use consumer::settlement::{Promotion, Rules, Scope};
+use books::Entry;
+use books::entry::EntryId;
+use books::ledger::Ledger;
+use books::presence::{self, Leases};
+use books::settlement::{Promotion, Rules, Scope};
 use contract::{Event, Keys, TrafficEvent};
 use harness::RedisServer;
 use proptest::prelude::*;

@@ -4,10 +4,10 @@
 
 mod scene;
 
-use consumer::Entry;
-use consumer::entry::EntryId;
-use consumer::groups::backlog;
-use consumer::presence::{self, Leases, Swept};
+use books::Entry;
+use books::entry::EntryId;
+use books::groups::backlog;
+use books::presence::{self, Leases, Swept};
 use contract::{Event, Keys, TrafficEvent};
 use harness::RedisServer;
 use redis::aio::MultiplexedConnection;

@@ -5,10 +5,10 @@
 
 mod scene;
 
-use consumer::Entry;
-use consumer::entry::EntryId;
-use consumer::ledger::{EventQuery, Intent, Ledger, Outcome, Pruned};
-use consumer::settlement::Rules;
+use books::Entry;
+use books::entry::EntryId;
+use books::ledger::{EventQuery, Intent, Ledger, Outcome, Pruned};
+use books::settlement::Rules;
 use contract::{Event, TrafficEvent};
 use scene::{LedgerFile, T0, entry, event, hash, passkey, peer};
 

@@ -5,10 +5,10 @@
 
 mod scene;
 
-use consumer::Entry;
+use books::Entry;
+use books::settlement::Rules;
 use consumer::config::Config;
 use consumer::reader::{Reader, Source};
-use consumer::settlement::Rules;
 use contract::TrafficEvent;
 use contract::config::Period;
 use harness::RedisServer;
@@ -121,6 +121,6 @@ async fn stopping_leaves_the_group_without_this_consumers_name() {
     append(&mut redis.connection(), &event(T0));
     settled(&file, 1, 1000).await;
     app.stop().await.unwrap();
-    let groups = consumer::groups::groups(&mut connect(&redis).await, "tracker:traffic").await.unwrap();
+    let groups = books::groups::groups(&mut connect(&redis).await, "tracker:traffic").await.unwrap();
     assert_eq!((groups[0].consumers, groups[0].pending), (0, 0));
 }

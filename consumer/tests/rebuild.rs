@@ -5,10 +5,10 @@
 
 mod scene;
 
-use consumer::Entry;
-use consumer::ledger::Intent;
-use consumer::presence::{self, Leases, Rebuilt, Scope};
-use consumer::retention::Target;
+use books::Entry;
+use books::ledger::Intent;
+use books::presence::{self, Leases, Rebuilt, Scope};
+use books::retention::Target;
 use contract::{Event, Keys, TrafficEvent};
 use harness::RedisServer;
 use scene::{LedgerFile, T0, all_acknowledged, append, append_as, config, connect, dump_sets, event};

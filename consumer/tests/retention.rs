@@ -5,8 +5,8 @@
 
 mod scene;
 
-use consumer::entry::EntryId;
-use consumer::retention::{self, Keep, Plan, Target, Unsettled};
+use books::entry::EntryId;
+use books::retention::{self, Keep, Plan, Target, Unsettled};
 use harness::RedisServer;
 use redis::aio::MultiplexedConnection;
 use scene::{append_as, connect, count, event};

@@ -5,10 +5,10 @@
 
 mod scene;
 
-use consumer::Entry;
-use consumer::ledger::{Intent, Ledger, Rotated};
-use consumer::presence::{self, Leases};
-use consumer::settlement::{Promotion, Rules, Scope};
+use books::Entry;
+use books::ledger::{Intent, Ledger, Rotated};
+use books::presence::{self, Leases};
+use books::settlement::{Promotion, Rules, Scope};
 use contract::{Event, Keys, TrafficEvent};
 use harness::RedisServer;
 use redis::Commands;

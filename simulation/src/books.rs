@@ -1,6 +1,6 @@
 //! Redis in the world: booking batches with the real script, telling the oracle, crashing and coming back.
 
-use consumer::Entry;
+use books::Entry;
 use contract::TrafficEvent;
 
 use crate::oracle::Heard;
@@ -108,11 +108,11 @@ impl World<'_> {
         forgotten && (self.scenario.credit_first || (event.du, event.dd) == (0, 0))
     }
 
-    fn entries_after(&self, after: consumer::EntryId) -> Result<Vec<Entry>, Violation> {
+    fn entries_after(&self, after: books::EntryId) -> Result<Vec<Entry>, Violation> {
         let keyspace = self.redis.server.keyspace();
         let Some(stream) = keyspace.peek_stream(STREAM) else { return Ok(Vec::new()) };
         let fresh = stream.entries.range(after.next()..);
-        let read = |(id, fields): (&consumer::EntryId, &crate::redis::Fields)| {
+        let read = |(id, fields): (&books::EntryId, &crate::redis::Fields)| {
             TrafficEvent::from_fields(fields.iter().map(|(name, value)| (&name[..], &value[..])))
                 .map(|event| Entry { id: *id, event })
                 .map_err(|error| Violation(format!("entry {id} cannot be read: {error}")))

@@ -1,9 +1,9 @@
 //! Consumers' chores: sweeping leases and trimming the stream. What a group still needs and how far leases
 //! may be judged is the shipped code's to say.
 
-use consumer::EntryId;
-use consumer::groups::{Backlog, Group};
-use consumer::presence::Leases;
+use books::EntryId;
+use books::groups::{Backlog, Group};
+use books::presence::Leases;
 
 use crate::books::STREAM;
 use crate::consumers::GROUP;

@@ -1,9 +1,9 @@
 //! Consumers: read, show presence, settle, acknowledge; killed between any two of these, and claiming what
 //! others left. The presence arguments and scripts, the settlement and the accounts are the shipped ones.
 
-use consumer::presence::{self, Leases};
-use consumer::settlement::{Promotions, Rules};
-use consumer::{Entry, EntryId};
+use books::presence::{self, Leases};
+use books::settlement::{Promotions, Rules};
+use books::{Entry, EntryId};
 use contract::TrafficEvent;
 
 use crate::books::STREAM;

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consumer::Entry;
-use consumer::presence::Leases;
+use books::Entry;
+use books::presence::Leases;
 use contract::Event;
 
 use crate::books::STREAM;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use consumer::Entry;
-use consumer::settlement::{Promotions, Rules, SettledRow, TorrentAccount, UserAccount, settle};
+use books::Entry;
+use books::settlement::{Promotions, Rules, SettledRow, TorrentAccount, UserAccount, settle};
 use contract::{InfoHash, Passkey, PeerId};
 
 /// What is unique for ever.

@@ -1,7 +1,7 @@
 //! Bugs that the simulation must find: each was, or could have been, in the code. They exist only here, as a
 //! patch of a script's text or a switch in the simulation's own adapters.
 
-use consumer::presence;
+use books::presence;
 use tracker::traffic::RecordScript;
 
 /// A bug put back by hand.

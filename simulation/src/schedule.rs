@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use consumer::{Entry, EntryId};
+use books::{Entry, EntryId};
 use contract::Keys;
 
 use crate::consumers::Reader;

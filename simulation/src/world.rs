@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use consumer::EntryId;
+use books::EntryId;
 use contract::{Event, Keys, PeerId};
 
 use crate::clients::Client;
@@ -91,7 +91,7 @@ pub(crate) struct World<'a> {
     /// Every key that was ever in the stream.
     pub(crate) event_keys: BTreeSet<Key>,
     /// Every entry that was ever in the stream and was not lost with Redis's file.
-    pub(crate) history: Vec<consumer::Entry>,
+    pub(crate) history: Vec<books::Entry>,
     /// The latest unix second that any consumer took for the present.
     pub(crate) latest_now: u64,
     pub(crate) figures: crate::schedule::Figures,

@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consumer::ledger::{self as sqlite, Access};
-use consumer::presence::{self, Leases};
-use consumer::settlement::{Promotions, Rules as SettlementRules};
-use consumer::{Entry, EntryId};
+use books::ledger::{self as sqlite, Access};
+use books::presence::{self, Leases};
+use books::settlement::{Promotions, Rules as SettlementRules};
+use books::{Entry, EntryId};
 use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use simulation::ledger::Ledger;

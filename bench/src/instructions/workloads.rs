@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
-use consumer::Entry;
+use books::Entry;
+use books::ledger::{self, Access};
+use books::presence::{self, Leases};
+use books::settlement::{self, Promotions, Rules};
 use consumer::batch::Batch;
-use consumer::ledger::{self, Access};
-use consumer::presence::{self, Leases};
-use consumer::settlement::{self, Promotions, Rules};
 use consumer::stream_reply::StreamReply;
 use contract::{Keys, TrafficEvent};
 use rand::SeedableRng;

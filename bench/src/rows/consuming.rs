@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use books::presence::{self, Leases};
+use books::{Entry, EntryId};
 use consumer::finish::acknowledgement;
-use consumer::presence::{self, Leases};
 use consumer::reader::{Reader, Source};
-use consumer::{Entry, EntryId};
 use contract::Keys;
 use harness::RedisServer;
 

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use consumer::Entry;
-use consumer::ledger::{self, Access, Ledger};
-use consumer::settlement::Rules;
+use books::Entry;
+use books::ledger::{self, Access, Ledger};
+use books::settlement::Rules;
 
 use super::{Bench, Scale};
 use crate::cores::Place;

@@ -4,8 +4,8 @@
 mod prune;
 mod verify;
 
+use books::ledger::{Access, MigrationReport};
 use clap::Subcommand;
-use consumer::ledger::{Access, MigrationReport};
 use serde::Serialize;
 
 use crate::Answer;

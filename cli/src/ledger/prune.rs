@@ -2,11 +2,11 @@
 
 use std::cell::OnceCell;
 
+use books::EntryId;
+use books::audit;
+use books::ledger::{Access, Intent, Pruned};
+use books::retention::Target;
 use clap::Args;
-use consumer::EntryId;
-use consumer::audit;
-use consumer::ledger::{Access, Intent, Pruned};
-use consumer::retention::Target;
 use serde::Serialize;
 
 use crate::connect::Context;

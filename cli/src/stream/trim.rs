@@ -1,7 +1,7 @@
 //! `stream trim`: makes room without taking an entry from anybody who still needs it, unless forced.
 
+use books::retention::{self, Keep, Plan, Target, Unsettled};
 use clap::Args;
-use consumer::retention::{self, Keep, Plan, Target, Unsettled};
 use serde::Serialize;
 
 use crate::connect::{Context, Redis};

@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use books::ledger::{Access, EventQuery, Ledger, LedgerError};
+use books::settlement::{Promotion, SettledRow, Sums};
 use clap::Args;
-use consumer::ledger::{Access, EventQuery, Ledger, LedgerError};
-use consumer::settlement::{Promotion, SettledRow, Sums};
 use contract::{InfoHash, Passkey};
 use serde::Serialize;
 

@@ -1,8 +1,8 @@
 //! `user stats`: what the ledger holds of a user, and what Redis says of the present.
 
+use books::ledger::Access;
+use books::settlement::UserAccount;
 use clap::Args;
-use consumer::ledger::Access;
-use consumer::settlement::UserAccount;
 use contract::Passkey;
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use consumer::settlement::{Flag, FlagReason, Promotion, SettledRow};
+use books::settlement::{Flag, FlagReason, Promotion, SettledRow};
 use contract::{Event, InfoHash, PeerId};
 use serde::Serialize;
 
@@ -195,8 +195,8 @@ fn promoted(up: (Option<i64>, Option<String>), down: (Option<i64>, Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use consumer::EntryId;
-    use consumer::settlement::Scope;
+    use books::EntryId;
+    use books::settlement::Scope;
 
     fn row() -> SettledRow {
         SettledRow {

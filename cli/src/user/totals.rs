@@ -1,6 +1,6 @@
 //! Sums over settled announces, as the ledger keeps them and as the rows add up.
 
-use consumer::settlement::{SettledRow, Sums};
+use books::settlement::{SettledRow, Sums};
 use serde::Serialize;
 
 use crate::human::{signed_bytes, signed_seconds};

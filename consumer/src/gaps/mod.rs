@@ -13,8 +13,8 @@ use redis::{RedisResult, Script, Value, cmd};
 
 pub(crate) use watch::Watch;
 
-use crate::entry::EntryId;
-use crate::reply;
+use books::entry::EntryId;
+use books::reply;
 
 /// A stream and one of its groups, looked at in one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

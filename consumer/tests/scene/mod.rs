@@ -6,11 +6,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 
+use books::entry::{Entry, EntryId};
+use books::groups::backlog;
+use books::ledger::{self, Access, Ledger};
 use consumer::app::App;
 use consumer::config::Config;
-use consumer::entry::{Entry, EntryId};
-use consumer::groups::backlog;
-use consumer::ledger::{self, Access, Ledger};
 use contract::config::Period;
 use contract::{AddressFamily, Event, InfoHash, Passkey, PeerId, TrafficEvent};
 use harness::{RedisServer, eventually_async};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
-use consumer::EntryId;
+use books::EntryId;
 
 use super::keyspace::{Bytes, Keyspace, Outcome, number};
 use super::{Reply, syntax};

@@ -4,10 +4,10 @@ mod verdict;
 
 use std::cell::OnceCell;
 
+use books::audit::{self, AuditError, StreamAudit};
+use books::ledger::{Access, Drift, Intent, Ledger};
+use books::retention::Target;
 use clap::Args;
-use consumer::audit::{self, AuditError, StreamAudit};
-use consumer::ledger::{Access, Drift, Intent, Ledger};
-use consumer::retention::Target;
 use contract::Passkey;
 use verdict::{PresenceVerdict, StreamVerdict, TotalDrift, Verified};
 

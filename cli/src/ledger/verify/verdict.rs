@@ -1,9 +1,9 @@
 //! What `ledger verify` found, for programs and for people.
 
-use consumer::Entry;
-use consumer::audit::StreamAudit;
-use consumer::ledger::Drift;
-use consumer::presence::{Older, Rebuilt};
+use books::Entry;
+use books::audit::StreamAudit;
+use books::ledger::Drift;
+use books::presence::{Older, Rebuilt};
 use contract::Passkey;
 use serde::Serialize;
 

@@ -7,9 +7,9 @@
 
 mod notes;
 
+use books::ledger::{Access, Intent, Rotated};
+use books::presence;
 use clap::Args;
-use consumer::ledger::{Access, Intent, Rotated};
-use consumer::presence;
 use contract::Passkey;
 use serde::Serialize;
 use tracker::traffic::rotation;
@@ -133,7 +133,7 @@ impl Rotation<'_> {
         let rotated = ledger.rotate((&self.old, &self.new), intent, &mut show);
         bar.finish_and_clear();
         rotated.map_err(|error| match error {
-            consumer::ledger::LedgerError::Rejected(reason) => Failure::usage(reason),
+            books::ledger::LedgerError::Rejected(reason) => Failure::usage(reason),
             error => self.context.ledger_failure(&error),
         })
     }

@@ -1,6 +1,6 @@
 //! What Redis knows of a rotation: the alias, and for as long as snapshots are being moved, that they are.
 
-use consumer::ledger::{Intent, Rotated};
+use books::ledger::{Intent, Rotated};
 use contract::{Keys, Passkey};
 
 use crate::connect::Redis;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use books::dead_letters::DeadLetter;
 use clap::Args;
-use consumer::dead_letters::DeadLetter;
 use serde::Serialize;
 
 use super::{ShelfArgs, letters_on, page};

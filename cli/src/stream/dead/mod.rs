@@ -3,9 +3,9 @@
 mod list;
 mod retry;
 
+use books::EntryId;
+use books::dead_letters::{self, DeadLetter, Shelf};
 use clap::{Args, Subcommand};
-use consumer::EntryId;
-use consumer::dead_letters::{self, DeadLetter, Shelf};
 use serde::Serialize;
 
 use crate::Answer;

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
+use books::EntryId;
+use books::dead_letters::{self, DeadLetter, Desk, Retried, RetryError, Shelf};
+use books::ledger::{Access, LedgerHandle, Location};
 use clap::Args;
-use consumer::EntryId;
-use consumer::dead_letters::{self, DeadLetter, Desk, Retried, RetryError, Shelf};
-use consumer::ledger::{Access, LedgerHandle, Location};
 use serde::Serialize;
 
 use super::{ShelfArgs, letters_on, page};

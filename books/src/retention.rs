@@ -182,7 +182,10 @@ async fn range(
 }
 
 /// Entries before `before` that were delivered to some group and not acknowledged.
-pub(crate) async fn pending(
+///
+/// # Errors
+/// Redis's own.
+pub async fn pending(
     connection: &mut MultiplexedConnection,
     stream: &str,
     groups: &[Group],

@@ -7,17 +7,24 @@ use crate::entry::{EntryId, Fields};
 
 /// One entry of a reply. Without fields: it was deleted while it was pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RawEntry {
-    pub(crate) id: EntryId,
-    pub(crate) fields: Option<Fields>,
+pub struct RawEntry {
+    /// Its place in the stream.
+    pub id: EntryId,
+    /// Names and values in order; `None` for a deleted entry.
+    pub fields: Option<Fields>,
 }
 
-pub(crate) fn unexpected(what: &'static str) -> RedisError {
+/// The error for a reply of another form than the command has.
+#[must_use]
+pub fn unexpected(what: &'static str) -> RedisError {
     (ErrorKind::UnexpectedReturnType, "Redis answered in an unexpected form", what.to_owned()).into()
 }
 
 /// The elements of an array; none of a nil.
-pub(crate) fn array(value: Value) -> RedisResult<Vec<Value>> {
+///
+/// # Errors
+/// When the reply has another form.
+pub fn array(value: Value) -> RedisResult<Vec<Value>> {
     match value {
         Value::Array(items) | Value::Set(items) => Ok(items),
         // Protocol 3 sends as a map what protocol 2 sends as an array of keys and values.
@@ -27,7 +34,11 @@ pub(crate) fn array(value: Value) -> RedisResult<Vec<Value>> {
     }
 }
 
-pub(crate) fn bytes(value: Value) -> RedisResult<Vec<u8>> {
+/// The bytes of a string.
+///
+/// # Errors
+/// When the reply has another form.
+pub fn bytes(value: Value) -> RedisResult<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Ok(bytes),
         Value::SimpleString(text) => Ok(text.into_bytes()),
@@ -36,7 +47,8 @@ pub(crate) fn bytes(value: Value) -> RedisResult<Vec<u8>> {
 }
 
 /// A number; `None` for nil.
-pub(crate) fn number(value: &Value) -> Option<u64> {
+#[must_use]
+pub fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(*number).ok(),
         Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse().ok(),
@@ -45,7 +57,8 @@ pub(crate) fn number(value: &Value) -> Option<u64> {
 }
 
 /// An entry id; `None` for nil.
-pub(crate) fn id(value: &Value) -> Option<EntryId> {
+#[must_use]
+pub fn id(value: &Value) -> Option<EntryId> {
     match value {
         Value::BulkString(text) => EntryId::from_bytes(text),
         Value::SimpleString(text) => text.parse().ok(),
@@ -55,7 +68,10 @@ pub(crate) fn id(value: &Value) -> Option<EntryId> {
 
 /// The entries of `XRANGE`, of one stream in `XREADGROUP`, or of `XAUTOCLAIM`. Skips the nil that Redis 6
 /// sends in place of a claimed entry that is gone.
-pub(crate) fn entries(value: Value) -> RedisResult<Vec<RawEntry>> {
+///
+/// # Errors
+/// When the reply has another form.
+pub fn entries(value: Value) -> RedisResult<Vec<RawEntry>> {
     array(value)?.into_iter().filter(|entry| *entry != Value::Nil).map(entry).collect()
 }
 
@@ -79,7 +95,8 @@ fn pairs(flat: Vec<Value>) -> RedisResult<Fields> {
 }
 
 /// The value under `name` in a reply of names and values by turns.
-pub(crate) fn named<'a>(flat: &'a [Value], name: &str) -> Option<&'a Value> {
+#[must_use]
+pub fn named<'a>(flat: &'a [Value], name: &str) -> Option<&'a Value> {
     flat.chunks_exact(2)
         .find(|pair| matches!(&pair[0], Value::BulkString(key) if key == name.as_bytes()))
         .map(|pair| &pair[1])

@@ -94,7 +94,10 @@ impl DeadLetter {
 }
 
 /// Reads an entry's fields as a traffic event.
-pub(crate) fn decode(fields: &Fields) -> Result<TrafficEvent, String> {
+///
+/// # Errors
+/// A sentence that says what is wrong with them.
+pub fn decode(fields: &Fields) -> Result<TrafficEvent, String> {
     TrafficEvent::from_fields(fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
         .map_err(|error| error.to_string())
 }

@@ -1,9 +1,9 @@
 //! Settlement of one event, with and without promotions in force, and of batches into SQLite.
 //! `cargo bench -p consumer`.
 
-use consumer::ledger::{self, Access};
-use consumer::settlement::{Promotion, Promotions, Rules, Scope, settle};
-use consumer::{Entry, EntryId};
+use books::ledger::{self, Access};
+use books::settlement::{Promotion, Promotions, Rules, Scope, settle};
+use books::{Entry, EntryId};
 use contract::{AddressFamily, Event, InfoHash, PeerId, TrafficEvent};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
