@@ -1,8 +1,9 @@
 //! What every long-running Seedbook program needs around its work: logs, signals, the admin listener,
-//! profiles, Redis links, open files, the provider of TLS.
+//! profiles, metrics, Redis links, open files, the provider of TLS.
 
 pub mod admin;
 pub mod logs;
+pub mod metrics;
 pub mod open_files;
 pub mod profile;
 pub mod redis;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use service::redis::Broker;
 use tokio::task::JoinHandle;
 
 use crate::announce::{Admitted, Offers, Report};
 use crate::config::{Config, HookConfig};
 use crate::forward::{Forwarding, Pace};
+use crate::hooks::Hook;
 use crate::hooks::client_approval::ClientApproval;
 use crate::hooks::hybrid_alias::HybridAlias;
 use crate::hooks::interval_variation::IntervalVariation;
@@ -18,7 +20,6 @@ use crate::hooks::passkey_approval::{self, PasskeyApproval};
 use crate::hooks::peer_limits::PeerLimits;
 use crate::hooks::response::Response;
 use crate::hooks::torrent_approval::TorrentApproval;
-use crate::hooks::{Hook, Site};
 use crate::metrics::Metrics;
 use crate::traffic::{self, Recorder};
 
@@ -35,7 +36,7 @@ pub struct Rulebook {
     pub intervals: Intervals,
     /// What each hook was made from, so that the next book can take it over.
     origins: Vec<Origin>,
-    site: Site,
+    broker: Broker,
 }
 
 /// What a hook was made from.
@@ -70,14 +71,14 @@ impl Rulebook {
         metrics: &Metrics,
         last: Option<&Self>,
     ) -> Result<(Self, Option<Recording>)> {
-        let site = Site { redis_broker: config.redis_broker.clone(), key_prefix: config.key_prefix.clone() };
+        let broker = Broker { url: config.redis_broker.clone(), key_prefix: config.key_prefix.clone() };
         let mut book = Self {
             hooks: Vec::new(),
             recorder: None,
             forwarding: forwarding(config, metrics, last)?,
             intervals: Intervals::of(config),
             origins: Vec::new(),
-            site,
+            broker,
         };
         let mut recording = None;
         let list = config.hook_list()?;
@@ -85,7 +86,7 @@ impl Rulebook {
         for hook in list {
             match hook {
                 HookConfig::TrafficPush(options) => {
-                    let setup = options.setup(&book.site);
+                    let setup = options.setup(&book.broker);
                     let last = last.and_then(|last| last.recorder.as_ref());
                     book.recorder = last.filter(|last| *last.setup() == setup).cloned();
                     if book.recorder.is_none() {
@@ -106,10 +107,10 @@ impl Rulebook {
     }
 
     fn add(&mut self, origin: Origin, metrics: &Metrics, last: Option<&Self>) -> Result<()> {
-        let kept = last.filter(|last| last.site == self.site).and_then(|last| last.made_from(&origin));
+        let kept = last.filter(|last| last.broker == self.broker).and_then(|last| last.made_from(&origin));
         self.hooks.push(match kept {
             Some(hook) => hook,
-            None => origin.start(&self.site, metrics)?,
+            None => origin.start(&self.broker, metrics)?,
         });
         self.origins.push(origin);
         Ok(())
@@ -153,9 +154,10 @@ fn needs_aliases(list: &[HookConfig]) -> bool {
 }
 
 /// Aliases of torrents are where those of passkeys are: in the Redis of `passkey approval`.
-fn aliases(options: &passkey_approval::Options, site: &Site) -> Result<HybridAlias> {
-    let redis = site.redis(options.redis_broker.as_ref());
-    HybridAlias::start(redis, &site.key_prefix, options.timeouts()).context("passkey approval: redis_broker")
+fn aliases(options: &passkey_approval::Options, broker: &Broker) -> Result<HybridAlias> {
+    let redis = broker.url_or(options.redis_broker.as_ref());
+    HybridAlias::start(redis, &broker.key_prefix, options.timeouts())
+        .context("passkey approval: redis_broker")
 }
 
 /// The forwarders of the last book, if they are the same, else new ones.
@@ -174,28 +176,28 @@ fn forwarding(config: &Config, metrics: &Metrics, last: Option<&Rulebook>) -> Re
 }
 
 impl Origin {
-    fn start(&self, site: &Site, metrics: &Metrics) -> Result<Arc<dyn Hook>> {
+    fn start(&self, broker: &Broker, metrics: &Metrics) -> Result<Arc<dyn Hook>> {
         match self {
-            Self::Configured(rule) => start(rule, site, metrics),
-            Self::Aliases(options) => Ok(Arc::new(aliases(options, site)?)),
+            Self::Configured(rule) => start(rule, broker, metrics),
+            Self::Aliases(options) => Ok(Arc::new(aliases(options, broker)?)),
         }
     }
 }
 
-fn start(rule: &HookConfig, site: &Site, metrics: &Metrics) -> Result<Arc<dyn Hook>> {
+fn start(rule: &HookConfig, broker: &Broker, metrics: &Metrics) -> Result<Arc<dyn Hook>> {
     Ok(match rule {
         HookConfig::ClientApproval(options) => Arc::new(ClientApproval::new(options)),
         HookConfig::IntervalVariation(options) => Arc::new(IntervalVariation::new(options.clone())),
-        HookConfig::PasskeyApproval(options) => {
-            Arc::new(PasskeyApproval::start(options, site, &metrics.hooks.site).context("passkey approval")?)
-        }
+        HookConfig::PasskeyApproval(options) => Arc::new(
+            PasskeyApproval::start(options, broker, &metrics.hooks.site).context("passkey approval")?,
+        ),
         HookConfig::Jwt(options) => Arc::new(Jwt::start(options, &metrics.hooks.key_set).context("jwt")?),
         HookConfig::PeerLimits(options) => {
             Arc::new(PeerLimits::new(options, metrics.hooks.peer_limits.clone()))
         }
         HookConfig::Response(options) => Arc::new(Response::new(options)),
         HookConfig::TorrentApproval(options) => {
-            Arc::new(TorrentApproval::start(options, site).context("torrent approval: redis_broker")?)
+            Arc::new(TorrentApproval::start(options, broker).context("torrent approval: redis_broker")?)
         }
         HookConfig::TrafficPush(_) => {
             unreachable!("traffic push is the recorder, which the book itself starts")

@@ -42,6 +42,16 @@ impl Problems {
     }
 }
 
+/// What must hold in a section's options beyond their types. Asked when the configuration is loaded, so that
+/// `--check` and a reload report it with everything else.
+pub trait Check {
+    /// A sentence for each wrong value. `path` is where the options stand, for example
+    /// `hooks.prehooks[1].options`.
+    fn problems(&self, _path: &str) -> Problems {
+        Problems::default()
+    }
+}
+
 /// Parses YAML into a tree. An empty document is an empty mapping.
 ///
 /// # Errors

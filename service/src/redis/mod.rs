@@ -6,7 +6,7 @@ mod wire;
 
 use std::time::Duration;
 
-use contract::config::ServiceUrl;
+use contract::config::{Period, ServiceUrl};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, RedisResult};
@@ -26,6 +26,33 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(5), response: Some(Duration::from_secs(5)) }
+    }
+}
+
+impl Timeouts {
+    /// Three timeouts as other trackers' files write them. A request to Redis is one write and one read: the
+    /// longer counts.
+    #[must_use]
+    pub fn of_periods(connect: Period, read: Period, write: Period) -> Self {
+        Self { connect: connect.0, response: Some(read.0.max(write.0)) }
+    }
+}
+
+/// The Redis that a site's programs meet in. A section of a configuration may name a Redis of its own, but not
+/// a prefix: several sites share one Redis by their prefixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// `redis_broker`.
+    pub url: ServiceUrl,
+    /// What every key begins with.
+    pub key_prefix: String,
+}
+
+impl Broker {
+    /// The Redis that a section names, else this one.
+    #[must_use]
+    pub fn url_or(&self, own: Option<&ServiceUrl>) -> ServiceUrl {
+        own.unwrap_or(&self.url).clone()
     }
 }
 

@@ -1,12 +1,11 @@
 //! The hook lists: names to options. A new hook is one line in the macro call and one in `start` in
 //! `rulebook.rs`.
 
-use contract::config::{Problems, section, suggestion};
+use contract::config::{Check, Problems, section, suggestion};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::hooks::Check;
 use crate::{hooks, traffic};
 
 macro_rules! hooks {

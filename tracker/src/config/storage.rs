@@ -3,9 +3,9 @@
 use contract::Keys;
 use contract::config::{Period, Problems, ServiceUrl};
 use serde::{Deserialize, Serialize};
+use service::redis::Timeouts;
 
 use super::Config;
-use crate::hooks::redis_timeouts;
 use crate::sharing;
 
 /// Where swarms are kept.
@@ -93,7 +93,7 @@ impl Config {
         (self.storage.name == StorageName::Redis).then(|| sharing::Setup {
             redis: store.redis_broker.clone().unwrap_or_else(|| self.redis_broker.clone()),
             stream: Keys::new(&self.key_prefix).swarm(),
-            timeouts: redis_timeouts(
+            timeouts: Timeouts::of_periods(
                 store.redis_connect_timeout,
                 store.redis_read_timeout,
                 store.redis_write_timeout,

@@ -4,10 +4,10 @@
 //! out.
 
 use contract::PeerId;
-use contract::config::Problems;
+use contract::config::{Check, Problems};
 use serde::{Deserialize, Serialize};
 
-use super::{Admission, Check, Hook, Verdict, list};
+use super::{Admission, Hook, Verdict, list};
 use crate::announce::{Announce, Refusal};
 
 /// A ClientID has so many bytes: `TR3000` of `-TR3000-...`, or what a peer id without the dash begins with.

@@ -4,11 +4,11 @@
 //! Every announce is drawn anew. A draw that depends on the peer would lengthen the same peers' intervals
 //! each time.
 
-use contract::config::Problems;
+use contract::config::{Check, Problems};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::{Admission, Check, Hook, Verdict};
+use super::{Admission, Hook, Verdict};
 use crate::announce::Announce;
 
 /// Options of `interval variation`, as Chihaya names them.

@@ -18,9 +18,7 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::time::Duration;
 
-use contract::config::{Period, Problems, ServiceUrl};
 use serde::{Deserialize, Deserializer};
-use service::redis::Timeouts;
 
 use crate::announce::{Admission, Announce, Refusal, Scrape};
 use crate::swarm::Sighting;
@@ -58,41 +56,7 @@ pub trait Hook: Send + Sync + Debug {
     }
 }
 
-/// What must hold in a hook's options beyond their types. Asked when the configuration is loaded, so that
-/// `--check` and a reload report it with everything else.
-pub trait Check {
-    /// A sentence for each wrong value. `path` is where the options stand, for example
-    /// `hooks.prehooks[1].options`.
-    fn problems(&self, _path: &str) -> Problems {
-        Problems::default()
-    }
-}
-
-/// What hooks that talk to Redis share: the tracker's own Redis and the prefix of its keys.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Site {
-    /// The tracker's Redis.
-    pub redis_broker: ServiceUrl,
-    /// What every key begins with.
-    pub key_prefix: String,
-}
-
-impl Site {
-    /// The Redis a hook uses: its own, if it names one.
-    #[must_use]
-    pub fn redis(&self, own: Option<&ServiceUrl>) -> ServiceUrl {
-        own.unwrap_or(&self.redis_broker).clone()
-    }
-}
-
 /// Reads a list that may be written as nothing at all (`whitelist:`).
 fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Option::<Vec<String>>::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-/// Three timeouts as other trackers' files write them. A request to Redis is one write and one read: the
-/// longer counts.
-#[must_use]
-pub fn redis_timeouts(connect: Period, read: Period, write: Period) -> Timeouts {
-    Timeouts { connect: connect.0, response: Some(read.0.max(write.0)) }
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use contract::{EncryptionKey, Keys, Passkey};
+use service::redis::Broker;
 
-use super::{Hook, LookUp, Site, Verdict};
+use super::{Hook, LookUp, Verdict};
 use crate::announce::{Account, Admission, Announce, Credential, Refusal, Scrape, UserTag};
 use crate::callback::{Callback, Extras, Opinion, Whitelist};
 use crate::membership::{self, Known, Membership};
@@ -29,14 +30,14 @@ impl PasskeyApproval {
     ///
     /// # Errors
     /// What the operator must change.
-    pub fn start(options: &Options, site: &Site, metrics: &SiteMetrics) -> Result<Self> {
-        let redis = site.redis(options.redis_broker.as_ref());
-        let set_key = format!("{}{}", site.key_prefix, options.set_key);
+    pub fn start(options: &Options, broker: &Broker, metrics: &SiteMetrics) -> Result<Self> {
+        let redis = broker.url_or(options.redis_broker.as_ref());
+        let set_key = format!("{}{}", broker.key_prefix, options.set_key);
         let timeouts = options.timeouts();
         let passkeys = membership::spawn(membership::Options {
             redis: redis.clone(),
             set_key: set_key.clone(),
-            alias_key: Keys::new(&site.key_prefix).passkey_alias(),
+            alias_key: Keys::new(&broker.key_prefix).passkey_alias(),
             timeouts,
             subject: "passkeys",
         })

@@ -12,13 +12,13 @@ mod sessions;
 use std::time::{Duration, Instant};
 
 use contract::Event;
-use contract::config::{Period, Problems};
+use contract::config::{Check, Period, Problems};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use self::addresses::{Addresses, Noticed};
 use self::sessions::{Call, Finding, Limits, Sessions};
-use super::{Admission, Check, Hook, Verdict};
+use super::{Admission, Hook, Verdict};
 use crate::announce::{Account, Announce, Peers};
 use crate::metrics::PeerLimitMetrics;
 use crate::swarm::Sighting;

@@ -2,10 +2,10 @@
 //!
 //! A user's own sessions are never offered to each other, with or without it.
 
-use contract::config::Problems;
+use contract::config::{Check, Problems};
 use serde::{Deserialize, Serialize};
 
-use super::{Admission, Check, Hook, Verdict};
+use super::{Admission, Hook, Verdict};
 use crate::announce::{Alone, Announce, Choice, Peers, PrivatePeers, Subnets};
 
 /// Options of `response`.

@@ -6,13 +6,14 @@
 
 use std::collections::HashSet;
 
-use contract::config::{Period, Problems, ServiceUrl};
+use contract::config::{Check, Period, Problems, ServiceUrl};
 use contract::{InfoHash, Keys};
 use redis::RedisResult;
 use serde::{Deserialize, Serialize};
+use service::redis::{Broker, Timeouts};
 use tracing::warn;
 
-use super::{Admission, Check, Hook, Site, Verdict, list, redis_timeouts};
+use super::{Admission, Hook, Verdict, list};
 use crate::announce::{Announce, Refusal};
 use crate::hooks::hybrid_alias::look_up;
 use crate::membership::{self, Known, Membership};
@@ -98,10 +99,10 @@ impl TorrentApproval {
     ///
     /// # Errors
     /// When the Redis URL cannot be read. Redis need not be there yet.
-    pub fn start(options: &Options, site: &Site) -> RedisResult<Self> {
+    pub fn start(options: &Options, broker: &Broker) -> RedisResult<Self> {
         let seconds = u32::try_from(options.unregistered_interval.as_secs()).unwrap_or(u32::MAX);
         let unregistered = Refusal::for_seconds("unregistered torrent", seconds);
-        Ok(Self { rule: Rule::start(options, site)?, unregistered })
+        Ok(Self { rule: Rule::start(options, broker)?, unregistered })
     }
 
     /// By a list in the file. An alias counts too, if a hook before this one found it.
@@ -130,14 +131,14 @@ impl TorrentApproval {
 }
 
 impl Rule {
-    fn start(options: &Options, site: &Site) -> RedisResult<Self> {
+    fn start(options: &Options, broker: &Broker) -> RedisResult<Self> {
         let hashes = |entries: &[String]| entries.iter().filter_map(|entry| hash_of(entry)).collect();
         if let Some(set) = &options.redis_set {
             let link = membership::Options {
-                redis: site.redis(options.redis_broker.as_ref()),
-                set_key: format!("{}{set}", site.key_prefix),
-                alias_key: Keys::new(&site.key_prefix).torrent_alias(),
-                timeouts: redis_timeouts(
+                redis: broker.url_or(options.redis_broker.as_ref()),
+                set_key: format!("{}{set}", broker.key_prefix),
+                alias_key: Keys::new(&broker.key_prefix).torrent_alias(),
+                timeouts: Timeouts::of_periods(
                     options.redis_connect_timeout,
                     options.redis_read_timeout,
                     options.redis_write_timeout,
@@ -190,8 +191,8 @@ mod tests {
     fn hook(change: impl FnOnce(&mut Options)) -> TorrentApproval {
         let mut options = Options::default();
         change(&mut options);
-        let site = Site { redis_broker: "redis://127.0.0.1:1/0".into(), key_prefix: String::new() };
-        TorrentApproval::start(&options, &site).unwrap()
+        let broker = Broker { url: "redis://127.0.0.1:1/0".into(), key_prefix: String::new() };
+        TorrentApproval::start(&options, &broker).unwrap()
     }
 
     fn refusal(hook: &TorrentApproval, number: u8) -> Option<Refusal> {

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use contract::config::{Period, Problems, ServiceUrl};
+use contract::config::{Check, Period, Problems, ServiceUrl};
 use serde::{Deserialize, Serialize};
+use service::redis::{Broker, Timeouts};
 
 use super::recorder::Setup;
 use super::script::Rules;
-use crate::hooks::{Check, Site, redis_timeouts};
 
 /// Options of `traffic push`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,21 +105,21 @@ impl Check for Options {
 impl Options {
     /// The recorder's setup on one site.
     #[must_use]
-    pub fn setup(&self, site: &Site) -> Setup {
+    pub fn setup(&self, broker: &Broker) -> Setup {
         Setup {
-            redis: site.redis(self.redis_broker.as_ref()),
-            timeouts: redis_timeouts(
+            redis: broker.url_or(self.redis_broker.as_ref()),
+            timeouts: Timeouts::of_periods(
                 self.redis_connect_timeout,
                 self.redis_read_timeout,
                 self.redis_write_timeout,
             ),
             rules: Rules {
-                stream_key: format!("{}{}", site.key_prefix, self.stream_key),
-                snapshot_prefix: format!("{}{}", site.key_prefix, self.last_key_prefix),
+                stream_key: format!("{}{}", broker.key_prefix, self.stream_key),
+                snapshot_prefix: format!("{}{}", broker.key_prefix, self.last_key_prefix),
                 snapshot_ttl_secs: self.snapshot_ttl.as_secs(),
                 skip_idle: self.skip_idle,
                 credit_first_started: self.first_started == FirstStarted::Credit,
-                ..Rules::new(&contract::Keys::new(&site.key_prefix))
+                ..Rules::new(&contract::Keys::new(&broker.key_prefix))
             },
             retry_count: self.retry_count,
             retry_interval: self.retry_interval.0,

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use contract::InfoHash;
-use contract::config::{Period, Problems, ServiceUrl};
+use contract::config::{Check, Period, Problems, ServiceUrl};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use self::key_set::{KeySet, Source};
-use super::{Check, Hook, LookUp, Verdict};
+use super::{Hook, LookUp, Verdict};
 use crate::announce::{Admission, Announce, Credential, Refusal};
 use crate::fetch::{self, Fetcher};
 use crate::metrics::KeySetMetrics;

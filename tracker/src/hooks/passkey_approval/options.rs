@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use contract::EncryptionKey;
-use contract::config::{Period, Problems, Secret, ServiceUrl};
+use contract::config::{Check, Period, Problems, Secret, ServiceUrl};
 use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use service::redis::Timeouts;
@@ -13,7 +13,6 @@ use service::redis::Timeouts;
 use super::Reader;
 use crate::callback::{self, Callback, Lifetimes, OnError, Whitelist};
 use crate::fetch::{self, Fetcher};
-use crate::hooks::{Check, redis_timeouts};
 use crate::metrics::SiteMetrics;
 
 /// Options of `passkey approval`.
@@ -109,7 +108,7 @@ impl Options {
     /// How long to wait for Redis.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
-        redis_timeouts(self.redis_connect_timeout, self.redis_read_timeout, self.redis_write_timeout)
+        Timeouts::of_periods(self.redis_connect_timeout, self.redis_read_timeout, self.redis_write_timeout)
     }
 
     pub(super) fn reader(&self) -> Result<Reader> {
