@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use contract::InfoHash;
 use tracker::announce::Counts;
-use tracker::bencode;
 use tracker::frontend::http::{query, reply};
 use tracker::frontend::limits::{Limits, Spoofing};
 use tracker::frontend::route::{Route, Routes};
+use wire::bencode;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 

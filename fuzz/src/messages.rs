@@ -1,7 +1,7 @@
 //! Documents that go between programs: bencode and the traffic event.
 
 use contract::TrafficEvent;
-use tracker::bencode::{self, Value, Writer};
+use wire::bencode::{self, Value, Writer};
 
 /// What was read is written again, and reads as the same.
 pub(crate) fn bencode(input: &[u8]) {

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use tracker::frontend::route::Routes;
-use tracker::frontend::udp::packet::{self, Request, Response};
 use tracker::frontend::udp::reading::{self, Policy};
 use tracker::frontend::udp::url_data;
+use wire::udp::{self, Request, Response};
 
 use crate::http::LIMITS;
 
@@ -19,11 +19,11 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
 /// What was read is written again as it was, except for bytes that follow a `connect`; and an announce with
 /// its URL data is read within its limits.
 pub(crate) fn request(input: &[u8]) {
-    let Ok(request) = packet::parse(input) else { return };
+    let Ok(request) = udp::parse(input) else { return };
     let mut written = Vec::new();
     request.write(&mut written);
     assert!(input.starts_with(&written), "the packet begins as it was written");
-    assert_eq!(packet::parse(&written), Ok(request));
+    assert_eq!(udp::parse(&written), Ok(request));
     let Request::Announce(announce) = request else { return };
     let Ok(url) = url_data::collect(announce.options) else { return };
     if let Some(url) = &url {

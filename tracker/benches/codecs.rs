@@ -8,7 +8,7 @@ use tracker::announce::{Counts, Offers, PeerIds, Reply};
 use tracker::frontend::http::query::{self, PeerForm};
 use tracker::frontend::http::reply;
 use tracker::frontend::limits::{Limits, Spoofing};
-use tracker::frontend::udp::packet::{self, AnnounceForm, AnnounceRequest, Request};
+use wire::udp::{self, AnnounceForm, AnnounceRequest, Request};
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const LIMITS: Limits =
@@ -75,7 +75,7 @@ fn http_reply_with_50_listed_peers(bencher: divan::Bencher<'_, '_>) {
 fn udp_packet(bencher: divan::Bencher<'_, '_>) {
     let mut bytes = Vec::new();
     Request::Announce(request()).write(&mut bytes);
-    bencher.bench_local(|| packet::parse(black_box(&bytes)).is_ok());
+    bencher.bench_local(|| udp::parse(black_box(&bytes)).is_ok());
 }
 
 #[divan::bench]
@@ -83,7 +83,7 @@ fn udp_reply_with_50_peers(bencher: divan::Bencher<'_, '_>) {
     let (answer, mut out) = (answer(), Vec::with_capacity(512));
     bencher.bench_local(|| {
         out.clear();
-        packet::write_announce(&mut out, AnnounceForm::Standard, 5, black_box(&answer));
+        udp::write_announce(&mut out, AnnounceForm::Standard, 5, black_box(&answer));
         out.len()
     });
 }

@@ -4,8 +4,6 @@
 //!
 //! These types know no socket, runtime, Redis, clock or metrics.
 
-mod offers;
-
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -16,7 +14,8 @@ use std::sync::LazyLock;
 use contract::{Event, InfoHash, Passkey, PeerId};
 use sha2::{Digest, Sha256};
 
-pub use offers::{EndpointV4, EndpointV6, NAMELESS, Offer, Offers, PeerIds, PeerList, endpoint};
+pub use wire::peers::{EndpointV4, EndpointV6, NAMELESS, Offer, Offers, PeerIds, PeerList, endpoint};
+pub use wire::{Counts, Reply};
 
 /// The largest absolute counter that is believed: 2^53 - 1 bytes (8 PiB), up to which the recorder's
 /// arithmetic in Redis is exact. No session comes near it; clients that send more report garbage.
@@ -274,34 +273,6 @@ pub struct Report {
     pub account: Account,
     /// When the tracker saw it, in Unix milliseconds.
     pub observed_ms: u64,
-}
-
-/// How many clients seed and leech a torrent. A client on two addresses counts once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Seeders.
-    pub complete: u32,
-    /// Leechers.
-    pub incomplete: u32,
-    /// `completed` events seen since the torrent appeared in this process's memory.
-    pub downloaded: u32,
-}
-
-/// The answer to an accepted announce.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    /// Seconds until the next announce.
-    pub interval: u32,
-    /// Seconds before which no announce is wanted.
-    pub min_interval: u32,
-    /// The swarm's size.
-    pub counts: Counts,
-    /// The peers.
-    pub offers: Offers,
-    /// The address we saw (BEP 24).
-    pub external_ip: IpAddr,
-    /// What the client shows its user.
-    pub warning: Option<Cow<'static, str>>,
 }
 
 /// Why a client is turned away, in words it can show, with what it should do next.

@@ -6,7 +6,6 @@
 
 pub mod announce;
 pub mod app;
-pub mod bencode;
 pub mod callback;
 pub mod config;
 pub mod fetch;

@@ -18,9 +18,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tracker::announce::{Admission, Admitted, Announce, Families, Offers, PeerIds};
 use tracker::app::App;
-use tracker::bencode::{Value, parse};
 use tracker::config::Config;
 use tracker::forward::{self, ForwardMetrics, Forwarding, Pace, Scheme, Scope, Target};
+use wire::bencode::{Value, parse};
 
 const HASH: &str = "iiiiiiiiiiiiiiiiiiii";
 const HASH_HEX: &str = "6969696969696969696969696969696969696969";

@@ -2,18 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod wire;
+mod http_client;
 
 use std::time::{Duration, Instant};
 
 use harness::eventually_async;
+use http_client::{announce_path, ask, body, reply, rest, status, text};
 use rand::RngExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tracker::app::App;
-use tracker::bencode::Value;
-use wire::{announce_path, ask, body, reply, rest, status, text};
+use wire::bencode::Value;
 
 const QUICK: &str = "  addr: 127.0.0.1:0\n  read_timeout: 1s\n  write_timeout: 1s\n  idle_timeout: 3s";
 /// What an honest client is answered within while others misbehave: generous for a machine that runs other
@@ -48,7 +48,7 @@ async fn an_honest_client_is_answered(app: &App) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundreds_of_half_open_and_dripping_connections_keep_nobody_waiting() {
-    let app = wire::start(QUICK, "").await;
+    let app = http_client::start(QUICK, "").await;
     let mut attackers = JoinSet::new();
     for number in 0..400 {
         let mut stream = connect(&app).await;
@@ -77,7 +77,7 @@ async fn hundreds_of_half_open_and_dripping_connections_keep_nobody_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_may_idle_for_longer_than_a_request_may_take() {
-    let app = wire::start(QUICK, "").await;
+    let app = http_client::start(QUICK, "").await;
     let mut stream = connect(&app).await;
     let request = format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", announce_path());
     let mut buffer = [0; 4096];
@@ -96,12 +96,12 @@ async fn a_connection_may_idle_for_longer_than_a_request_may_take() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_asks_and_never_reads_is_let_go() {
-    let app = wire::start(QUICK, "").await;
+    let app = http_client::start(QUICK, "").await;
     // Small buffers on both ends would do it too; many large pipelined replies do it with any.
     let mut stream = connect(&app).await;
     let request = format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", announce_path()).repeat(1000);
     let flood = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
-    tokio::time::timeout(wire::PATIENCE, flood).await.expect("the tracker closes the connection");
+    tokio::time::timeout(http_client::PATIENCE, flood).await.expect("the tracker closes the connection");
     an_honest_client_is_answered(&app).await;
     no_connection_is_left(&app).await;
     let closed = "seedbook_tracker_connections_closed_total{cause=\"slow_reader\",frontend=\"http\"}";
@@ -111,7 +111,7 @@ async fn a_client_that_asks_and_never_reads_is_let_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_long_is_refused_and_costs_nobody_else_anything() {
-    let app = wire::start(QUICK, "").await;
+    let app = http_client::start(QUICK, "").await;
     let path = announce_path();
     let long = format!("{path}&x={}", "x".repeat(13 * 1024));
     let refused = reply(&ask(connect(&app).await, &long, "").await);
@@ -139,7 +139,7 @@ async fn what_is_too_long_is_refused_and_costs_nobody_else_anything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_that_make_no_sense_get_a_sentence() {
-    let app = wire::start(QUICK, "").await;
+    let app = http_client::start(QUICK, "").await;
     let path = announce_path();
     let failure =
         async |path: &str| text(&reply(&ask(connect(&app).await, path, "").await), "failure reason");
@@ -163,7 +163,7 @@ async fn queries_that_make_no_sense_get_a_sentence() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn anything_but_get_is_refused_without_reading_its_body() {
-    let app = wire::start(QUICK, "").await;
+    let app = http_client::start(QUICK, "").await;
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
         let mut stream = connect(&app).await;
         let head =
@@ -184,7 +184,7 @@ async fn anything_but_get_is_refused_without_reading_its_body() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_alone_or_behind_a_good_request_ends_only_its_own_connection() {
-    let app = wire::start(QUICK, "").await;
+    let app = http_client::start(QUICK, "").await;
     let seed: u64 = rand::rng().random();
     println!("seed {seed}");
     let mut rng: rand::rngs::StdRng = rand::SeedableRng::seed_from_u64(seed);

@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod wire;
+mod http_client;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use http_client::{announce_path, ask, reply, rest, text};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -15,9 +16,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracker::app::App;
-use tracker::bencode::Value;
 use tracker::config::Config;
-use wire::{announce_path, ask, reply, rest, text};
+use wire::bencode::Value;
 
 /// Writes a new certificate for `localhost` and its key.
 fn certify(folder: &Path) {
@@ -47,14 +47,14 @@ async fn connect(app: &App, folder: &Path) -> std::io::Result<TlsStream<TcpStrea
 async fn https_answers_as_http_does_and_is_counted_as_https() {
     let folder = tempfile::tempdir().unwrap();
     certify(folder.path());
-    let app = wire::start(&https(folder.path()), "").await;
+    let app = http_client::start(&https(folder.path()), "").await;
     assert_eq!(app.http_address.port(), 0, "plain HTTP is off");
     let stream = connect(&app, folder.path()).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     let reply = reply(&ask(stream, &announce_path(), "").await);
     assert_eq!(reply.get("complete").and_then(Value::as_integer), Some(1));
     let page = ask(TcpStream::connect(app.admin_address).await.unwrap(), "/stats", "").await;
-    let stats: serde_json::Value = serde_json::from_slice(wire::body(&page)).unwrap();
+    let stats: serde_json::Value = serde_json::from_slice(http_client::body(&page)).unwrap();
     assert_eq!(stats["requests"][0]["frontend"], "https", "{stats}");
     app.stop().await.unwrap();
 }
@@ -89,7 +89,7 @@ async fn a_reload_shows_the_new_certificate_and_a_bad_one_keeps_the_old() {
 async fn a_client_that_never_shakes_hands_is_let_go() {
     let folder = tempfile::tempdir().unwrap();
     certify(folder.path());
-    let app = wire::start(&format!("{}\n  read_timeout: 200ms", https(folder.path())), "").await;
+    let app = http_client::start(&format!("{}\n  read_timeout: 200ms", https(folder.path())), "").await;
     let silent = TcpStream::connect(app.https_address.unwrap()).await.unwrap();
     assert!(rest(silent).await.is_empty());
     app.stop().await.unwrap();
@@ -102,7 +102,7 @@ async fn a_proxy_on_a_unix_socket_says_whom_it_speaks_for() {
     // Left by a tracker that was killed.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let http = format!("  addr: unix:{}\n  real_ip_header: x-real-ip", path.display());
-    let app = wire::start(&http, "").await;
+    let app = http_client::start(&http, "").await;
     let connect = async || UnixStream::connect(&path).await.unwrap();
 
     let told = reply(&ask(connect().await, &announce_path(), "X-Real-IP: 192.0.2.7\r\n").await);

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod wire;
+mod http_client;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use flate2::read::GzDecoder;
 use harness::{Process, eventually_async, free_port};
+use http_client::{announce_path, ask, body, status};
 use pprof::protos::{Message, Profile};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wire::{announce_path, ask, body, status};
 
 /// The program itself, with jemalloc as its allocator, which a test's own process does not have.
 struct Program {

@@ -10,8 +10,8 @@ use redis::Commands;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracker::app::App;
-use tracker::bencode::{Value, parse};
 use tracker::config::Config;
+use wire::bencode::{Value, parse};
 
 const PRIVATE: &str = "
 hooks:

@@ -14,8 +14,8 @@ use tracker::announce::Counts;
 use tracker::app::App;
 use tracker::config::Config;
 use tracker::frontend::udp::ConnectionIds;
-use tracker::frontend::udp::packet::AnnounceForm;
 use udp_client::{Answer, Client};
+use wire::udp::AnnounceForm;
 
 const NO_REDIS: &str = "redis://127.0.0.1:1/0";
 const PRIVATE: &str = "

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tracker::frontend::udp::packet::{PROTOCOL_ID, Request, parse};
 use tracker::frontend::udp::{reading, url_data};
+use wire::udp::{PROTOCOL_ID, Request, parse};
 
 const TORRENT: &str = "94ad36f1dac570568d970ca9d4e586b58d248885";
 const CONNECTION: u64 = 0x1122_3344_5566_7788;

@@ -20,13 +20,13 @@ use tracker::config::Config;
 use tracker::frontend::http::{query, reply};
 use tracker::frontend::limits::{Limits, Spoofing};
 use tracker::frontend::route::Routes;
-use tracker::frontend::udp::packet::{self, AnnounceForm, AnnounceRequest, Request};
 use tracker::frontend::udp::reading;
 use tracker::metrics::Metrics;
 use tracker::pipeline::{Applicant, Pipeline, Step};
 use tracker::rulebook::Rulebook;
 use tracker::swarm::Swarms;
 use tracker::traffic::{Booking, RecordScript};
+use wire::udp::{self, AnnounceForm, AnnounceRequest, Request};
 
 use crate::world::World;
 
@@ -101,7 +101,7 @@ fn over_udp(
     policy: &reading::Policy,
     rng: &mut SmallRng,
 ) -> Result<Vec<u8>> {
-    let Request::Announce(request) = packet::parse(packet)? else { anyhow::bail!("no announce") };
+    let Request::Announce(request) = udp::parse(packet)? else { anyhow::bail!("no announce") };
     let read = reading::announce(&request, None, ip, policy);
     let announce = read.ok().context("the announce cannot be read")?;
     let rules = line.rules.load();
@@ -110,7 +110,7 @@ fn over_udp(
     };
     let answer = line.enter_swarm(&admitted, &rules, line.started, rng);
     let mut out = Vec::new();
-    packet::write_announce(&mut out, request.form, request.transaction, &answer);
+    udp::write_announce(&mut out, request.form, request.transaction, &answer);
     ensure!(out.len() == 20 + 50 * 6, "50 peers were wanted");
     Ok(out)
 }
@@ -127,7 +127,7 @@ fn filled_pipeline() -> Result<Pipeline> {
     let policy = reading::Policy { routes: Routes::default(), limits: LIMITS };
     for session in 0..WORLD.sessions {
         let packet = packed(session);
-        let Request::Announce(request) = packet::parse(&packet)? else { continue };
+        let Request::Announce(request) = udp::parse(&packet)? else { continue };
         // A leecher's first peers may be fewer than it wants; only later replies are looked at.
         let announce = reading::announce(&request, None, WORLD.address(session).0, &policy);
         let announce = announce.ok().context("the announce cannot be read")?;

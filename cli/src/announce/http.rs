@@ -9,7 +9,7 @@ use hyper::{Request, Response, Uri, body::Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use tracker::bencode::{Value, parse};
+use wire::bencode::{Value, parse};
 
 use crate::failure::Failure;
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use contract::{InfoHash, PeerId};
 use serde::Serialize;
-use tracker::bencode::Value;
+use wire::bencode::Value;
 
 use crate::output::{Report, facts, table};
 use crate::user::client_name;
@@ -203,7 +203,7 @@ impl File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracker::bencode::parse;
+    use wire::bencode::parse;
 
     #[test]
     fn packed_and_listed_peers_read_alike() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::bencode::{self, Value};
+use wire::bencode::{self, Value};
 
 /// Peers taken from one answer at most.
 pub const MAX_PEERS: usize = 200;

@@ -7,8 +7,8 @@ use harness::{RedisServer, eventually_async};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracker::app::App;
-use tracker::bencode::{Value, parse};
 use tracker::config::Config;
+use wire::bencode::{Value, parse};
 
 /// Hooks that make a private tracker, with more between them.
 pub(crate) fn private(more: &str) -> String {

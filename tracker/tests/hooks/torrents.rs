@@ -3,7 +3,7 @@
 use harness::{RedisServer, eventually_async};
 use redis::Commands;
 use redis::streams::StreamRangeReply;
-use tracker::bencode::Value;
+use wire::bencode::Value;
 
 use crate::scene::{Say, failure, hex, number, page, private, redis, run, scrape, start, within_a_second};
 

@@ -21,8 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tracker::app::App;
-use tracker::bencode::{Value, parse};
 use tracker::config::Config;
+use wire::bencode::{Value, parse};
 
 /// A tracker on a free port with these hooks, written as YAML lists under `hooks:`.
 pub(crate) async fn tracker(redis_url: &str, hooks: &str) -> App {

@@ -6,8 +6,8 @@ use harness::{RedisServer, eventually_async};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracker::app::App;
-use tracker::bencode::{Value, parse};
 use tracker::config::Config;
+use wire::bencode::{Value, parse};
 
 use crate::udp_client;
 

@@ -2,7 +2,7 @@
 
 use redis::Commands;
 use tracker::app::App;
-use tracker::bencode::Value;
+use wire::bencode::Value;
 
 use crate::scene::{MIB, Scene, accepted, announce, becomes, config, failure, get, metric, run, totals};
 

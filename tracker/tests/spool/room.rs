@@ -6,7 +6,7 @@ use std::process::Command;
 use harness::RedisServer;
 use tempfile::TempDir;
 use tracker::app::App;
-use tracker::bencode::Value;
+use wire::bencode::Value;
 
 use crate::scene::{MIB, Scene, accepted, approve, becomes, config, failure, get, totals, until_refused};
 

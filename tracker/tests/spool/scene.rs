@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracker::app::App;
-use tracker::bencode::{Value, parse};
 use tracker::config::Config;
+use wire::bencode::{Value, parse};
 
 /// A tracker with a spool of so many bytes.
 pub(crate) fn config(redis: &str, spool: &Path, max_bytes: u64, retries: u32) -> Config {

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use tracker::frontend::udp::packet::{Request, Response};
+use wire::udp::{Request, Response};
 
 use super::slots::{CONNECTING, Slots};
 

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use contract::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use tracker::frontend::udp::packet::{AnnounceForm, AnnounceRequest, Request, Response, ScrapeRequest};
 use tracker::frontend::udp::url_data;
+use wire::udp::{AnnounceForm, AnnounceRequest, Request, Response, ScrapeRequest};
 
 use self::door::Door;
 use self::packets::{Inbox, Outbox};

@@ -8,7 +8,7 @@ use contract::{InfoHash, PeerId};
 
 use super::query::PeerForm;
 use crate::announce::{Counts, NAMELESS, Offer, Offers, Refusal, Reply, Retry};
-use crate::bencode;
+use wire::bencode;
 
 /// What everything but the peers and the warning takes at most.
 const FRAME: usize = 160;
@@ -130,7 +130,7 @@ pub enum ScrapeForm {
 mod tests {
     use super::*;
     use crate::announce::PeerIds;
-    use crate::bencode::{Value, Writer, parse};
+    use wire::bencode::{Value, Writer, parse};
 
     fn reply() -> Reply {
         let mut offers = Offers::with(PeerIds::Named);

@@ -6,7 +6,6 @@
 mod answering;
 mod connection_id;
 mod desk;
-pub mod packet;
 pub mod reading;
 mod return_path;
 mod socket;
@@ -28,6 +27,7 @@ use tracing::info;
 use crate::metrics::UdpMetrics;
 use crate::pipeline::Pipeline;
 use desk::Desk;
+use wire::udp as packet;
 
 pub use answering::Frontend;
 pub use connection_id::{ConnectionIds, LONGEST_LIFETIME};

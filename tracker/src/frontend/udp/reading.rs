@@ -72,9 +72,9 @@ fn address(claimed: IpAddr, source: IpAddr, spoofing: Spoofing) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frontend::udp::packet::AnnounceForm;
     use contract::{InfoHash, PeerId};
     use std::net::Ipv4Addr;
+    use wire::udp::AnnounceForm;
 
     const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 

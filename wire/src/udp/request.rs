@@ -92,6 +92,7 @@ pub fn parse(packet: &[u8]) -> Result<Request<'_>, Malformed> {
 
 /// The torrent of a packet that looks like an announce, before anything about it is checked.
 #[must_use]
+#[inline]
 pub fn announced_torrent(packet: &[u8]) -> Option<InfoHash> {
     let (action, rest) = packet.get(8..)?.split_first_chunk()?;
     let announces = [ANNOUNCE, LEGACY_ANNOUNCE_V6].contains(&u32::from_be_bytes(*action));
@@ -137,6 +138,7 @@ fn scrape(connection: u64, transaction: u32, list: &[u8]) -> Result<Request<'_>,
 impl AnnounceForm {
     /// The action's number, which the reply repeats.
     #[must_use]
+    #[inline]
     pub fn action(self) -> u32 {
         match self {
             Self::Standard => ANNOUNCE,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracker::app::App;
-use tracker::bencode::{Value, parse};
 use tracker::config::Config;
+use wire::bencode::{Value, parse};
 
 /// Longer than any reply takes on a busy machine, shorter than a test's patience.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{ANNOUNCE, AnnounceForm, CONNECT, ERROR, Fields, LEGACY_ANNOUNCE_V6, Malformed, SCRAPE};
 use super::{MAX_PEERS_V4, MAX_PEERS_V6, MAX_SCRAPE};
-use crate::announce::{Counts, Reply};
+use crate::reply::{Counts, Reply};
 
 /// An error's text is a sentence. Longer ones are cut: an error must not be larger than what it answers.
 const MAX_ERROR_BYTES: usize = 200;
@@ -136,7 +136,7 @@ fn until_nul(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::announce::{NAMELESS, Offers};
+    use crate::peers::{NAMELESS, Offers};
     use proptest::prelude::*;
 
     fn reply(external_ip: IpAddr, peers: u16, counts: Counts) -> Reply {

@@ -44,23 +44,27 @@ pub struct Offers {
 impl Offers {
     /// None yet.
     #[must_use]
+    #[inline]
     pub fn with(peer_ids: PeerIds) -> Self {
         Self { v4: PeerList::with(peer_ids), v6: PeerList::with(peer_ids) }
     }
 
     /// How many there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
 
     /// Whether there is nobody.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Adds a peer. The id is kept only when ids are wanted.
+    #[inline]
     pub fn push(&mut self, address: SocketAddr, peer_id: PeerId) {
         match address {
             SocketAddr::V4(v4) => self.v4.push(endpoint(&v4.ip().octets(), v4.port()), peer_id),
@@ -70,6 +74,7 @@ impl Offers {
 
     /// Whether a peer is among them.
     #[must_use]
+    #[inline]
     pub fn contains(&self, address: &SocketAddr) -> bool {
         match address {
             SocketAddr::V4(v4) => self.v4.endpoints.contains(&endpoint(&v4.ip().octets(), v4.port())),

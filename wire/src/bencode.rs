@@ -145,36 +145,42 @@ pub struct Writer(Vec<u8>);
 
 impl Writer {
     /// A writer whose buffer holds so many bytes without growing.
+    #[inline]
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }
 
     /// Bencode that somebody else wrote, such as what always begins a reply.
+    #[inline]
     pub fn raw(&mut self, bencode: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bencode);
         self
     }
 
     /// `d`
+    #[inline]
     pub fn begin_dictionary(&mut self) -> &mut Self {
         self.0.push(b'd');
         self
     }
 
     /// `l`
+    #[inline]
     pub fn begin_list(&mut self) -> &mut Self {
         self.0.push(b'l');
         self
     }
 
     /// `e`
+    #[inline]
     pub fn end(&mut self) -> &mut Self {
         self.0.push(b'e');
         self
     }
 
     /// `i42e`
+    #[inline]
     pub fn integer(&mut self, number: impl Into<i64>) -> &mut Self {
         self.0.push(b'i');
         self.raw(itoa::Buffer::new().format(number.into()).as_bytes());
@@ -182,6 +188,7 @@ impl Writer {
     }
 
     /// `4:spam`
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.header(bytes.len());
         self.0.extend_from_slice(bytes);
@@ -198,17 +205,20 @@ impl Writer {
     }
 
     /// What was written.
+    #[inline]
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.0
     }
 
+    #[inline]
     fn header(&mut self, length: usize) {
         self.digits(length as u64);
         self.0.push(b':');
     }
 
     /// A number's digits alone.
+    #[inline]
     pub fn digits(&mut self, number: u64) -> &mut Self {
         self.raw(itoa::Buffer::new().format(number).as_bytes())
     }
