@@ -275,6 +275,15 @@ pub struct Report {
     pub observed_ms: u64,
 }
 
+/// The answer to an accepted scrape.
+#[derive(Debug, Clone)]
+pub struct ScrapeReply {
+    /// The torrents, as they were asked for.
+    pub info_hashes: Vec<InfoHash>,
+    /// How many seed and leech each of them, in the same order.
+    pub counts: Vec<Counts>,
+}
+
 /// Why a client is turned away, in words it can show, with what it should do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

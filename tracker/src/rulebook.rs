@@ -139,10 +139,10 @@ impl Rulebook {
     /// What must be booked before the client is answered; `None` when nothing is: traffic push is off, or
     /// there is no account to book it on.
     #[must_use]
-    pub fn report(&self, admitted: Admitted) -> Option<(&Recorder, Report)> {
-        let recorder = self.recorder.as_ref()?;
+    pub fn report(&self, admitted: Admitted) -> Option<Report> {
+        self.recorder.as_ref()?;
         let account = admitted.admission.account.clone()?;
-        Some((recorder, Report { admitted, account, observed_ms: unix_milliseconds() }))
+        Some(Report { admitted, account, observed_ms: unix_milliseconds() })
     }
 }
 

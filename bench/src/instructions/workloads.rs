@@ -16,13 +16,14 @@ use consumer::stream_reply::StreamReply;
 use contract::{Keys, TrafficEvent};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use tracker::announce::Reply;
 use tracker::config::Config;
 use tracker::frontend::http::{query, reply};
 use tracker::frontend::limits::{Limits, Spoofing};
 use tracker::frontend::route::Routes;
 use tracker::frontend::udp::reading;
 use tracker::metrics::Metrics;
-use tracker::pipeline::{Applicant, Pipeline, Step};
+use tracker::pipeline::{Pending, Pipeline, Progress};
 use tracker::rulebook::Rulebook;
 use tracker::swarm::Swarms;
 use tracker::traffic::{Booking, RecordScript};
@@ -62,21 +63,22 @@ const LIMITS: Limits =
     Limits { default_numwant: 50, max_numwant: 100, max_scrape_infohashes: 50, spoofing: Spoofing::Ignored };
 
 fn announces_over_http() -> Result<Work> {
-    let (line, runtime) = (filled_pipeline()?, tokio::runtime::Builder::new_current_thread().build()?);
+    let line = filled_pipeline()?;
     let queries: Vec<(String, IpAddr)> =
         sessions().map(|session| (written(session), WORLD.address(session).0)).collect();
     Ok(Box::new(move || {
         for (query, ip) in &queries {
-            black_box(runtime.block_on(over_http(&line, query, *ip))?);
+            black_box(over_http(&line, query, *ip)?);
         }
         Ok(())
     }))
 }
 
-async fn over_http(line: &Pipeline, query: &str, ip: IpAddr) -> Result<Vec<u8>> {
-    let refused = |refusal: tracker::announce::Refusal| anyhow::anyhow!("refused: {}", refusal.reason);
-    let read = query::announce(query, ip, None, &LIMITS).map_err(refused)?;
-    let answer = line.announce(read.announce).await.map_err(refused)?;
+fn over_http(line: &Pipeline, query: &str, ip: IpAddr) -> Result<Vec<u8>> {
+    let read = query::announce(query, ip, None, &LIMITS);
+    let read = read.ok().context("the announce cannot be read")?;
+    let rules = line.rules.load();
+    let answer = done(line.start(read.announce, &rules, Instant::now(), &mut rand::rng()))?;
     Ok(reply::announce(&answer, read.form))
 }
 
@@ -105,14 +107,18 @@ fn over_udp(
     let read = reading::announce(&request, None, ip, policy);
     let announce = read.ok().context("the announce cannot be read")?;
     let rules = line.rules.load();
-    let Step::Admitted(admitted) = Applicant::new(announce, &rules).admit(&rules) else {
-        anyhow::bail!("a tracker without hooks admits everybody")
-    };
-    let answer = line.enter_swarm(&admitted, &rules, line.started, rng);
+    let answer = done(line.start(announce, &rules, line.started, rng))?;
     let mut out = Vec::new();
     udp::write_announce(&mut out, request.form, request.transaction, &answer);
     ensure!(out.len() == 20 + 50 * 6, "50 peers were wanted");
     Ok(out)
+}
+
+fn done(progress: Progress<Reply, Pending>) -> Result<Reply> {
+    match progress {
+        Progress::Done(outcome) => outcome.map_err(|refusal| anyhow::anyhow!("refused: {}", refusal.reason)),
+        Progress::Pending(_) => anyhow::bail!("a tracker without hooks and recorder has nothing to wait for"),
+    }
 }
 
 /// A tracker without hooks in which every session of the world is.
@@ -132,9 +138,7 @@ fn filled_pipeline() -> Result<Pipeline> {
         let announce = reading::announce(&request, None, WORLD.address(session).0, &policy);
         let announce = announce.ok().context("the announce cannot be read")?;
         let rules = line.rules.load();
-        if let Step::Admitted(admitted) = Applicant::new(announce, &rules).admit(&rules) {
-            line.enter_swarm(&admitted, &rules, line.started, &mut rand::rng());
-        }
+        done(line.start(announce, &rules, line.started, &mut rand::rng()))?;
     }
     Ok(line)
 }

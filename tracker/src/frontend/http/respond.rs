@@ -2,6 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::io::Cursor;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,14 +16,13 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::origin::{Origin, ProxyRules};
-use super::query::{self, HttpAnnounce, PeerForm};
+use super::query::{self, HttpAnnounce};
 use super::reply::{self, ScrapeForm};
-use crate::announce::{Refusal, Scrape};
+use crate::announce::{Credential, Refusal, Scrape, ScrapeReply};
 use crate::frontend::limits::Limits;
 use crate::frontend::route::{Route, Routes};
 use crate::metrics::{Action, HttpMetrics, Verdict};
-use crate::pipeline::{Applicant, Pipeline, Step};
-use crate::rulebook::Rulebook;
+use crate::pipeline::{Pipeline, Progress};
 
 /// The longest query of an announce: the longest token that the `jwt` hook reads (8 KiB), and half as much
 /// for everything else. A scrape of many torrents may fill the whole request.
@@ -72,34 +72,14 @@ pub enum Scheme {
     Https,
 }
 
-/// A request, read.
-struct Question {
-    action: Action,
-    family: AddressFamily,
-    asked: Result<Asked, Refusal>,
-}
-
-enum Asked {
-    Announce(HttpAnnounce),
-    Scrape(Scrape, ScrapeForm),
-}
-
-/// A request that has come as far as it comes without waiting.
-#[allow(clippy::large_enum_variant)] // Handed on at once; nobody keeps many.
-enum Begun {
-    Done(Outcome),
-    Announce(Step, Arc<Rulebook>, PeerForm),
-    Scrape(Scrape, ScrapeForm),
-}
-
-type Outcome = Result<Vec<u8>, Refusal>;
-
-/// What a request is counted as.
-struct Kind {
+/// A request on its way to its reply.
+struct Unanswered {
     action: Action,
     family: AddressFamily,
     scheme: Scheme,
     received: Instant,
+    /// An empty map to put the reply's headers into.
+    headers: HeaderMap,
 }
 
 impl Frontend {
@@ -118,101 +98,108 @@ impl Frontend {
         // hyper reads the next request's headers into the map that held the last reply's: with this one it
         // never makes another.
         let mut headers = std::mem::take(&mut request.headers);
-        let question = self.read(&request, &headers, origin, scheme);
-        headers.clear();
-        let (kind, asked) = match question {
-            Ok(Question { action, family, asked }) => (Kind { action, family, scheme, received }, asked),
-            Err((status, text)) => return Either::Left(ready(plain(status, text, headers))),
+        let policy = self.policy.load();
+        let route = match route(&request, &headers, &policy.routes) {
+            Ok(route) => route,
+            Err((status, text)) => {
+                headers.clear();
+                return Either::Left(ready(plain(status, text, headers)));
+            }
         };
-        match asked.map(|asked| self.begin(asked, received)) {
-            Ok(Begun::Done(outcome)) => Either::Left(ready(self.reply(outcome, &kind, headers))),
-            Ok(begun) => Either::Right(Box::pin(async move {
-                let outcome = self.finish(begun).await;
-                self.reply(outcome, &kind, headers)
-            })),
-            Err(refusal) => Either::Left(ready(self.reply(Err(refusal), &kind, headers))),
+        let client = policy.proxies.client_ip(origin, &headers);
+        headers.clear();
+        let family = client.as_ref().map_or(AddressFamily::V4, |ip| AddressFamily::of(*ip));
+        let unanswered = |action| Unanswered { action, family, scheme, received, headers };
+        let query = request.uri.query().unwrap_or_default();
+        match route {
+            Route::Announce(credential) => {
+                let read = announce(query, client, credential, &policy.limits);
+                self.announce(unanswered(Action::Announce), read)
+            }
+            Route::Scrape(credential) => {
+                let read = client.and_then(|ip| query::scrape(query, ip, credential, &policy.limits));
+                self.scrape(unanswered(Action::Scrape), read, policy.scrape_form)
+            }
         }
     }
 
-    fn begin(&self, asked: Asked, now: Instant) -> Begun {
-        let HttpAnnounce { announce, form, .. } = match asked {
-            Asked::Announce(announce) => announce,
-            Asked::Scrape(scrape, form) => return Begun::Scrape(scrape, form),
+    fn announce(&self, request: Unanswered, read: Result<HttpAnnounce, Refusal>) -> Answer<'_> {
+        let HttpAnnounce { announce, form, unknown_event } = match read {
+            Ok(announce) => announce,
+            Err(refusal) => return Either::Left(ready(self.reply(request, Err(refusal)))),
+        };
+        if unknown_event {
+            self.metrics(request.scheme).unknown_events.inc();
+        }
+        let body = move |reply| reply::announce(&reply, form);
+        let rules = self.pipeline.rules.load();
+        match self.pipeline.start(announce, &rules, request.received, &mut rand::rng()) {
+            Progress::Done(outcome) => Either::Left(ready(self.reply(request, outcome.map(body)))),
+            Progress::Pending(pending) => {
+                let rules = Guard::into_inner(rules);
+                Either::Right(Box::pin(async move {
+                    let outcome = self.pipeline.finish(pending, &rules).await;
+                    self.reply(request, outcome.map(body))
+                }))
+            }
+        }
+    }
+
+    fn scrape(&self, request: Unanswered, read: Result<Scrape, Refusal>, form: ScrapeForm) -> Answer<'_> {
+        let scrape = match read {
+            Ok(scrape) => scrape,
+            Err(refusal) => return Either::Left(ready(self.reply(request, Err(refusal)))),
+        };
+        let body = move |ScrapeReply { info_hashes, counts }| {
+            reply::scrape(info_hashes.into_iter().zip(counts).collect(), form)
         };
         let rules = self.pipeline.rules.load();
-        match Applicant::new(announce, &rules).admit(&rules) {
-            Step::Admitted(admitted) if rules.recorder.is_none() => {
-                let answer = self.pipeline.enter_swarm(&admitted, &rules, now, &mut rand::rng());
-                Begun::Done(Ok(reply::announce(&answer, form)))
-            }
-            Step::Refused(refusal) => Begun::Done(Err(refusal)),
-            step => Begun::Announce(step, Guard::into_inner(rules), form),
-        }
-    }
-
-    async fn finish(&self, begun: Begun) -> Outcome {
-        match begun {
-            Begun::Done(outcome) => outcome,
-            Begun::Announce(step, rules, form) => {
-                let answer = self.pipeline.finish(step, &rules).await?;
-                Ok(reply::announce(&answer, form))
-            }
-            Begun::Scrape(scrape, form) => {
-                let counts = self.pipeline.scrape(&scrape).await?;
-                Ok(reply::scrape(scrape.info_hashes.into_iter().zip(counts).collect(), form))
+        match self.pipeline.start_scrape(scrape, &rules) {
+            Progress::Done(outcome) => Either::Left(ready(self.reply(request, outcome.map(body)))),
+            Progress::Pending(undecided) => {
+                let rules = Guard::into_inner(rules);
+                Either::Right(Box::pin(async move {
+                    let outcome = self.pipeline.finish_scrape(undecided, &rules).await;
+                    self.reply(request, outcome.map(body))
+                }))
             }
         }
     }
 
     /// The reply: bencode, whatever is said.
-    fn reply(&self, outcome: Outcome, kind: &Kind, headers: HeaderMap) -> Reply {
+    fn reply(&self, request: Unanswered, outcome: Result<Vec<u8>, Refusal>) -> Reply {
         let verdict = if outcome.is_ok() { Verdict::Accepted } else { Verdict::Refused };
         let body = outcome.unwrap_or_else(|refusal| {
             reply::refusal(&refusal, self.pipeline.rules.load().intervals.interval)
         });
-        let Kind { action, family, scheme, received } = *kind;
+        let Unanswered { action, family, scheme, received, headers } = request;
         self.metrics(scheme).latency.observe(action, family, verdict, received.elapsed());
         response(StatusCode::OK, body, headers)
     }
+}
 
-    /// What is asked; the status and words for what is no question to a tracker.
-    fn read(
-        &self,
-        request: &Parts,
-        headers: &HeaderMap,
-        origin: Origin,
-        scheme: Scheme,
-    ) -> Result<Question, (StatusCode, &'static str)> {
-        if request.method != Method::GET && request.method != Method::HEAD {
-            return Err((StatusCode::METHOD_NOT_ALLOWED, "only GET here\n"));
-        }
-        if headers.len() > MAX_HEADERS {
-            return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"));
-        }
-        let policy = self.policy.load();
-        let nothing = (StatusCode::NOT_FOUND, "this is a BitTorrent tracker; there is nothing here\n");
-        let route = policy.routes.find(request.uri.path()).ok_or(nothing)?;
-        let client = policy.proxies.client_ip(origin, headers);
-        let family = client.as_ref().map_or(AddressFamily::V4, |ip| AddressFamily::of(*ip));
-        let query = request.uri.query().unwrap_or_default();
-        let (action, asked) = match route {
-            Route::Announce(_) if query.len() > MAX_ANNOUNCE_QUERY_BYTES => {
-                (Action::Announce, Err(Refusal::because("request too long")))
-            }
-            Route::Announce(credential) => {
-                let read = client.and_then(|ip| query::announce(query, ip, credential, &policy.limits));
-                (Action::Announce, read.map(Asked::Announce))
-            }
-            Route::Scrape(credential) => {
-                let read = client.and_then(|ip| query::scrape(query, ip, credential, &policy.limits));
-                (Action::Scrape, read.map(|scrape| Asked::Scrape(scrape, policy.scrape_form)))
-            }
-        };
-        if matches!(&asked, Ok(Asked::Announce(announce)) if announce.unknown_event) {
-            self.metrics(scheme).unknown_events.inc();
-        }
-        Ok(Question { action, family, asked })
+/// What is asked for; the status and words for what is no question to a tracker.
+fn route(request: &Parts, headers: &HeaderMap, routes: &Routes) -> Result<Route, (StatusCode, &'static str)> {
+    if request.method != Method::GET && request.method != Method::HEAD {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "only GET here\n"));
     }
+    if headers.len() > MAX_HEADERS {
+        return Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"));
+    }
+    let nothing = (StatusCode::NOT_FOUND, "this is a BitTorrent tracker; there is nothing here\n");
+    routes.find(request.uri.path()).ok_or(nothing)
+}
+
+fn announce(
+    query: &str,
+    client: Result<IpAddr, Refusal>,
+    credential: Option<Credential>,
+    limits: &Limits,
+) -> Result<HttpAnnounce, Refusal> {
+    if query.len() > MAX_ANNOUNCE_QUERY_BYTES {
+        return Err(Refusal::because("request too long"));
+    }
+    query::announce(query, client?, credential, limits)
 }
 
 /// What is no tracker's answer.

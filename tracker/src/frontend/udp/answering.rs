@@ -3,13 +3,11 @@
 //! replies.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use contract::InfoHash;
-use futures_util::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::connection_id::ConnectionIds;
 use super::desk::{Call, Caller, Desk, UrlData};
@@ -17,11 +15,10 @@ use super::packet::{self, AnnounceForm, AnnounceRequest, MAX_SCRAPE, Request, Sc
 use super::reading::{self, Policy};
 use super::turn::Turn;
 use super::url_data;
-use crate::announce::{Admitted, Refusal, Reply, Scrape};
+use crate::announce::{Refusal, Scrape};
 use crate::metrics::{Action, Dropped};
-use crate::pipeline::{Applicant, Pipeline, Step, not_recorded};
+use crate::pipeline::{Pending, Pipeline, Progress, Unrecorded};
 use crate::rulebook::Rulebook;
-use crate::traffic::RecordError;
 
 const BAD_CONNECTION_ID: &str = "bad connection ID";
 const BUSY: &str = "too many requests wait to be checked; your client will try again";
@@ -88,62 +85,42 @@ impl Frontend {
             action: Action::Announce,
             url_data: UrlData::of(url.as_deref()),
         };
-        let step = match reading::announce(request, url.as_deref(), caller.ip, turn.policy) {
-            Ok(announce) => Applicant::new(announce, turn.rules).admit(turn.rules),
-            Err(refusal) => Step::Refused(refusal),
-        };
-        match step {
-            Step::Admitted(admitted) => self.admitted(call, admitted, turn),
-            Step::Refused(refusal) => turn.answer(&call, |out| call.write_refusal(out, &refusal)),
-            Step::Waiting(..) => self.wait(call, step, turn),
-        }
-    }
-
-    fn admitted(&self, call: Call, admitted: Admitted, turn: &mut Turn<'_>) {
-        let Caller { received, .. } = call.caller;
-        let reply = self.pipeline.enter_swarm(&admitted, turn.rules, received, &mut turn.tools.rng);
-        if let Some(reply) = self.unrecorded(call, admitted, reply, turn.rules) {
-            turn.answer(&call, |out| call.write_reply(out, &reply));
-        }
-    }
-
-    /// Has an announce recorded that must be, and answered then. Gives the reply back when it may leave at
-    /// once.
-    fn unrecorded(&self, call: Call, admitted: Admitted, reply: Reply, rules: &Rulebook) -> Option<Reply> {
-        let Some((recorder, report)) = rules.report(admitted) else { return Some(reply) };
-        let desk = self.desk.clone();
-        let recorded = move |recorded: Result<(), RecordError>| {
-            desk.answer_later(&call, |out| match recorded {
-                Ok(()) => call.write_reply(out, &reply),
-                Err(error) => call.write_refusal(out, &not_recorded(error)),
-            });
-        };
-        recorder.submit(report, Box::new(recorded));
-        None
-    }
-
-    /// Takes a waiting announce through its look-ups on the main runtime.
-    fn wait(self: &Arc<Self>, call: Call, step: Step, turn: &mut Turn<'_>) {
-        let Some(permit) = self.may_wait() else {
-            return turn.answer(&call, |out| call.write_refusal(out, &busy()));
-        };
-        let (frontend, rules) = (self.clone(), turn.rules.clone());
-        self.runtime.spawn(async move {
-            match step.passed(&rules).await {
-                Ok(admitted) => frontend.admitted_late(call, admitted, &rules),
-                Err(refusal) => {
-                    frontend.desk.answer_later(&call, |out| call.write_refusal(out, &refusal));
+        let outcome = match reading::announce(request, url.as_deref(), caller.ip, turn.policy) {
+            Ok(announce) => {
+                match self.pipeline.start(announce, turn.rules, caller.received, &mut turn.tools.rng) {
+                    Progress::Done(outcome) => outcome,
+                    Progress::Pending(pending) => return self.finish(call, pending, turn),
                 }
             }
-            drop(permit);
-        });
+            Err(refusal) => Err(refusal),
+        };
+        turn.answer(&call, |out| call.write_announce(out, &outcome));
     }
 
-    fn admitted_late(&self, call: Call, admitted: Admitted, rules: &Rulebook) {
-        let reply = self.pipeline.enter_swarm(&admitted, rules, Instant::now(), &mut rand::rng());
-        if let Some(reply) = self.unrecorded(call, admitted, reply, rules) {
-            self.desk.answer_later(&call, |out| call.write_reply(out, &reply));
+    fn finish(self: &Arc<Self>, call: Call, pending: Pending, turn: &mut Turn<'_>) {
+        match pending {
+            Pending::Record(unrecorded) => self.record(call, unrecorded, turn.rules),
+            Pending::LookUp(undecided) => {
+                let (frontend, rules) = (self.clone(), turn.rules.clone());
+                let look_up = async move {
+                    match frontend.pipeline.look_up(undecided, &rules).await {
+                        Progress::Done(outcome) => {
+                            frontend.desk.answer_later(&call, |out| call.write_announce(out, &outcome));
+                        }
+                        Progress::Pending(unrecorded) => frontend.record(call, unrecorded, &rules),
+                    }
+                };
+                self.look_up(call, look_up, turn);
+            }
         }
+    }
+
+    /// Leaves a reply with the recorder, which has it sent once its announce is recorded.
+    fn record(&self, call: Call, unrecorded: Unrecorded, rules: &Rulebook) {
+        let desk = self.desk.clone();
+        unrecorded.submit(rules, move |outcome| {
+            desk.answer_later(&call, |out| call.write_announce(out, &outcome));
+        });
     }
 
     fn scrape(self: &Arc<Self>, request: &ScrapeRequest<'_>, caller: Caller, turn: &mut Turn<'_>) {
@@ -157,28 +134,28 @@ impl Frontend {
         let most = turn.policy.limits.max_scrape_infohashes.min(MAX_SCRAPE);
         let info_hashes = request.info_hashes.iter().take(most).map(|hash| InfoHash(*hash)).collect();
         let scrape = Scrape { info_hashes, ip: caller.ip, credential: None };
-        let pipeline = self.pipeline.clone();
-        let mut counting = async move { pipeline.scrape(&scrape).await }.boxed();
-        // Almost always ready at once: only a hook that has to look something up makes it wait.
-        if let Some(outcome) = (&mut counting).now_or_never() {
-            return turn.answer(&call, |out| call.write_counts(out, &outcome));
+        match self.pipeline.start_scrape(scrape, turn.rules) {
+            Progress::Done(outcome) => turn.answer(&call, |out| call.write_scrape(out, &outcome)),
+            Progress::Pending(undecided) => {
+                let (frontend, rules) = (self.clone(), turn.rules.clone());
+                let look_up = async move {
+                    let outcome = frontend.pipeline.finish_scrape(undecided, &rules).await;
+                    frontend.desk.answer_later(&call, |out| call.write_scrape(out, &outcome));
+                };
+                self.look_up(call, look_up, turn);
+            }
         }
-        let Some(permit) = self.may_wait() else {
-            return turn.answer(&call, |out| call.write_refusal(out, &busy()));
+    }
+
+    /// Has something looked up and the request answered then, on the main runtime, if it is not too much at
+    /// a time.
+    fn look_up(&self, call: Call, look_up: impl Future<Output = ()> + Send + 'static, turn: &mut Turn<'_>) {
+        let Ok(permit) = self.look_ups.clone().try_acquire_owned() else {
+            return turn.answer(&call, |out| call.write_refusal(out, &Refusal::for_now(BUSY)));
         };
-        let desk = self.desk.clone();
         self.runtime.spawn(async move {
-            let outcome = counting.await;
-            desk.answer_later(&call, |out| call.write_counts(out, &outcome));
+            look_up.await;
             drop(permit);
         });
     }
-
-    fn may_wait(&self) -> Option<OwnedSemaphorePermit> {
-        self.look_ups.clone().try_acquire_owned().ok()
-    }
-}
-
-fn busy() -> Refusal {
-    Refusal::for_now(BUSY)
 }

@@ -11,7 +11,7 @@ use contract::AddressFamily;
 use super::packet::{self, AnnounceForm};
 use super::return_path::ReturnPath;
 use super::url_data;
-use crate::announce::{Counts, Refusal, Reply};
+use crate::announce::{Refusal, Reply, ScrapeReply};
 use crate::metrics::{Action, Dropped, UdpMetrics, Verdict};
 
 /// Bytes of most replies: a header and 50 IPv4 peers.
@@ -73,17 +73,22 @@ impl UrlData {
 }
 
 impl Call {
-    /// The reply to an accepted announce.
-    pub(super) fn write_reply(&self, out: &mut Vec<u8>, reply: &Reply) -> Verdict {
-        packet::write_announce(out, self.form, self.transaction, reply);
-        Verdict::Accepted
+    /// The reply to an announce.
+    pub(super) fn write_announce(&self, out: &mut Vec<u8>, outcome: &Result<Reply, Refusal>) -> Verdict {
+        match outcome {
+            Ok(reply) => {
+                packet::write_announce(out, self.form, self.transaction, reply);
+                Verdict::Accepted
+            }
+            Err(refusal) => self.write_refusal(out, refusal),
+        }
     }
 
     /// The reply to a scrape.
-    pub(super) fn write_counts(&self, out: &mut Vec<u8>, outcome: &Result<Vec<Counts>, Refusal>) -> Verdict {
+    pub(super) fn write_scrape(&self, out: &mut Vec<u8>, outcome: &Result<ScrapeReply, Refusal>) -> Verdict {
         match outcome {
-            Ok(swarms) => {
-                packet::write_scrape(out, self.transaction, swarms);
+            Ok(reply) => {
+                packet::write_scrape(out, self.transaction, &reply.counts);
                 Verdict::Accepted
             }
             Err(refusal) => self.write_refusal(out, refusal),
