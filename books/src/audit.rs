@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use contract::Keys;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd};
+use service::redis::stream::{self, RawEntry};
 use thiserror::Error;
 
 use crate::dead_letters::{self, Shelf, decode};
@@ -13,7 +14,6 @@ use crate::entry::{Entry, EntryId};
 use crate::groups::groups;
 use crate::ledger::{Ledger, LedgerError};
 use crate::presence::Older;
-use crate::reply::{self, RawEntry};
 use crate::retention::{Progress, Target, pending};
 
 /// Entries or letters read at once.
@@ -81,7 +81,7 @@ pub async fn stream(
     loop {
         let mut range = cmd("XRANGE");
         range.arg(target.stream).arg(from.to_string()).arg("+").arg("COUNT").arg(PAGE);
-        let page = reply::entries(range.query_async::<Value>(connection).await?)?;
+        let page = stream::entries(&range.query_async::<Value>(connection).await?)?;
         let Some(last) = page.last() else { return Ok(audit) };
         from = last.id.next();
         audit.entries += page.len() as u64;
@@ -172,9 +172,9 @@ pub async fn deliverable_from(
 ) -> Result<Option<EntryId>, RedisError> {
     let groups = groups(connection, target.stream).await?;
     let Some(group) = groups.iter().find(|group| group.name == target.group) else { return Ok(None) };
-    let first =
+    let first: Value =
         cmd("XRANGE").arg(target.stream).arg(&["-", "+", "COUNT", "1"]).query_async(connection).await?;
-    let first = reply::entries(first)?.first().map(|entry| entry.id);
+    let first = stream::entries(&first)?.first().map(|entry| entry.id);
     let mut oldest = first.map_or(group.needs_from(), |first| first.min(group.needs_from()));
     let mut dead = HashSet::new();
     for shelf in [Shelf::Waiting, Shelf::Failed] {

@@ -3,9 +3,9 @@
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value, cmd};
+use service::redis::{reply, stream};
 
 use crate::entry::EntryId;
-use crate::reply;
 
 /// One consumer group of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,5 +139,5 @@ async fn first_after(
     let mut range = cmd("XRANGE");
     range.arg(stream).arg(from).arg("+").arg("COUNT").arg(1);
     let reply = range.query_async::<Value>(connection).await?;
-    Ok(reply::entries(reply)?.first().map(|entry| entry.id))
+    Ok(stream::entries(&reply)?.first().map(|entry| entry.id))
 }

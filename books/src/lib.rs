@@ -10,7 +10,6 @@ pub mod entry;
 pub mod groups;
 pub mod ledger;
 pub mod presence;
-pub mod reply;
 pub mod retention;
 pub mod settlement;
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value, cmd};
+use service::redis::{reply, stream};
 
 use crate::entry::EntryId;
 use crate::groups::{Group, groups};
-use crate::reply;
 
 /// Which entries are old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ async fn oldest_of_newest(
         let before = oldest.map_or_else(|| "+".to_owned(), |id| format!("({id}"));
         let mut command = cmd("XREVRANGE");
         command.arg(stream).arg(before).arg("-").arg("COUNT").arg(left.clamp(1, STEP));
-        let page = reply::entries(command.query_async::<Value>(connection).await?)?;
+        let page = stream::entries(&command.query_async::<Value>(connection).await?)?;
         let Some(last) = page.last() else { return Ok(oldest.unwrap_or_default()) };
         if left == 0 {
             return Ok(last.id.next());
@@ -177,7 +177,7 @@ async fn range(
     if before == EntryId::default() {
         return Ok(Vec::new());
     }
-    let page = reply::entries(command.query_async::<Value>(connection).await?)?;
+    let page = stream::entries(&command.query_async::<Value>(connection).await?)?;
     Ok(page.into_iter().map(|entry| entry.id).collect())
 }
 

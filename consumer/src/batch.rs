@@ -1,10 +1,9 @@
 //! What one reading of the stream brings: events, entries that are none, ids whose entries are gone.
 
-use contract::{EventError, TrafficEvent};
-
 use books::dead_letters::Broken;
 use books::entry::{Entry, EntryId, Fields};
-use books::reply::RawEntry;
+use contract::{EventError, TrafficEvent};
+use service::redis::stream::Pair;
 
 /// Entries that this consumer must finish: settle or bury, then acknowledge.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -39,13 +38,10 @@ impl Batch {
         entry.max(self.broken.last().map(|broken| broken.id))
     }
 
-    /// Adds an entry as it was read: its fields in any form that can be gone through again.
-    pub(crate) fn add<'a>(
-        &mut self,
-        id: EntryId,
-        fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    ) {
-        match TrafficEvent::from_fields(fields.clone()) {
+    /// Adds an entry as it was read; without fields, it is gone.
+    pub fn add(&mut self, id: EntryId, fields: Option<&[Pair<'_>]>) {
+        let Some(fields) = fields else { return self.gone.push(id) };
+        match TrafficEvent::from_fields(fields.iter().copied()) {
             Ok(event) => self.entries.push(Entry { id, event }),
             Err(error) => self.broken.push(broken(id, fields, &error)),
         }
@@ -58,23 +54,10 @@ impl Batch {
         self.gone.append(&mut other.gone);
         self.lost += other.lost;
     }
-
-    pub(crate) fn of(raw: Vec<RawEntry>) -> Self {
-        let mut batch = Self { entries: Vec::with_capacity(raw.len()), ..Self::default() };
-        for RawEntry { id, fields } in raw {
-            match fields {
-                None => batch.gone.push(id),
-                Some(fields) => {
-                    batch.add(id, fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())));
-                }
-            }
-        }
-        batch
-    }
 }
 
 #[cold]
-fn broken<'a>(id: EntryId, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, error: &EventError) -> Broken {
-    let fields: Fields = fields.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+fn broken(id: EntryId, fields: &[Pair<'_>], error: &EventError) -> Broken {
+    let fields: Fields = fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     Broken { id, fields, error: error.to_string() }
 }

@@ -18,6 +18,4 @@ pub mod intake;
 pub mod metrics;
 pub mod pump;
 pub mod reader;
-mod resp;
 pub mod stop;
-pub mod stream_reply;

@@ -6,14 +6,13 @@ use std::time::Instant;
 use contract::config::ServiceUrl;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisError, RedisResult, Value, cmd};
+use service::redis::stream::{self, NewEntries};
 use service::redis::{Link, Timeouts, Wire};
 use tracing::{info, warn};
 
 use crate::batch::Batch;
 use crate::gaps::Watch;
-use crate::stream_reply::StreamReply;
 use books::entry::EntryId;
-use books::reply;
 
 /// Whose entries to read and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,14 +136,14 @@ impl Reader {
     async fn own(&mut self, connection: &mut MultiplexedConnection, after: EntryId) -> RedisResult<Batch> {
         let mut read = xreadgroup(&self.source);
         read.arg("STREAMS").arg(&self.source.stream).arg(after.to_string());
-        let mut streams = reply::array(read.query_async::<Value>(connection).await?)?;
-        if streams.len() == 1 {
-            // Protocol 2 wraps the stream's name and entries once more.
-            streams = reply::array(streams.remove(0))?;
-        }
-        let raw = streams.pop().map_or_else(|| Ok(Vec::new()), reply::entries)?;
-        self.phase = raw.last().map_or(Phase::New, |last| Phase::Own(last.id));
-        Ok(Batch::of(raw))
+        let mut batch = Batch::default();
+        let mut last = None;
+        stream::read(&read.query_async::<Value>(connection).await?, |id, fields| {
+            batch.add(id, fields);
+            last = Some(id);
+        })?;
+        self.phase = last.map_or(Phase::New, Phase::Own);
+        Ok(batch)
     }
 
     async fn new_entries(&mut self) -> RedisResult<Batch> {
@@ -152,8 +151,8 @@ impl Reader {
             Some(wire) => wire,
             none => none.insert(Wire::open(&self.broker, Timeouts::default()).await?),
         };
-        let (mut reply, mut batch) = (StreamReply::default(), Batch::default());
-        wire.ask(&self.question, |bytes| reply.read(bytes, &mut batch)).await?;
+        let (mut reply, mut batch) = (NewEntries::default(), Batch::default());
+        wire.ask(&self.question, |bytes| reply.read(bytes, |id, fields| batch.add(id, fields))).await?;
         self.watch.given(&batch);
         Ok(batch)
     }
@@ -164,15 +163,15 @@ impl Reader {
         claim.arg(&source.stream).arg(&source.group).arg(&source.consumer);
         claim.arg(u64::try_from(source.claim_idle.as_millis()).unwrap_or(u64::MAX)).arg(cursor.to_string());
         claim.arg("COUNT").arg(source.batch_size);
-        let mut parts = reply::array(claim.query_async::<Value>(connection).await?)?.into_iter();
-        let next = parts.next().as_ref().and_then(reply::id).unwrap_or_default();
-        let raw = parts.next().map_or_else(|| Ok(Vec::new()), reply::entries)?;
+        let mut batch = Batch::default();
+        let reply = claim.query_async::<Value>(connection).await?;
+        let next = stream::claimed(&reply, |id, fields| batch.add(id, fields))?;
         self.phase = if next == EntryId::default() { Phase::New } else { Phase::Claim(next) };
         self.next_claim = Instant::now() + source.claim_idle / 2;
-        if !raw.is_empty() {
-            info!(entries = raw.len(), "took over entries that a consumer left unfinished");
+        if !batch.is_empty() {
+            info!(entries = batch.len(), "took over entries that a consumer left unfinished");
         }
-        Ok(Batch::of(raw))
+        Ok(batch)
     }
 
     /// From entry 0, so that a consumer started late settles what came before it.

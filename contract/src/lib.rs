@@ -4,11 +4,13 @@
 //! Pure data and rules: no sockets, no runtime, no clock.
 
 pub mod config;
+pub mod entry_id;
 pub mod event;
 pub mod ids;
 pub mod keys;
 pub mod sealed;
 
+pub use entry_id::{EntryId, EntryIdError};
 pub use event::{AddressFamily, Event, EventError, TrafficEvent};
 pub use ids::{IdError, InfoHash, Passkey, PeerId};
 pub use keys::Keys;

@@ -12,10 +12,10 @@ use books::ledger::{self, Access};
 use books::presence::{self, Leases};
 use books::settlement::{self, Promotions, Rules};
 use consumer::batch::Batch;
-use consumer::stream_reply::StreamReply;
 use contract::{Keys, TrafficEvent};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use service::redis::stream::NewEntries;
 use tracker::announce::Reply;
 use tracker::config::Config;
 use tracker::frontend::http::{query, reply};
@@ -241,11 +241,11 @@ fn replies() -> Result<Work> {
     let replies: Vec<Vec<u8>> = entries(0).chunks(1000).map(stream_reply).collect();
     Ok(Box::new(move || {
         for bytes in &replies {
-            let (mut reply, mut batch) = (StreamReply::default(), Batch::default());
+            let (mut reply, mut batch) = (NewEntries::default(), Batch::default());
             let (mut from, mut there) = (0, 0);
             while there < bytes.len() {
                 there = bytes.len().min(there + PIECE);
-                from += reply.read(&bytes[from..there], &mut batch)?.taken;
+                from += reply.read(&bytes[from..there], |id, fields| batch.add(id, fields))?.taken;
             }
             ensure!(from == bytes.len() && batch.entries.len() == 1000, "all of it was read");
             black_box(batch);

@@ -12,11 +12,11 @@ use std::sync::LazyLock;
 use contract::{Keys, TrafficEvent};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script, Value, cmd};
+use service::redis::stream;
 
 pub use retry::{Desk, Retried, RetryError, retry};
 
 use crate::entry::{EntryId, Fields};
-use crate::reply;
 
 /// Appends to the dead letters and acknowledges, but only what is still pending: whoever else handles the
 /// same entry must not bury it twice. Append first: a Redis without memory refuses that, and then nothing has
@@ -162,7 +162,7 @@ pub async fn list(
     let from = after.map_or_else(|| "-".to_owned(), |id| id.next().to_string());
     let mut command = cmd("XRANGE");
     command.arg(shelf.key(keys)).arg(from).arg("+").arg("COUNT").arg(count);
-    let entries = reply::entries(command.query_async::<Value>(connection).await?)?;
+    let entries = stream::entries(&command.query_async::<Value>(connection).await?)?;
     Ok(entries.into_iter().map(|raw| DeadLetter::read(raw.id, raw.fields.unwrap_or_default())).collect())
 }
 

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use contract::{InfoHash, Keys, Passkey, PeerId};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value, cmd};
+use service::redis::stream;
 
 use super::aliases::aliases;
 use super::reconcile::{Finding, Newest, Older, Span, Subject, reconcile};
@@ -18,7 +19,6 @@ use crate::dead_letters::decode;
 use crate::entry::{Entry, EntryId};
 use crate::groups::{Group, backlog, groups};
 use crate::ledger::Intent;
-use crate::reply;
 use crate::retention::Target;
 
 /// Entries read at once.
@@ -111,9 +111,9 @@ async fn span(
     let groups = groups(connection, target.stream).await?;
     let group = groups.iter().find(|group| group.name == target.group);
     let before = group.map_or(EntryId::LAST, Group::needs_from);
-    let first =
+    let first: Value =
         cmd("XRANGE").arg(target.stream).arg(&["-", "+", "COUNT", "1"]).query_async(connection).await?;
-    let first = reply::entries(first)?.first().map_or(before, |entry| entry.id);
+    let first = stream::entries(&first)?.first().map_or(before, |entry| entry.id);
     let remembered = now.saturating_sub(leases.memory_s()).saturating_add(MARGIN_S);
     Ok(Span { from: first.max(EntryId::at_ms(remembered.saturating_mul(1000))), before })
 }
@@ -147,7 +147,7 @@ async fn newest_entries(
     while from < span.before {
         let mut range = cmd("XRANGE");
         range.arg(stream).arg(from.to_string()).arg(format!("({}", span.before)).arg("COUNT").arg(PAGE);
-        let page = reply::entries(range.query_async::<Value>(connection).await?)?;
+        let page = stream::entries(&range.query_async::<Value>(connection).await?)?;
         *read += page.len() as u64;
         progress("reading", *read, total.max(*read));
         let Some(last) = page.last() else { break };

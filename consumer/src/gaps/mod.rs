@@ -14,7 +14,7 @@ use redis::{RedisResult, Script, Value, cmd};
 pub(crate) use watch::Watch;
 
 use books::entry::EntryId;
-use books::reply;
+use service::redis::{reply, stream};
 
 /// A stream and one of its groups, looked at in one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -167,7 +167,7 @@ async fn count_unread(
     while count < MOST_COUNTED {
         let mut range = cmd("XRANGE");
         range.arg(stream).arg(from.to_string()).arg(look.last_generated.to_string()).arg("COUNT").arg(PAGE);
-        let page = reply::entries(range.query_async::<Value>(connection).await?)?;
+        let page = stream::entries(&range.query_async::<Value>(connection).await?)?;
         count += page.len() as u64;
         match page.last() {
             Some(last) if page.len() as u64 == PAGE => from = last.id.next(),

@@ -1,7 +1,9 @@
-//! Links to Redis: the URL forms that operators write, a connection that is opened when it is needed, and one
-//! on which replies are read as bytes.
+//! Links to Redis: the URL forms that operators write, a connection that is opened when it is needed, one on
+//! which replies are read as bytes, and the readers of replies that everybody shares.
 
 mod dial;
+pub mod reply;
+pub mod stream;
 mod wire;
 
 use std::time::Duration;

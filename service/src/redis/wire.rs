@@ -1,5 +1,5 @@
-//! A connection to Redis on which replies are read as bytes, for a reply that brings thousands of things: to
-//! build the redis crate's values for each of them costs more than all that is done with them.
+//! A connection to Redis on which replies are read as bytes, for a reply that brings thousands of things: the
+//! consumer's new entries (`super::stream` says what that saves).
 //!
 //! One question at a time, in protocol 2. A question that was given up, or whose reply made no sense, ends
 //! the connection: what is left of its reply must not be taken for the next one.
@@ -8,11 +8,12 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 use contract::config::ServiceUrl;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, cmd, parse_redis_value};
+use redis::{Cmd, RedisError, RedisResult, cmd, parse_redis_value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::dial::{Stream, dial};
+use super::reply::unexpected;
 use super::{Timeouts, client};
 
 /// Room made for each read: one system call brings some two hundred entries of a stream.
@@ -143,10 +144,6 @@ fn select(database: i64) -> Cmd {
     let mut select = cmd("SELECT");
     select.arg(database);
     select
-}
-
-fn unexpected(what: &'static str) -> RedisError {
-    (ErrorKind::UnexpectedReturnType, what).into()
 }
 
 fn too_late() -> RedisError {

@@ -5,16 +5,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use contract::EntryId;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
-use service::redis::{Backoff, Link};
+use service::redis::{Backoff, Link, stream};
 use tracing::{info, warn};
 
 use super::clock::RedisClock;
 use super::codec::{Batch, Origin};
 use super::metrics::SharingMetrics;
 use super::retained::Retained;
-use super::stream::{Entry, EntryId, Stream, entries};
+use super::stream::{Entry, Stream};
 use crate::pipeline::Pipeline;
 
 /// Entries in one answer: at most some 4 MB.
@@ -92,10 +93,11 @@ impl Reader {
     ) -> RedisResult<()> {
         let mut newest = redis::cmd("XREVRANGE");
         newest.arg(&self.stream.key).arg("+").arg("-").arg("COUNT").arg(1);
-        let newest = entries(newest.query_async(connection).await?)?;
+        let mut end = None;
+        stream::range(&newest.query_async(connection).await?, |id, _| end = Some(id))?;
         let now_ms = clock.at(Instant::now());
-        let end = newest.first().map_or(EntryId { unix_ms: now_ms, number: u64::MAX }, |entry| entry.id);
-        let beginning = EntryId { unix_ms: self.stream.horizon(now_ms), number: 0 };
+        let end = end.unwrap_or(EntryId { ms: now_ms, seq: u64::MAX });
+        let beginning = EntryId::at_ms(self.stream.horizon(now_ms));
         if self.read_to > end || self.read_to < beginning {
             info!(stream = self.stream.key, "reading what other trackers saw, from the beginning");
             (self.read_to, self.retained) = (beginning, Retained::default());
@@ -107,20 +109,20 @@ impl Reader {
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(0));
         read.arg("STREAMS").arg(&self.stream.key).arg(self.read_to.to_string());
-        type Answer = Option<Vec<(Value, Vec<(String, Vec<Value>)>)>>;
-        let answer: Answer = read.query_async(connection).await?;
-        let stream = answer.unwrap_or_default().pop();
-        stream.map_or_else(|| Ok(Vec::new()), |(_, news)| entries(news))
+        let mut news = Vec::new();
+        let reply = read.query_async::<Value>(connection).await?;
+        stream::read(&reply, |id, fields| news.push(Entry::new(id, fields)))?;
+        Ok(news)
     }
 
     async fn take_in(&mut self, news: Vec<Entry>, clock: RedisClock) {
         let all = news.len() < MAX_ENTRIES;
         for Entry { id, batch } in news {
             self.read_to = id;
-            let waited = Duration::from_millis(clock.at(Instant::now()).saturating_sub(id.unix_ms));
+            let waited = Duration::from_millis(clock.at(Instant::now()).saturating_sub(id.ms));
             self.metrics.lag_seconds.set(waited.as_secs_f64());
             let batch = batch.unwrap_or_default();
-            self.retained.add(id.unix_ms, batch.len());
+            self.retained.add(id.ms, batch.len());
             match Batch::decode(&batch) {
                 Ok(batch) if batch.origin == self.origin => {}
                 Ok(batch) => self.learn(&batch, waited),

@@ -1,11 +1,10 @@
 //! The stream itself: where it is, how its entries are named, and how far back anybody wants it.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{RedisResult, Value};
+use contract::EntryId;
+use service::redis::stream::Pair;
 
 /// The field of an entry that holds the batch.
 pub(super) const FIELD: &str = "visits";
@@ -40,52 +39,17 @@ impl Stream {
     }
 }
 
-/// An entry's id: Redis' clock when it was appended, and a number within that millisecond.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct EntryId {
-    pub(super) unix_ms: u64,
-    pub(super) number: u64,
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.unix_ms, self.number)
-    }
-}
-
-impl FromStr for EntryId {
-    type Err = redis::RedisError;
-
-    fn from_str(text: &str) -> RedisResult<Self> {
-        let id = text.split_once('-').and_then(|(unix_ms, number)| {
-            Some(Self { unix_ms: unix_ms.parse().ok()?, number: number.parse().ok()? })
-        });
-        id.ok_or_else(|| (redis::ErrorKind::UnexpectedReturnType, "an entry's id is not two numbers").into())
-    }
-}
-
-/// An entry as Redis gives it; `None` for the batch when the entry has no such field.
+/// An entry of a tracker; `None` for the batch when it has no such field. Fields may be anything: others can
+/// write into the stream too.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: EntryId,
     pub(super) batch: Option<Vec<u8>>,
 }
 
-/// Reads a list of entries, as XRANGE answers. Fields may be anything: others can write into the stream too.
-pub(super) fn entries(reply: Vec<(String, Vec<Value>)>) -> RedisResult<Vec<Entry>> {
-    let entry = |(id, fields): (String, Vec<Value>)| Ok(Entry { id: id.parse()?, batch: batch(fields) });
-    reply.into_iter().map(entry).collect()
-}
-
-fn batch(fields: Vec<Value>) -> Option<Vec<u8>> {
-    let mut fields = fields.into_iter();
-    while let Some(name) = fields.next() {
-        let value = fields.next();
-        if matches!(&name, Value::BulkString(name) if name == FIELD.as_bytes())
-            && let Some(Value::BulkString(batch)) = value
-        {
-            return Some(batch);
-        }
+impl Entry {
+    pub(super) fn new(id: EntryId, fields: Option<&[Pair<'_>]>) -> Self {
+        let batch = fields.unwrap_or_default().iter().find(|(name, _)| *name == FIELD.as_bytes());
+        Self { id, batch: batch.map(|(_, batch)| batch.to_vec()) }
     }
-    None
 }

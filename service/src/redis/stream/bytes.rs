@@ -1,34 +1,29 @@
-//! Elements of a Redis reply (protocol 2), one at a time from bytes of which the end may not be there yet.
+//! Elements of a reply from bytes of which the end may not be there yet. Protocol 2, which is what
+//! [`crate::redis::Wire`] speaks.
+
+use super::{Elements, Stuck};
 
 /// Digits of the largest length that is believed.
 const MOST_DIGITS: usize = 9;
 
-/// Why an element cannot be read.
-pub(crate) enum Stuck {
-    /// Its end is not there yet.
-    Unfinished,
-    /// It is none, and what was expected.
-    Wrong(&'static str),
-}
-
 /// A place in bytes that hold replies.
-pub(crate) struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// How many bytes were read.
-    pub(crate) fn at(&self) -> usize {
+    pub(super) fn at(&self) -> usize {
         self.at
     }
 
     /// A length behind its mark (`*` or `$`); `None` for nil.
-    pub(crate) fn length(&mut self, mark: u8) -> Result<Option<usize>, Stuck> {
+    fn length(&mut self, mark: u8) -> Result<Option<usize>, Stuck> {
         let rest = &self.bytes[self.at..];
         match rest {
             [] => Err(Stuck::Unfinished),
@@ -76,14 +71,6 @@ impl<'a> Cursor<'a> {
         self.line_end().map(|()| None)
     }
 
-    /// A string.
-    pub(crate) fn text(&mut self) -> Result<&'a [u8], Stuck> {
-        let length = self.length(b'$')?.ok_or(Stuck::Wrong("a string was expected"))?;
-        let text = self.bytes.get(self.at..self.at + length).ok_or(Stuck::Unfinished)?;
-        self.at += length;
-        self.line_end().map(|()| text)
-    }
-
     fn line_end(&mut self) -> Result<(), Stuck> {
         match self.bytes.get(self.at..self.at + 2) {
             Some(b"\r\n") => {
@@ -93,5 +80,18 @@ impl<'a> Cursor<'a> {
             Some(_) => Err(Stuck::Wrong("the end of a line was expected")),
             None => Err(Stuck::Unfinished),
         }
+    }
+}
+
+impl<'a> Elements<'a> for Cursor<'a> {
+    fn array(&mut self) -> Result<Option<usize>, Stuck> {
+        self.length(b'*')
+    }
+
+    fn text(&mut self) -> Result<&'a [u8], Stuck> {
+        let length = self.length(b'$')?.ok_or(Stuck::Wrong("a string was expected"))?;
+        let text = self.bytes.get(self.at..self.at + length).ok_or(Stuck::Unfinished)?;
+        self.at += length;
+        self.line_end().map(|()| text)
     }
 }
