@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use contract::config::Problems;
-use tracker::config::{Config, ListenAddr};
+use contract::config::{ListenAddr, Problems};
+use tracker::config::Config;
 
 /// A private BitTorrent tracker whose books balance.
 #[derive(Debug, Default, Parser)]

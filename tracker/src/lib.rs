@@ -6,17 +6,14 @@
 
 pub mod announce;
 pub mod app;
-pub mod callback;
 pub mod config;
 pub mod fetch;
 pub mod forward;
 pub mod frontend;
 pub mod hooks;
-pub mod membership;
 pub mod metrics;
 pub mod pipeline;
 pub mod rulebook;
 pub mod sharing;
-pub mod stats;
 pub mod swarm;
 pub mod traffic;

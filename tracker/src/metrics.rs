@@ -1,28 +1,20 @@
 //! What the tracker counts, in Prometheus' naming: seconds and bytes as base units, no label that a client
 //! chooses.
 
-mod frontends;
-mod hooks;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
+    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
 };
 
-use crate::forward::ForwardMetrics;
-use crate::sharing::SharingMetrics;
-use crate::swarm::{Census, Swarms};
-use crate::traffic::{Outcome, SpoolMetrics};
-use frontends::Frontends;
-pub use frontends::{Action, Dropped, HttpMetrics, Latency, LocalLatency, UdpMetrics, Verdict};
-pub use hooks::{HookMetrics, KeySetMetrics, PeerLimitMetrics, SiteMetrics};
+use service::metrics::{LATENCY_BUCKETS, counter, gauge, histogram};
 
-/// From 10 microseconds, a reply out of memory, to 5 seconds, a Redis in trouble.
-const LATENCY_BUCKETS: &[f64] = &[
-    1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0,
-];
+use crate::forward::ForwardMetrics;
+use crate::frontend::metrics::{Frontends, HttpMetrics, UdpMetrics};
+use crate::hooks::metrics::HookMetrics;
+use crate::sharing::SharingMetrics;
+use crate::swarm::SwarmMetrics;
+use crate::traffic::{Outcome, SpoolMetrics};
 
 /// What the recorder counts.
 #[derive(Debug, Clone)]
@@ -74,32 +66,6 @@ impl RecorderMetrics {
     }
 }
 
-/// Gauges about the swarms, brought up to date by the sweeper.
-#[derive(Debug, Clone)]
-pub struct SwarmMetrics {
-    torrents: IntGauge,
-    seeders: IntGauge,
-    leechers: IntGauge,
-    endpoints: [IntGauge; 2],
-    /// Endpoints forgotten because their announces stopped.
-    pub expired: IntCounter,
-    /// Seconds one sweep through all shards took.
-    pub sweep_seconds: Histogram,
-}
-
-impl SwarmMetrics {
-    /// Publishes a census.
-    pub fn publish(&self, swarms: &Swarms) {
-        let Census { torrents, seeders, leechers, endpoints_v4, endpoints_v6 } = swarms.census();
-        let set = |gauge: &IntGauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        set(&self.torrents, torrents);
-        set(&self.seeders, seeders);
-        set(&self.leechers, leechers);
-        set(&self.endpoints[0], endpoints_v4);
-        set(&self.endpoints[1], endpoints_v6);
-    }
-}
-
 /// All of the tracker's metrics and the registry they are in.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -129,16 +95,14 @@ impl Metrics {
     /// # Errors
     /// When a name is taken or malformed: a mistake in this file.
     pub fn new() -> Result<Self> {
-        let registry = Registry::new();
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        registry.register(Box::new(process))?;
+        let registry = service::metrics::registry()?;
         let frontends = Frontends::new(&registry)?;
         Ok(Self {
             http: frontends.http("http")?,
             https: frontends.http("https")?,
             udp: frontends.udp(&registry)?,
             recorder: recorder(&registry)?,
-            swarm: swarm(&registry)?,
+            swarm: SwarmMetrics::new(&registry)?,
             hooks: HookMetrics::new(&registry)?,
             forward: ForwardMetrics::new(&registry)?,
             sharing: SharingMetrics::new(&registry)?,
@@ -159,6 +123,7 @@ fn recorder(registry: &Registry) -> Result<RecorderMetrics> {
             registry,
             "seedbook_tracker_recorder_commit_seconds",
             "From a batch's first attempt to its commit in Redis",
+            LATENCY_BUCKETS,
         )?,
         errors: counter(registry, "seedbook_tracker_recorder_errors_total", "Attempts that failed")?,
         refused: counter(
@@ -209,44 +174,4 @@ fn standings(registry: &Registry) -> Result<[IntGauge; 5]> {
         standing("replaying")?,
         standing("refusing")?,
     ])
-}
-
-fn swarm(registry: &Registry) -> Result<SwarmMetrics> {
-    Ok(SwarmMetrics {
-        torrents: gauge(registry, "seedbook_tracker_torrents", "Torrents with at least one peer")?,
-        seeders: gauge(registry, "seedbook_tracker_seeders", "Clients that seed")?,
-        leechers: gauge(registry, "seedbook_tracker_leechers", "Clients that download")?,
-        endpoints: [
-            gauge(registry, "seedbook_tracker_endpoints_v4", "IPv4 addresses of peers")?,
-            gauge(registry, "seedbook_tracker_endpoints_v6", "IPv6 addresses of peers")?,
-        ],
-        expired: counter(
-            registry,
-            "seedbook_tracker_expired_peers_total",
-            "Peers forgotten because their announces stopped",
-        )?,
-        sweep_seconds: histogram(
-            registry,
-            "seedbook_tracker_sweep_seconds",
-            "One sweep for silent peers through all shards",
-        )?,
-    })
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter> {
-    let counter = IntCounter::new(name, help)?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge> {
-    let gauge = IntGauge::new(name, help)?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
-}
-
-fn histogram(registry: &Registry, name: &str, help: &str) -> Result<Histogram> {
-    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()))?;
-    registry.register(Box::new(histogram.clone()))?;
-    Ok(histogram)
 }

@@ -4,6 +4,7 @@
 //! keys, so a key cannot be known in one place and forgotten in another. All problems are found in one pass
 //! and reported together.
 
+mod listen;
 mod tree;
 mod values;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use listen::ListenAddr;
 pub use values::{Period, Secret, ServiceUrl};
 
 /// What a configuration file or an environment variable got wrong, every problem at once.
@@ -81,6 +83,18 @@ fn parse_document(text: &str) -> Result<Value, Problems> {
     let tree: Option<Value> =
         serde_saphyr::from_str(text).map_err(|error| Problems(vec![format!("not valid YAML: {error}")]))?;
     Ok(tree.unwrap_or(Value::Null))
+}
+
+/// Reads one section, and what must hold in it beyond its types.
+///
+/// # Errors
+/// Every problem of either kind; types first, because what is no number cannot be too large.
+pub fn checked_section<T: Check + Serialize + DeserializeOwned + Default>(
+    options: &Value,
+    path: &str,
+) -> Result<T, Problems> {
+    let read: T = section(options, path)?;
+    read.problems(path).or(read)
 }
 
 /// Lays a parsed file and the environment over the defaults of `T`.

@@ -1,9 +1,8 @@
 //! The hook lists: names to options. A new hook is one line in the macro call and one in `start` in
 //! `rulebook.rs`.
 
-use contract::config::{Check, Problems, section, suggestion};
+use contract::config::{Problems, checked_section, suggestion};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{hooks, traffic};
@@ -23,7 +22,7 @@ macro_rules! hooks {
         /// Which keys a sample's options leave out, and whether the rest are at their defaults.
         #[cfg(test)]
         pub(super) fn against_defaults(name: &str, options: &Value) -> (Vec<String>, bool) {
-            use contract::config::unmentioned;
+            use contract::config::{section, unmentioned};
             match name {
                 $($name => {
                     let read: $options = section(options, name).unwrap();
@@ -35,7 +34,7 @@ macro_rules! hooks {
 
         fn read_one(name: &str, options: &Value, path: &str) -> Result<HookConfig, Problems> {
             match name {
-                $($name => read_options::<$options>(options, path).map(HookConfig::$variant),)*
+                $($name => checked_section::<$options>(options, path).map(HookConfig::$variant),)*
                 unknown => {
                     let near = suggestion(unknown, NAMES.iter().copied());
                     Err(Problems(vec![format!("`{path}`: there is no hook `{unknown}`{near}")]))
@@ -106,15 +105,6 @@ fn read_entry(entry: &Value, path: &str) -> Result<HookConfig, Problems> {
     read_one(name, options, &format!("{path}.options"))
 }
 
-/// Types first, then what must hold beyond them.
-fn read_options<O: Check + Serialize + DeserializeOwned + Default>(
-    options: &Value,
-    path: &str,
-) -> Result<O, Problems> {
-    let options: O = section(options, path)?;
-    options.problems(path).or(options)
-}
-
 fn check_order(hooks: &[HookConfig], problems: &mut Problems) {
     let names: Vec<_> = hooks.iter().map(std::mem::discriminant).collect();
     if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
@@ -134,5 +124,22 @@ fn check_order(hooks: &[HookConfig], problems: &mut Problems) {
         && !has(|hook| matches!(hook, HookConfig::PasskeyApproval(_)))
     {
         problems.push("`hooks`: `traffic push` needs `passkey approval`, which says whose traffic it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn peer_limits_are_of_users_whom_a_hook_before_them_knows() {
+        let problems = |names: &[&str]| {
+            let entries: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+            read(&entries, &[]).map_or_else(|problems| problems.to_string(), |_| String::new())
+        };
+        assert!(problems(&["peer limits"]).contains("needs `passkey approval` before it"));
+        assert!(problems(&["peer limits", "passkey approval"]).contains("before it"));
+        assert_eq!(problems(&["passkey approval", "peer limits"]), "");
     }
 }

@@ -6,9 +6,9 @@ use contract::config::{Period, Problems};
 use hyper::header::HeaderName;
 use serde::{Deserialize, Serialize};
 
-use super::ListenAddr;
 use crate::frontend::http::{CertificateSource, TrustedNetwork};
 use crate::frontend::route::Routes;
+use contract::config::ListenAddr;
 
 /// The HTTP frontend.
 #[derive(Debug, Clone, Serialize, Deserialize)]

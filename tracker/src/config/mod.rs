@@ -4,7 +4,6 @@
 
 mod hooks;
 mod http;
-mod listen;
 #[cfg(test)]
 mod manual;
 mod shape;
@@ -15,7 +14,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use contract::InfoHash;
-use contract::config::{Period, Problems, ServiceUrl};
+use contract::config::{ListenAddr, Period, Problems, ServiceUrl};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::logs::LogConfig;
@@ -24,7 +23,6 @@ use crate::forward::{self, Forwarder, Scope};
 
 pub use hooks::HookConfig;
 pub use http::HttpConfig;
-pub use listen::ListenAddr;
 pub use storage::{StorageConfig, StorageName, StoreConfig};
 pub use udp::UdpConfig;
 

@@ -3,9 +3,9 @@
 use contract::config::{Period, Problems, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::ListenAddr;
 use crate::frontend::limits::{Limits, Spoofing};
 use crate::frontend::udp::{ConnectionIds, LONGEST_LIFETIME};
+use contract::config::ListenAddr;
 
 /// The UDP frontend. Off unless it has an address. Paths in URL data (BEP 41) are those of the HTTP frontend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

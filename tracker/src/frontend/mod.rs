@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod limits;
+pub mod metrics;
 pub mod route;
 pub mod udp;
 pub mod url;

@@ -133,13 +133,11 @@ mod tests {
 
     #[test]
     fn entries_that_match_everybody_or_nobody_are_problems() {
-        let problems = problems_of(
-            "client approval",
-            r#"{whitelist: ["", TR3000], blacklist: [-TR3000-abcdefghijklm]}"#,
-        );
+        let problems =
+            problems_of::<Options>(r#"{whitelist: ["", TR3000], blacklist: [-TR3000-abcdefghijklm]}"#);
         assert!(problems.contains("hooks.prehooks[0].options.whitelist`: an empty entry"), "{problems}");
         assert!(problems.contains("options.blacklist`: `-TR3000-abcdefghijklm` is longer"), "{problems}");
-        assert_eq!(problems_of("client approval", "{whitelist: , blacklist: [OP1012]}"), "");
-        assert!(problems_of("client approval", "{whitelst: [a]}").contains("did you mean `whitelist`"));
+        assert_eq!(problems_of::<Options>("{whitelist: , blacklist: [OP1012]}"), "");
+        assert!(problems_of::<Options>("{whitelst: [a]}").contains("did you mean `whitelist`"));
     }
 }

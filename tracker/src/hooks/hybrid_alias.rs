@@ -11,7 +11,7 @@ use service::redis::Timeouts;
 
 use super::{Admission, Hook, Verdict};
 use crate::announce::{Announce, Refusal};
-use crate::membership::{self, Known, Membership};
+use crate::hooks::membership::{self, Known, Membership};
 
 /// The hook.
 #[derive(Debug)]

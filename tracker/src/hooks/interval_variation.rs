@@ -120,12 +120,12 @@ mod tests {
     fn an_impossible_share_or_no_increase_is_a_problem() {
         for share in ["0", "-0.1", "1.01", ".nan"] {
             let options = format!("{{modify_response_probability: {share}}}");
-            let problems = problems_of("interval variation", &options);
+            let problems = problems_of::<Options>(&options);
             assert!(problems.contains("modify_response_probability"), "{share}: {problems}");
         }
-        assert!(problems_of("interval variation", "{max_increase_delta: 0}").contains("at least 1 second"));
-        assert!(problems_of("interval variation", "{max_increase_delta: -1}").contains("max_increase_delta"));
+        assert!(problems_of::<Options>("{max_increase_delta: 0}").contains("at least 1 second"));
+        assert!(problems_of::<Options>("{max_increase_delta: -1}").contains("max_increase_delta"));
         let good = "{modify_response_probability: 1, max_increase_delta: 60, modify_min_interval: true}";
-        assert_eq!(problems_of("interval variation", good), "");
+        assert_eq!(problems_of::<Options>(good), "");
     }
 }

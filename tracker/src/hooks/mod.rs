@@ -3,10 +3,13 @@
 //! A hook answers from memory at once. When it does not know yet, it says what to wait for, and is asked
 //! again afterwards.
 
+pub mod callback;
 pub mod client_approval;
 pub mod hybrid_alias;
 pub mod interval_variation;
 pub mod jwt;
+pub mod membership;
+pub mod metrics;
 pub mod passkey_approval;
 pub mod peer_limits;
 pub mod response;

@@ -11,9 +11,9 @@ use service::redis::Broker;
 
 use super::{Hook, LookUp, Verdict};
 use crate::announce::{Account, Admission, Announce, Credential, Refusal, Scrape, UserTag};
-use crate::callback::{Callback, Extras, Opinion, Whitelist};
-use crate::membership::{self, Known, Membership};
-use crate::metrics::SiteMetrics;
+use crate::hooks::callback::{Callback, Extras, Opinion, Whitelist};
+use crate::hooks::membership::{self, Known, Membership};
+use crate::hooks::metrics::SiteMetrics;
 pub use options::Options;
 
 /// The hook.

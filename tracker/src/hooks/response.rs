@@ -114,10 +114,10 @@ mod tests {
 
     #[test]
     fn a_prefix_longer_than_an_address_or_of_nothing_is_a_problem() {
-        let problems = problems_of("response", "{ipv4_prefix: 33, ipv6_prefix: 0}");
+        let problems = problems_of::<Options>("{ipv4_prefix: 33, ipv6_prefix: 0}");
         assert!(problems.contains("ipv4_prefix`: must be from 1 to 32"), "{problems}");
         assert!(problems.contains("ipv6_prefix`: must be from 1 to 128"), "{problems}");
-        assert!(problems_of("response", "{ipv6_prefix: 300}").contains("ipv6_prefix"));
-        assert_eq!(problems_of("response", "{ipv4_prefix: 32, ipv6_prefix: 128}"), "");
+        assert!(problems_of::<Options>("{ipv6_prefix: 300}").contains("ipv6_prefix"));
+        assert_eq!(problems_of::<Options>("{ipv4_prefix: 32, ipv6_prefix: 128}"), "");
     }
 }

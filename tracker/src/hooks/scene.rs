@@ -1,12 +1,14 @@
-//! What the hooks' tests share: an announce, an account, and the configuration's way to options.
+//! What the hooks' tests share: an announce, an account, and the way to options as they are written.
 
 use std::num::NonZeroU64;
 
+use contract::config::{Check, checked_section, parse_yaml};
 use contract::{Event, InfoHash, PeerId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{Admission, Hook, Verdict};
 use crate::announce::{Account, Announce, Families, PeerIds, Refusal, UserTag};
-use crate::config::Config;
 
 /// A leecher's plain announce.
 pub(super) fn announce() -> Announce {
@@ -45,8 +47,8 @@ pub(super) fn refusal_of(hook: &dyn Hook, change: impl Fn(&mut Announce)) -> Opt
     }
 }
 
-/// What the configuration says about one hook's options, written as YAML; empty when they are good.
-pub(super) fn problems_of(hook: &str, options: &str) -> String {
-    let text = format!("hooks:\n  prehooks:\n  - name: {hook}\n    options: {options}\n");
-    Config::load(Some(&text), []).map_or_else(|problems| problems.to_string(), |_| String::new())
+/// What is wrong with one hook's options, written as YAML; empty when they are good.
+pub(super) fn problems_of<O: Check + Serialize + DeserializeOwned + Default>(options: &str) -> String {
+    let read = parse_yaml(options).and_then(|tree| checked_section::<O>(&tree, "hooks.prehooks[0].options"));
+    read.map_or_else(|problems| problems.to_string(), |_| String::new())
 }

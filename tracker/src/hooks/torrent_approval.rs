@@ -16,7 +16,7 @@ use tracing::warn;
 use super::{Admission, Hook, Verdict, list};
 use crate::announce::{Announce, Refusal};
 use crate::hooks::hybrid_alias::look_up;
-use crate::membership::{self, Known, Membership};
+use crate::hooks::membership::{self, Known, Membership};
 
 /// Options of `torrent approval`: one of `whitelist`, `blacklist` and `redis_set`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -237,17 +237,15 @@ mod tests {
     #[test]
     fn contradictions_and_what_is_no_hash_are_problems() {
         let both = format!("{{whitelist: ['{}'], blacklist: ['{}']}}", hex(1), hex(2));
-        assert!(problems_of("torrent approval", &both).contains("use one of"));
+        assert!(problems_of::<Options>(&both).contains("use one of"));
         let mixed = format!("{{whitelist: ['{}'], redis_set: pt:torrents}}", hex(1));
-        assert!(problems_of("torrent approval", &mixed).contains("use one of"));
-        let problems = problems_of(
-            "torrent approval",
-            "{whitelist: [abcdefghijklmnopqrst, 'zz'], unregistered_interval: 0s}",
-        );
+        assert!(problems_of::<Options>(&mixed).contains("use one of"));
+        let problems =
+            problems_of::<Options>("{whitelist: [abcdefghijklmnopqrst, 'zz'], unregistered_interval: 0s}");
         assert!(problems.contains("`abcdefghijklmnopqrst` is not 40 hex digits"), "{problems}");
         assert!(problems.contains("`zz` is not 40 hex digits"), "{problems}");
         assert!(problems.contains("unregistered_interval"), "{problems}");
-        assert!(problems_of("torrent approval", "{redis_set: ''}").contains("name of a set"));
-        assert_eq!(problems_of("torrent approval", "{redis_set: pt:torrents, blacklist: }"), "");
+        assert!(problems_of::<Options>("{redis_set: ''}").contains("name of a set"));
+        assert_eq!(problems_of::<Options>("{redis_set: pt:torrents, blacklist: }"), "");
     }
 }

@@ -29,7 +29,7 @@ use self::codec::Origin;
 use self::reader::Reader;
 use self::sender::Sender;
 use self::stream::Stream;
-use crate::pipeline::Pipeline;
+use crate::swarm::Sighting;
 
 /// Less than this is no room to share anything.
 pub const MIN_STREAM_BYTES: u64 = 1 << 20;
@@ -66,14 +66,15 @@ pub fn outbox(metrics: &SharingMetrics) -> Arc<Outbox> {
 }
 
 impl Sharing {
-    /// Starts telling and listening. Redis need not be there yet.
+    /// Starts telling and listening. Redis need not be there yet. `learn` takes in what another tracker saw, so
+    /// long ago, and says whether it was news.
     ///
     /// # Errors
     /// When the URL cannot be read.
     pub fn start(
         setup: Setup,
         outbox: Arc<Outbox>,
-        pipeline: Arc<Pipeline>,
+        learn: impl Fn(&Sighting, Duration) -> bool + Send + Sync + 'static,
         metrics: &SharingMetrics,
     ) -> RedisResult<Self> {
         let Setup { redis, stream, timeouts, peer_lifetime, max_bytes } = setup;
@@ -82,7 +83,7 @@ impl Sharing {
         // The reader's connection is its own: a read that blocks would hold up everything behind it.
         let patient = Timeouts { response: timeouts.response.map(|time| time + reader::BLOCK), ..timeouts };
         let (outward, inward) = (Link::new(&redis, timeouts)?, Link::new(&redis, patient)?);
-        let reader = Reader::new(inward, pipeline, stream.clone(), origin, metrics.clone());
+        let reader = Reader::new(inward, learn, stream.clone(), origin, metrics.clone());
         let sender =
             Sender { link: outward, outbox: outbox.clone(), stream, origin, metrics: metrics.clone() };
         Ok(Self { outbox, sender: tokio::spawn(sender.run()), reader: tokio::spawn(reader.run()) })

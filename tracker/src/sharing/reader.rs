@@ -16,16 +16,16 @@ use super::codec::{Batch, Origin};
 use super::metrics::SharingMetrics;
 use super::retained::Retained;
 use super::stream::{Entry, Stream};
-use crate::pipeline::Pipeline;
+use crate::swarm::Sighting;
 
 /// Entries in one answer: at most some 4 MB.
 const MAX_ENTRIES: usize = 64;
 /// How long Redis may keep a read waiting for something new.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
 
-pub(super) struct Reader {
+pub(super) struct Reader<Learn> {
     link: Link,
-    pipeline: Arc<Pipeline>,
+    learn: Learn,
     stream: Arc<Stream>,
     origin: Origin,
     metrics: SharingMetrics,
@@ -37,17 +37,17 @@ pub(super) struct Reader {
     complained: bool,
 }
 
-impl Reader {
+impl<Learn: Fn(&Sighting, Duration) -> bool> Reader<Learn> {
     pub(super) fn new(
         link: Link,
-        pipeline: Arc<Pipeline>,
+        learn: Learn,
         stream: Arc<Stream>,
         origin: Origin,
         metrics: SharingMetrics,
     ) -> Self {
         Self {
             link,
-            pipeline,
+            learn,
             stream,
             origin,
             metrics,
@@ -125,7 +125,7 @@ impl Reader {
             self.retained.add(id.ms, batch.len());
             match Batch::decode(&batch) {
                 Ok(batch) if batch.origin == self.origin => {}
-                Ok(batch) => self.learn(&batch, waited),
+                Ok(batch) => self.pass_on(&batch, waited),
                 Err(error) => self.complain(id, &error),
             }
             // A large batch takes a millisecond: others on this runtime may want their turn.
@@ -140,11 +140,11 @@ impl Reader {
         self.metrics.stream_bytes.set(i64::try_from(self.retained.bytes()).unwrap_or(i64::MAX));
     }
 
-    fn learn(&self, batch: &Batch, waited: Duration) {
+    fn pass_on(&self, batch: &Batch, waited: Duration) {
         for visit in &batch.visits {
             let age = waited + Duration::from_millis(visit.age_ms.into());
             let fresh = age < self.stream.peer_lifetime;
-            if fresh && self.pipeline.learn(&visit.sighting, age) {
+            if fresh && (self.learn)(&visit.sighting, age) {
                 self.metrics.received.inc();
             } else {
                 self.metrics.outdated.inc();

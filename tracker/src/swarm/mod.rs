@@ -9,6 +9,7 @@ pub(crate) mod address;
 mod choose;
 mod family;
 mod index;
+mod metrics;
 mod offer;
 mod pick;
 mod prefetch;
@@ -19,5 +20,6 @@ mod store;
 mod sweep;
 mod torrent;
 
+pub use metrics::SwarmMetrics;
 pub use sighting::Sighting;
 pub use store::{Census, Swarms, Visit};

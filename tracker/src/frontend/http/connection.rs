@@ -23,7 +23,7 @@ use super::deadline::{Phase, Progress, Watched};
 use super::origin::Origin;
 use super::respond::{Frontend, Reply, Scheme};
 use super::stream::Stream;
-use crate::metrics::HttpMetrics;
+use crate::frontend::metrics::HttpMetrics;
 
 /// A request's line and headers: room for the longest honest announce many times over. Longer ones get status
 /// 431.

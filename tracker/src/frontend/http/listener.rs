@@ -13,7 +13,7 @@ use tokio::net::UnixListener;
 
 use super::origin::Origin;
 use super::stream::Stream;
-use crate::config::ListenAddr;
+use contract::config::ListenAddr;
 
 const BACKLOG: i32 = 4096;
 

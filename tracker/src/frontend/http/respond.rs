@@ -20,8 +20,8 @@ use super::query::{self, HttpAnnounce};
 use super::reply::{self, ScrapeForm};
 use crate::announce::{Credential, Refusal, Scrape, ScrapeReply};
 use crate::frontend::limits::Limits;
+use crate::frontend::metrics::{Action, HttpMetrics, Verdict};
 use crate::frontend::route::{Route, Routes};
-use crate::metrics::{Action, HttpMetrics, Verdict};
 use crate::pipeline::{Pipeline, Progress};
 
 /// The longest query of an announce: the longest token that the `jwt` hook reads (8 KiB), and half as much

@@ -18,7 +18,7 @@ use super::origin::Origin;
 use super::respond::{Frontend, Scheme};
 use super::stream::Stream;
 use super::tls::CertificateSource;
-use crate::config::ListenAddr;
+use contract::config::ListenAddr;
 
 /// Connections one worker holds at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS_PER_WORKER: u32 = 16_384;

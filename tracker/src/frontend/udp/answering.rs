@@ -16,7 +16,7 @@ use super::reading::{self, Policy};
 use super::turn::Turn;
 use super::url_data;
 use crate::announce::{Refusal, Scrape};
-use crate::metrics::{Action, Dropped};
+use crate::frontend::metrics::{Action, Dropped};
 use crate::pipeline::{Pending, Pipeline, Progress, Unrecorded};
 use crate::rulebook::Rulebook;
 

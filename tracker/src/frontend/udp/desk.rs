@@ -12,7 +12,7 @@ use super::packet::{self, AnnounceForm};
 use super::return_path::ReturnPath;
 use super::url_data;
 use crate::announce::{Refusal, Reply, ScrapeReply};
-use crate::metrics::{Action, Dropped, UdpMetrics, Verdict};
+use crate::frontend::metrics::{Action, Dropped, UdpMetrics, Verdict};
 
 /// Bytes of most replies: a header and 50 IPv4 peers.
 const LATE_REPLY: usize = 320;

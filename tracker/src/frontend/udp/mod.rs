@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::info;
 
-use crate::metrics::UdpMetrics;
+use crate::frontend::metrics::UdpMetrics;
 use crate::pipeline::Pipeline;
 use desk::Desk;
 use wire::udp as packet;

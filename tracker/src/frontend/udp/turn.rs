@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use super::desk::Call;
 use super::reading::Policy;
 use super::socket::{BATCH, Outbox};
-use crate::metrics::{Action, LocalLatency, Verdict};
+use crate::frontend::metrics::{Action, LocalLatency, Verdict};
 use crate::rulebook::Rulebook;
 
 /// What a worker keeps from turn to turn.

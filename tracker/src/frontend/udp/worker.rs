@@ -14,7 +14,7 @@ use super::desk::{Caller, LateReply};
 use super::packet;
 use super::socket::{BATCH, Datagram, Inbox, Outbox};
 use super::turn::{Tools, Turn};
-use crate::metrics::{Dropped, UdpMetrics};
+use crate::frontend::metrics::{Dropped, UdpMetrics};
 
 /// How long a worker rests whose socket fails.
 const REST: Duration = Duration::from_millis(100);

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::fetch::{FetchError, Fetcher};
-use crate::metrics::KeySetMetrics;
+use crate::hooks::metrics::KeySetMetrics;
 
 /// How often tokens that name unknown keys may make us fetch: anybody can make up such a token.
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
@@ -203,7 +203,7 @@ fn usable(jwk: &Jwk) -> Option<(String, Arc<DecodingKey>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::hooks::metrics::HookMetrics;
 
     const RSA: &str = r#""kty":"RSA","n":"AQAB","e":"AQAB""#;
 
@@ -267,7 +267,7 @@ mod tests {
         let (uri, asked) = issuer().await;
         let hour = Duration::from_secs(3600);
         let fetcher = Fetcher::trusting(rustls::RootCertStore::empty(), Duration::from_secs(10)).unwrap();
-        let metrics = Metrics::new().unwrap().hooks.key_set;
+        let metrics = HookMetrics::new(&prometheus::Registry::new()).unwrap().key_set;
         let source = Source { fetcher, uri, interval: hour, metrics: metrics.clone() };
         let keys = KeySet::spawn(source);
         keys.refresh(Instant::now()).expect("the first fetch is under way").await.unwrap();

@@ -17,7 +17,7 @@ use self::key_set::{KeySet, Source};
 use super::{Hook, LookUp, Verdict};
 use crate::announce::{Admission, Announce, Credential, Refusal};
 use crate::fetch::{self, Fetcher};
-use crate::metrics::KeySetMetrics;
+use crate::hooks::metrics::KeySetMetrics;
 
 /// Nothing that a site signs for one torrent is that long.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;

@@ -11,9 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use service::redis::Timeouts;
 
 use super::Reader;
-use crate::callback::{self, Callback, Lifetimes, OnError, Whitelist};
 use crate::fetch::{self, Fetcher};
-use crate::metrics::SiteMetrics;
+use crate::hooks::callback::{self, Callback, Lifetimes, OnError, Whitelist};
+use crate::hooks::metrics::SiteMetrics;
 
 /// Options of `passkey approval`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

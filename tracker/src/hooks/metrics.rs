@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result};
 
-use super::{gauge, histogram};
+use service::metrics::{LATENCY_BUCKETS, counters_by, gauge, histogram};
 
 /// All hooks' metrics.
 #[derive(Debug, Clone)]
@@ -18,7 +18,11 @@ pub struct HookMetrics {
 }
 
 impl HookMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self> {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn new(registry: &Registry) -> Result<Self> {
         Ok(Self { peer_limits: peer_limits(registry)?, site: site(registry)?, key_set: key_set(registry)? })
     }
 }
@@ -71,8 +75,12 @@ pub struct KeySetMetrics {
 }
 
 fn peer_limits(registry: &Registry) -> Result<PeerLimitMetrics> {
-    let finding =
-        kinds(registry, "seedbook_tracker_peer_limits_total", "What peer limits found, by kind", "finding")?;
+    let finding = counters_by(
+        registry,
+        "seedbook_tracker_peer_limits_total",
+        "What peer limits found, by kind",
+        "finding",
+    )?;
     Ok(PeerLimitMetrics {
         sessions: finding("sessions")?,
         announces: finding("announces")?,
@@ -83,7 +91,7 @@ fn peer_limits(registry: &Registry) -> Result<PeerLimitMetrics> {
 }
 
 fn site(registry: &Registry) -> Result<SiteMetrics> {
-    let answer = kinds(
+    let answer = counters_by(
         registry,
         "seedbook_tracker_site_calls_total",
         "Questions for the site's approval page, by what came of them",
@@ -98,12 +106,13 @@ fn site(registry: &Registry) -> Result<SiteMetrics> {
             registry,
             "seedbook_tracker_site_call_seconds",
             "One call to the site's approval page",
+            LATENCY_BUCKETS,
         )?,
     })
 }
 
 fn key_set(registry: &Registry) -> Result<KeySetMetrics> {
-    let outcome = kinds(
+    let outcome = counters_by(
         registry,
         "seedbook_tracker_jwk_set_fetches_total",
         "Fetches of the signing keys for tokens, by outcome",
@@ -114,16 +123,4 @@ fn key_set(registry: &Registry) -> Result<KeySetMetrics> {
         failed: outcome("failed")?,
         keys: gauge(registry, "seedbook_tracker_jwk_set_keys", "Signing keys for tokens in force")?,
     })
-}
-
-/// A counter that is split by one label, and the way to one of its values.
-fn kinds(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-) -> Result<impl Fn(&str) -> Result<IntCounter>> {
-    let family = IntCounterVec::new(Opts::new(name, help), &[label])?;
-    registry.register(Box::new(family.clone()))?;
-    Ok(move |word: &str| family.get_metric_with_label_values(&[word]))
 }

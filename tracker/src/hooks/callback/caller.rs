@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::site::Failure;
 use super::{Answers, Callback, Lifetimes, OnError, Opinion, Question, Site, Unavailable};
-use crate::metrics::SiteMetrics;
+use crate::hooks::metrics::SiteMetrics;
 
 /// Questions on their way to the task.
 const MAX_ASKING: usize = 4096;

@@ -1,6 +1,8 @@
 //! The composition root: makes every part from the configuration, runs them, and takes them down in the order
 //! in which nothing that was promised is lost.
 
+mod stats;
+
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
 use std::thread::available_parallelism;
@@ -23,12 +25,11 @@ use crate::frontend::http::{
 };
 use crate::frontend::limits::{Limits, Spoofing};
 use crate::frontend::udp;
-use crate::metrics::{Metrics, SwarmMetrics};
+use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::rulebook::{Recording, Rulebook};
 use crate::sharing::{self, Sharing};
-use crate::stats;
-use crate::swarm::Swarms;
+use crate::swarm::{SwarmMetrics, Swarms};
 
 /// The address of a listener that is off.
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
@@ -250,7 +251,8 @@ fn policy(http: &HttpConfig) -> Result<Policy> {
 /// Starts sharing the swarms, if the operator wants it.
 fn start_sharing(config: &Config, pipeline: &Arc<Pipeline>, metrics: &Metrics) -> Result<Option<Sharing>> {
     let (Some(setup), Some(outbox)) = (config.sharing(), pipeline.outbox.clone()) else { return Ok(None) };
-    Sharing::start(setup, outbox, pipeline.clone(), &metrics.sharing)
+    let line = pipeline.clone();
+    Sharing::start(setup, outbox, move |sighting, age| line.learn(sighting, age), &metrics.sharing)
         .context("storage.config.redis_broker")
         .map(Some)
 }

@@ -9,7 +9,7 @@ use prometheus::{
     Result, local::LocalHistogram,
 };
 
-use super::{LATENCY_BUCKETS, counter};
+use service::metrics::{LATENCY_BUCKETS, counter, counters_by};
 
 /// What a request was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl UdpMetrics {
 }
 
 /// What all frontends share: one name per figure, and the frontend as its label.
-pub(super) struct Frontends {
+pub struct Frontends {
     latency: HistogramVec,
     unknown_events: IntCounterVec,
     open: IntGaugeVec,
@@ -129,7 +129,11 @@ pub(super) struct Frontends {
 }
 
 impl Frontends {
-    pub(super) fn new(registry: &Registry) -> Result<Self> {
+    /// Registers what is split by frontend.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn new(registry: &Registry) -> Result<Self> {
         let name = |name: &str| format!("seedbook_tracker_{name}");
         let frontends = Self {
             latency: HistogramVec::new(
@@ -179,7 +183,11 @@ impl Frontends {
         self.unknown_events.get_metric_with_label_values(&[frontend])
     }
 
-    pub(super) fn http(&self, frontend: &str) -> Result<HttpMetrics> {
+    /// The figures of plain HTTP or HTTPS.
+    ///
+    /// # Errors
+    /// When a label is malformed.
+    pub fn http(&self, frontend: &str) -> Result<HttpMetrics> {
         let closed = |cause: &str| self.closed.get_metric_with_label_values(&[frontend, cause]);
         Ok(HttpMetrics {
             latency: self.latency(frontend)?,
@@ -192,13 +200,17 @@ impl Frontends {
         })
     }
 
-    pub(super) fn udp(&self, registry: &Registry) -> Result<UdpMetrics> {
-        let dropped = IntCounterVec::new(
-            Opts::new("seedbook_tracker_udp_dropped_packets_total", "UDP packets that went no further"),
-            &["reason"],
+    /// The figures of UDP, with those that no other frontend has.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn udp(&self, registry: &Registry) -> Result<UdpMetrics> {
+        let reason = counters_by(
+            registry,
+            "seedbook_tracker_udp_dropped_packets_total",
+            "UDP packets that went no further",
+            "reason",
         )?;
-        registry.register(Box::new(dropped.clone()))?;
-        let reason = |word: &str| dropped.get_metric_with_label_values(&[word]);
         Ok(UdpMetrics {
             latency: self.latency("udp")?,
             unknown_events: self.unknown_events("udp")?,

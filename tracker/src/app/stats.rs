@@ -20,8 +20,7 @@ use serde_json::{Map, Value, json};
 
 /// Builds the document. `recorder_up` is `None` when nothing is recorded; `uptime_seconds` since the tracker
 /// started.
-#[must_use]
-pub fn document(families: &[MetricFamily], recorder_up: Option<bool>, uptime_seconds: u64) -> Value {
+pub(super) fn document(families: &[MetricFamily], recorder_up: Option<bool>, uptime_seconds: u64) -> Value {
     let figures = Figures(families);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -108,7 +107,8 @@ fn whole(number: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Action, Metrics, Verdict};
+    use crate::frontend::metrics::{Action, Verdict};
+    use crate::metrics::Metrics;
     use contract::AddressFamily;
     use std::time::Duration;
 
