@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use contract::InfoHash;
-use tracker::announce::Counts;
 use tracker::frontend::http::{query, reply};
 use tracker::frontend::limits::{Limits, Spoofing};
 use tracker::frontend::route::{Route, Routes};
+use wire::Counts;
 use wire::bencode;
+use wire::http::reply::{ScrapeForm, scrape};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -32,11 +33,11 @@ pub(crate) fn announce_query(input: &[u8]) {
 /// A scrape names at least one torrent and at most as many as allowed, and its reply is proper bencode.
 pub(crate) fn scrape_query(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let Ok(scrape) = query::scrape(text, CLIENT, None, &LIMITS) else { return };
-    assert!((1..=LIMITS.max_scrape_infohashes).contains(&scrape.info_hashes.len()));
+    let Ok(read) = query::scrape(text, CLIENT, None, &LIMITS) else { return };
+    assert!((1..=LIMITS.max_scrape_infohashes).contains(&read.info_hashes.len()));
     let files: Vec<(InfoHash, Counts)> =
-        scrape.info_hashes.iter().map(|info_hash| (*info_hash, Counts::default())).collect();
-    bencode::parse(&reply::scrape(files, reply::ScrapeForm::Counts)).expect("a scrape's reply is bencode");
+        read.info_hashes.iter().map(|info_hash| (*info_hash, Counts::default())).collect();
+    bencode::parse(&scrape(files, ScrapeForm::Counts)).expect("a scrape's reply is bencode");
 }
 
 /// The first line is a configured pattern, the rest a path.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use tracker::frontend::route::Routes;
 use tracker::frontend::udp::reading::{self, Policy};
-use tracker::frontend::udp::url_data;
+use wire::udp::url_data;
 use wire::udp::{self, Request, Response};
 
 use crate::http::LIMITS;

@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use contract::{InfoHash, PeerId};
 use divan::black_box;
 use tracker::announce::{Counts, Offers, PeerIds, Reply};
-use tracker::frontend::http::query::{self, PeerForm};
-use tracker::frontend::http::reply;
+use tracker::frontend::http::query;
 use tracker::frontend::limits::{Limits, Spoofing};
+use wire::http::PeerForm;
+use wire::http::reply;
 use wire::udp::{self, AnnounceForm, AnnounceRequest, Request};
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

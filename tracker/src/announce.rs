@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 
 use contract::{Event, InfoHash, Passkey, PeerId};
 use sha2::{Digest, Sha256};
+use wire::http::query::BadQuery;
 
 pub use wire::peers::{EndpointV4, EndpointV6, NAMELESS, Offer, Offers, PeerIds, PeerList, endpoint};
 pub use wire::{Counts, Reply};
@@ -321,6 +322,13 @@ impl Refusal {
     #[must_use]
     pub fn for_seconds(reason: impl Into<Cow<'static, str>>, seconds: u32) -> Self {
         Self { reason: reason.into(), retry: Retry::AfterSeconds(seconds) }
+    }
+}
+
+/// What the bytes lack is what the client shows.
+impl From<BadQuery> for Refusal {
+    fn from(bad: BadQuery) -> Self {
+        Self::because(bad.text())
     }
 }
 

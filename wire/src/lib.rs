@@ -6,8 +6,10 @@
 //! errors say only what the bytes lack.
 
 pub mod bencode;
+pub mod http;
 pub mod peers;
 mod reply;
 pub mod udp;
+pub mod url;
 
 pub use reply::{Counts, Reply};

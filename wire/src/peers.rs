@@ -1,7 +1,7 @@
 //! The peers of one reply, in wire order: what a compact reply carries is copied, not written. Only the
 //! oldest form of an HTTP reply names peers' ids, so they are there only for those who ask for them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use contract::PeerId;
 
@@ -84,14 +84,8 @@ impl Offers {
 
     /// All of them, those of IPv4 first. Nobody has a name when ids were spared.
     pub fn iter(&self) -> impl Iterator<Item = Offer> {
-        let v4 = self.v4.named().map(|([a, b, c, d, port @ ..], peer_id)| Offer {
-            peer_id,
-            address: (Ipv4Addr::new(*a, *b, *c, *d), u16::from_be_bytes(*port)).into(),
-        });
-        let v6 = self.v6.named().map(|(endpoint, peer_id)| {
-            let (ip, port) = split_v6(endpoint);
-            Offer { peer_id, address: (ip, port).into() }
-        });
+        let v4 = self.v4.named().map(|(v4, peer_id)| Offer { peer_id, address: address_v4(v4) });
+        let v6 = self.v6.named().map(|(v6, peer_id)| Offer { peer_id, address: address_v6(v6) });
         v4.chain(v6)
     }
 }
@@ -174,9 +168,23 @@ pub fn endpoint<const N: usize>(ip: &[u8], port: u16) -> [u8; N] {
     std::array::from_fn(|place| ip.get(place).copied().unwrap_or_else(|| port[place - ip.len()]))
 }
 
-fn split_v6(endpoint: &EndpointV6) -> (IpAddr, u16) {
+/// The IPv4 peers of a compact reply (BEP 23). A broken tail is left out.
+pub fn read_v4(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> {
+    bytes.as_chunks::<6>().0.iter().map(address_v4)
+}
+
+/// The IPv6 peers of a compact reply (BEP 7). A broken tail is left out.
+pub fn read_v6(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> {
+    bytes.as_chunks::<18>().0.iter().map(address_v6)
+}
+
+fn address_v4([a, b, c, d, port @ ..]: &EndpointV4) -> SocketAddr {
+    (Ipv4Addr::new(*a, *b, *c, *d), u16::from_be_bytes(*port)).into()
+}
+
+fn address_v6(endpoint: &EndpointV6) -> SocketAddr {
     let octets: [u8; 16] = std::array::from_fn(|place| endpoint[place]);
-    (Ipv6Addr::from(octets).into(), u16::from_be_bytes([endpoint[16], endpoint[17]]))
+    (Ipv6Addr::from(octets), u16::from_be_bytes([endpoint[16], endpoint[17]])).into()
 }
 
 #[cfg(test)]
@@ -194,6 +202,8 @@ mod tests {
         let read: Vec<Offer> = offers.iter().collect();
         assert_eq!(read[0], Offer { peer_id: PeerId([4; 20]), address: v4 });
         assert_eq!(read[1], Offer { peer_id: PeerId([6; 20]), address: v6 });
+        assert_eq!(read_v4(&[offers.v4.bytes(), b"tail"].concat()).collect::<Vec<_>>(), [v4]);
+        assert_eq!(read_v6(offers.v6.bytes()).collect::<Vec<_>>(), [v6]);
         assert!(offers.contains(&v4) && offers.contains(&v6));
         assert!(!offers.contains(&"192.0.2.1:6882".parse().unwrap()));
     }

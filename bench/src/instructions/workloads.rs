@@ -18,7 +18,7 @@ use rand::rngs::SmallRng;
 use service::redis::stream::NewEntries;
 use tracker::announce::Reply;
 use tracker::config::Config;
-use tracker::frontend::http::{query, reply};
+use tracker::frontend::http::query;
 use tracker::frontend::limits::{Limits, Spoofing};
 use tracker::frontend::route::Routes;
 use tracker::frontend::udp::reading;
@@ -27,6 +27,7 @@ use tracker::pipeline::{Pending, Pipeline, Progress};
 use tracker::rulebook::Rulebook;
 use tracker::swarm::Swarms;
 use tracker::traffic::{Booking, RecordScript};
+use wire::http::reply;
 use wire::udp::{self, AnnounceForm, AnnounceRequest, Request};
 
 use crate::world::World;

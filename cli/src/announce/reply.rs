@@ -1,10 +1,12 @@
 //! A tracker's answers, read tolerantly: any tracker may be asked, not only ours.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use contract::{InfoHash, PeerId};
 use serde::Serialize;
 use wire::bencode::Value;
+use wire::http::RetryIn;
+use wire::http::answer::{self, Host};
 
 use crate::output::{Report, facts, table};
 use crate::user::client_name;
@@ -50,18 +52,20 @@ struct File {
 impl Announced {
     /// Reads an answer; what is missing or malformed in it is left out.
     pub(super) fn read(reply: &Value) -> Self {
-        let number = |key: &str| reply.get(key).and_then(Value::as_integer);
+        let answer = answer::Announced(reply);
         Self {
-            failure_reason: text(reply, "failure reason"),
-            retry_in: text(reply, "retry in")
-                .or_else(|| number("retry in").map(|minutes| minutes.to_string())),
-            warning_message: text(reply, "warning message"),
-            interval: number("interval"),
-            min_interval: number("min interval"),
-            complete: number("complete"),
-            incomplete: number("incomplete"),
-            external_ip: reply.get("external ip").and_then(Value::as_bytes).and_then(address),
-            peers: peers(reply),
+            failure_reason: answer.failure_reason().map(text),
+            retry_in: answer.retry_in().map(|retry_in| match retry_in {
+                RetryIn::Minutes(minutes) => minutes.to_string(),
+                RetryIn::Never => "never".into(),
+            }),
+            warning_message: answer.warning().map(text),
+            interval: answer.number("interval"),
+            min_interval: answer.number("min interval"),
+            complete: answer.number("complete"),
+            incomplete: answer.number("incomplete"),
+            external_ip: answer.external_ip(),
+            peers: answer.peers().chain(answer.peers6()).map(Peer::shown).collect(),
         }
     }
 
@@ -74,11 +78,9 @@ impl Announced {
 impl Scraped {
     /// Reads an answer; what is missing or malformed in it is left out.
     pub(super) fn read(reply: &Value) -> Self {
-        let files = match reply.get("files") {
-            Some(Value::Dictionary(files)) => files.iter().filter_map(File::read).collect(),
-            _ => Vec::new(),
-        };
-        Self { failure_reason: text(reply, "failure reason"), files }
+        let answer = answer::Scraped(reply);
+        let files = answer.files().map(File::shown).collect();
+        Self { failure_reason: answer.failure_reason().map(text), files }
     }
 
     /// Whether the tracker refused.
@@ -88,62 +90,24 @@ impl Scraped {
 }
 
 impl File {
-    fn read((key, counts): (&Vec<u8>, &Value)) -> Option<Self> {
-        let number = |key: &str| counts.get(key).and_then(Value::as_integer);
-        Some(Self {
-            infohash: InfoHash::from_bytes(key).ok()?,
-            complete: number("complete"),
-            incomplete: number("incomplete"),
-            downloaded: number("downloaded"),
-        })
+    fn shown(answer::File { info_hash, complete, incomplete, downloaded }: answer::File) -> Self {
+        Self { infohash: info_hash, complete, incomplete, downloaded }
+    }
+}
+
+impl Peer {
+    fn shown(answer::Peer { host, port, id }: answer::Peer<'_>) -> Self {
+        let ip = match host {
+            Host::Address(ip) => ip.to_string(),
+            Host::Text(words) => text(words),
+        };
+        Self { ip, port, peer_id: id }
     }
 }
 
 /// A text for a terminal: whatever a tracker sends, no control characters.
-fn text(reply: &Value, key: &str) -> Option<String> {
-    let bytes = reply.get(key)?.as_bytes()?;
-    Some(String::from_utf8_lossy(bytes).replace(char::is_control, "."))
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(|octets| Ipv4Addr::from(octets).into()),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(|octets| Ipv6Addr::from(octets).into()),
-        _ => None,
-    }
-}
-
-/// `peers` packed or as a list, and `peers6` (BEP 23, BEP 7).
-fn peers(reply: &Value) -> Vec<Peer> {
-    let mut peers = match reply.get("peers") {
-        Some(Value::Bytes(packed)) => unpacked(packed, 4),
-        Some(Value::List(list)) => list.iter().filter_map(listed).collect(),
-        _ => Vec::new(),
-    };
-    let packed6 = reply.get("peers6").and_then(Value::as_bytes).unwrap_or_default();
-    peers.extend(unpacked(packed6, 16));
-    peers
-}
-
-fn unpacked(packed: &[u8], address_length: usize) -> Vec<Peer> {
-    let peer = |bytes: &[u8]| {
-        let (ip, port) = bytes.split_at(address_length);
-        Some(Peer {
-            ip: address(ip)?.to_string(),
-            port: u16::from_be_bytes([port[0], port[1]]),
-            peer_id: None,
-        })
-    };
-    packed.chunks_exact(address_length + 2).filter_map(peer).collect()
-}
-
-fn listed(peer: &Value) -> Option<Peer> {
-    let peer_id = peer.get("peer id").and_then(Value::as_bytes);
-    Some(Peer {
-        ip: text(peer, "ip")?,
-        port: peer.get("port")?.as_integer().and_then(|port| u16::try_from(port).ok())?,
-        peer_id: peer_id.and_then(|id| PeerId::from_bytes(id).ok()),
-    })
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace(char::is_control, ".")
 }
 
 impl Report for Announced {

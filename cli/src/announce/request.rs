@@ -1,33 +1,31 @@
 //! The URLs that a client would ask for (BEP 3, BEP 48).
 
-use contract::PeerId;
+use contract::{Event, PeerId};
 use hyper::Uri;
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use wire::http::PeerForm;
+use wire::http::request::{AnnounceRequest, ScrapeRequest};
 
 use super::{Announce, Scrape, checked_passkey};
 use crate::failure::Failure;
 
 /// The whole URL of an announce.
 pub(super) fn announce_url(command: &Announce) -> Result<Uri, Failure> {
-    let peer_id = command.peer_id.unwrap_or_else(random_peer_id);
-    let mut query = Query::of(&command.url);
-    query.add("info_hash", &escaped(&command.info_hash.0));
-    query.add("peer_id", &escaped(&peer_id.0));
-    query.add("port", &command.port.to_string());
-    query.add("uploaded", &command.uploaded.to_string());
-    query.add("downloaded", &command.downloaded.to_string());
-    query.add("left", &command.left.to_string());
-    query.add("compact", &command.compact.to_string());
-    if let Some(event) = &command.event {
-        query.add("event", event);
-    }
-    if let Some(numwant) = command.numwant {
-        query.add("numwant", &numwant.to_string());
-    }
-    if let Some(passkey) = checked_passkey(command.passkey.as_ref())? {
-        query.add("passkey", &passkey);
-    }
-    query.url(&command.url, command.url.path())
+    let passkey = checked_passkey(command.passkey.as_ref())?;
+    let event = command.event.as_deref().and_then(|word| Event::from_word(word.as_bytes()));
+    let request = AnnounceRequest {
+        info_hash: command.info_hash,
+        peer_id: command.peer_id.unwrap_or_else(random_peer_id),
+        port: command.port,
+        uploaded: command.uploaded,
+        downloaded: command.downloaded,
+        left: command.left,
+        event: event.unwrap_or_default(),
+        form: if command.compact == 1 { PeerForm::Compact } else { PeerForm::List },
+        numwant: command.numwant.map(Into::into),
+        ip: None,
+        passkey: passkey.as_deref(),
+    };
+    url(&command.url, command.url.path(), |out| request.write(out))
 }
 
 /// The whole URL of a scrape, from a scrape or an announce URL.
@@ -37,14 +35,9 @@ pub(super) fn scrape_url(command: &Scrape) -> Result<Uri, Failure> {
             "the URL has neither `scrape` nor `announce` in its path: this tracker offers no scrape",
         )
     })?;
-    let mut query = Query::of(&command.url);
-    for info_hash in &command.info_hashes {
-        query.add("info_hash", &escaped(&info_hash.0));
-    }
-    if let Some(passkey) = checked_passkey(command.passkey.as_ref())? {
-        query.add("passkey", &passkey);
-    }
-    query.url(&command.url, &path)
+    let passkey = checked_passkey(command.passkey.as_ref())?;
+    let request = ScrapeRequest { info_hashes: &command.info_hashes, passkey: passkey.as_deref() };
+    url(&command.url, &path, |out| request.write(out))
 }
 
 /// `/x/announce.php` -> `/x/scrape.php`, also where a passkey follows: `/announce/KEY` -> `/scrape/KEY`.
@@ -65,42 +58,24 @@ fn random_peer_id() -> PeerId {
     PeerId(id)
 }
 
-fn escaped(bytes: &[u8]) -> String {
-    percent_encode(bytes, NON_ALPHANUMERIC).to_string()
-}
-
-/// A query that grows behind the one which the URL came with.
-struct Query(String);
-
-impl Query {
-    fn of(url: &Uri) -> Self {
-        Self(url.query().unwrap_or_default().to_owned())
-    }
-
-    fn add(&mut self, name: &str, value: &str) {
-        if !self.0.is_empty() {
-            self.0.push('&');
+/// The query that `write` appends goes on where the one ends that the URL came with. The errors do not repeat the
+/// URL: it may hold a passkey.
+fn url(base: &Uri, path: &str, write: impl FnOnce(&mut Vec<u8>)) -> Result<Uri, Failure> {
+    let authority = match (base.scheme_str(), base.authority()) {
+        (Some("http"), Some(authority)) => authority.clone(),
+        (Some(other), _) if other != "http" => {
+            return Err(Failure::usage(format!("only http:// trackers can be asked so far, not {other}://")));
         }
-        self.0 += name;
-        self.0.push('=');
-        self.0 += value;
+        _ => return Err(Failure::usage("expected a URL such as http://127.0.0.1:6969/announce")),
+    };
+    let mut whole = format!("{path}?").into_bytes();
+    if let Some(query) = base.query().filter(|query| !query.is_empty()) {
+        whole.extend_from_slice(query.as_bytes());
+        whole.push(b'&');
     }
-
-    /// The errors do not repeat the URL: it may hold a passkey.
-    fn url(self, base: &Uri, path: &str) -> Result<Uri, Failure> {
-        match (base.scheme_str(), base.authority()) {
-            (Some("http"), Some(authority)) => Uri::builder()
-                .scheme("http")
-                .authority(authority.clone())
-                .path_and_query(format!("{path}?{}", self.0))
-                .build()
-                .map_err(|error| Failure::usage(format!("the URL cannot be used: {error}"))),
-            (Some(other), _) if other != "http" => {
-                Err(Failure::usage(format!("only http:// trackers can be asked so far, not {other}://")))
-            }
-            _ => Err(Failure::usage("expected a URL such as http://127.0.0.1:6969/announce")),
-        }
-    }
+    write(&mut whole);
+    let built = Uri::builder().scheme("http").authority(authority).path_and_query(whole).build();
+    built.map_err(|error| Failure::usage(format!("the URL cannot be used: {error}")))
 }
 
 #[cfg(test)]
@@ -120,9 +95,7 @@ mod tests {
     #[test]
     fn a_query_goes_on_where_the_url_ends() {
         let base: Uri = "http://h:1/announce?passkey=k".parse().unwrap();
-        let mut query = Query::of(&base);
-        query.add("info_hash", &escaped(&[0xff, b'a']));
-        let url = query.url(&base, base.path()).unwrap();
+        let url = url(&base, base.path(), |out| out.extend_from_slice(b"info_hash=%FFa")).unwrap();
         assert_eq!(url.to_string(), "http://h:1/announce?passkey=k&info_hash=%FFa");
     }
 

@@ -17,9 +17,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use wire::http::reply::ScrapeForm;
 
 use crate::config::{Config, HttpConfig, StoreConfig};
-use crate::frontend::http::reply::ScrapeForm;
 use crate::frontend::http::{
     self, CertificateSource, Endpoint, Frontend, Policy, ProxyRules, Server, Timeouts,
 };

@@ -1,19 +1,18 @@
 //! What a forwarder answers, whatever way it was asked: peers, or a refusal with the time it wants to be left
 //! alone.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use thiserror::Error;
-
 use wire::bencode::{self, Value};
+use wire::http::RetryIn;
+use wire::http::answer::{Announced, Peer};
+use wire::peers::{read_v4, read_v6};
+use wire::udp::{AnnounceForm, Response};
 
 /// Peers taken from one answer at most.
 pub const MAX_PEERS: usize = 200;
-
-/// Actions of UDP packets (BEP 15).
-const ANNOUNCE: u32 = 1;
-const ERROR: u32 = 3;
 
 /// A forwarder's word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,27 +79,19 @@ pub enum Failure {
 /// # Errors
 /// [`Failure::Garbage`] when it is none.
 pub fn read(body: &[u8]) -> Result<Answer, Failure> {
-    let reply = bencode::parse(body).map_err(|_| Failure::Garbage)?;
-    if !matches!(reply, Value::Dictionary(_)) {
+    let document = bencode::parse(body).map_err(|_| Failure::Garbage)?;
+    let answer = Announced(&document);
+    if answer.failure_reason().is_some() {
+        return Ok(Answer::Refused(wait(answer)));
+    }
+    if !matches!(document, Value::Dictionary(_)) || answer.has_odd_peers() {
         return Err(Failure::Garbage);
     }
-    if reply.get("failure reason").is_some() {
-        return Ok(Answer::Refused(wait(&reply)));
-    }
-    let interval = seconds(&reply, "interval").max(seconds(&reply, "min interval"));
-    let mut peers = Vec::new();
-    match reply.get("peers") {
-        Some(Value::Bytes(bytes)) => compact_v4(bytes, &mut peers),
-        Some(Value::List(entries)) => peers.extend(entries.iter().take(MAX_PEERS).filter_map(listed)),
-        Some(_) => return Err(Failure::Garbage),
-        // Some leave it out when there is nobody, or when all are in `peers6`.
-        None => {}
-    }
-    if let Some(bytes) = reply.get("peers6").and_then(Value::as_bytes) {
-        compact_v6(bytes, &mut peers);
-    }
-    peers.retain(|peer| peer.port() != 0);
-    let own_ip = reply.get("external ip").and_then(Value::as_bytes).and_then(address);
+    let interval = seconds(answer, "interval").max(seconds(answer, "min interval"));
+    let named = answer.peers().take(MAX_PEERS).chain(answer.peers6().take(MAX_PEERS));
+    // Names instead of addresses are left out: looking them up would be work at a stranger's command.
+    let peers = reachable(named.filter_map(|peer: Peer<'_>| peer.address()));
+    let own_ip = answer.external_ip().map(|ip| ip.to_canonical());
     Ok(Answer::Peers(Learned { interval, peers, own_ip }))
 }
 
@@ -110,18 +101,15 @@ pub fn read(body: &[u8]) -> Result<Answer, Failure> {
 /// # Errors
 /// [`Failure::Garbage`] when it is none.
 pub fn read_packet(packet: &[u8], remote: IpAddr) -> Result<Answer, Failure> {
-    match word(packet, 0) {
-        Some(ERROR) => Ok(Answer::Refused(Wait::Unsaid)),
-        Some(ANNOUNCE) if packet.len() >= 20 => {
-            let mut peers = Vec::new();
-            if remote.is_ipv4() {
-                compact_v4(&packet[20..], &mut peers);
-            } else {
-                compact_v6(&packet[20..], &mut peers);
-            }
-            peers.retain(|peer| peer.port() != 0);
+    match Response::parse(packet) {
+        Ok(Response::Error { .. }) => Ok(Answer::Refused(Wait::Unsaid)),
+        Ok(Response::Announce { form: AnnounceForm::Standard, interval, peers, .. }) => {
+            let peers = match remote {
+                IpAddr::V4(_) => reachable(read_v4(peers).take(MAX_PEERS)),
+                IpAddr::V6(_) => reachable(read_v6(peers).take(MAX_PEERS)),
+            };
             // The number is signed; a negative one is no interval.
-            let interval = word(packet, 8).filter(|seconds| i32::try_from(*seconds).is_ok()).unwrap_or(0);
+            let interval = i32::try_from(interval).map_or(0, i32::unsigned_abs);
             let interval = Duration::from_secs(interval.into());
             Ok(Answer::Peers(Learned { interval, peers, own_ip: None }))
         }
@@ -129,60 +117,21 @@ pub fn read_packet(packet: &[u8], remote: IpAddr) -> Result<Answer, Failure> {
     }
 }
 
-/// The big-endian number at a place in a packet.
-pub(super) fn word(packet: &[u8], at: usize) -> Option<u32> {
-    packet.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+/// Nobody can be reached at port 0.
+fn reachable(peers: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let canonical = |peer: SocketAddr| SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    peers.filter(|peer| peer.port() != 0).map(canonical).collect()
 }
 
-/// Reads 6-byte peers. A broken tail is left out.
-fn compact_v4(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
-    let (chunks, _) = bytes.as_chunks::<6>();
-    peers.extend(chunks.iter().take(MAX_PEERS).map(|[a, b, c, d, high, low]| {
-        SocketAddr::from((Ipv4Addr::new(*a, *b, *c, *d), u16::from_be_bytes([*high, *low])))
-    }));
-}
-
-/// Reads 18-byte peers. A broken tail is left out.
-fn compact_v6(bytes: &[u8], peers: &mut Vec<SocketAddr>) {
-    let (chunks, _) = bytes.as_chunks::<18>();
-    peers.extend(chunks.iter().take(MAX_PEERS).filter_map(|chunk| {
-        let (ip, port) = chunk.split_first_chunk::<16>()?;
-        let ip = IpAddr::from(Ipv6Addr::from(*ip)).to_canonical();
-        Some(SocketAddr::new(ip, u16::from_be_bytes([port[0], port[1]])))
-    }));
-}
-
-/// A peer as BEP 3 lists it. Names instead of addresses are left out: looking them up would be work at a
-/// stranger's command.
-fn listed(entry: &Value) -> Option<SocketAddr> {
-    let ip: IpAddr = std::str::from_utf8(entry.get("ip")?.as_bytes()?).ok()?.parse().ok()?;
-    let port = u16::try_from(entry.get("port")?.as_integer()?).ok()?;
-    Some(SocketAddr::new(ip.to_canonical(), port))
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(|octets| IpAddr::from(octets).to_canonical()),
-        _ => None,
-    }
-}
-
-fn seconds(reply: &Value, key: &str) -> Duration {
-    let number = reply.get(key).and_then(Value::as_integer).unwrap_or(0);
+fn seconds(answer: Announced<'_>, key: &str) -> Duration {
+    let number = answer.number(key).unwrap_or(0);
     Duration::from_secs(u64::try_from(number).unwrap_or(0))
 }
 
-/// `retry in` counts whole minutes, as a number or as text.
-fn wait(reply: &Value) -> Wait {
-    let minutes = match reply.get("retry in") {
-        Some(Value::Integer(minutes)) => u64::try_from(*minutes).ok(),
-        Some(Value::Bytes(text)) if text.eq_ignore_ascii_case(b"never") => return Wait::ForEver,
-        Some(Value::Bytes(text)) => std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()),
-        _ => None,
-    };
-    match (minutes, seconds(reply, "interval")) {
-        (Some(minutes), _) => Wait::For(Duration::from_secs(minutes.saturating_mul(60))),
+fn wait(answer: Announced<'_>) -> Wait {
+    match (answer.retry_in(), seconds(answer, "interval")) {
+        (Some(RetryIn::Never), _) => Wait::ForEver,
+        (Some(RetryIn::Minutes(minutes)), _) => Wait::For(Duration::from_secs(minutes.saturating_mul(60))),
         (None, Duration::ZERO) => Wait::Unsaid,
         (None, interval) => Wait::For(interval),
     }

@@ -10,12 +10,13 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use wire::http::PeerForm;
+use wire::http::request::AnnounceRequest;
 
 use super::answer::{self, Answer, Failure};
 use super::config::{Forwarder, Scheme, Target};
@@ -30,9 +31,9 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// For one address; the whole exchange has its own.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Half of what is taken, which leaves room for peers of the other family.
+const WANTED: i32 = 100;
 const AGENT: &str = concat!("Seedbook/", env!("CARGO_PKG_VERSION"));
-/// RFC 3986's unreserved characters stay as they are.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A forwarder that speaks HTTP.
 pub(super) struct HttpClient {
@@ -64,7 +65,7 @@ impl HttpClient {
         let stream = connect(&resolve(&self.target, job.endpoint.ip()).await?).await?;
         let neighbourhood = Neighbourhood::of(stream.peer_addr()?.ip());
         let told = neighbourhood.tell(self.ip, job.endpoint.ip());
-        let request = Request::get(format!("{}{}", self.target.path, query(&self.target, job, told)))
+        let request = Request::get(path_and_query(&self.target.path, job, told))
             .header(HOST, &self.host)
             .header(USER_AGENT, AGENT)
             .header(CONNECTION, "close")
@@ -143,29 +144,29 @@ fn host_header(target: &Target) -> String {
 
 /// All that a forwarder is told. The counters are always zero, and `left` says no more than seeder or
 /// leecher: what a client transferred is between it and its own tracker.
-fn query(target: &Target, job: &Job, ip: Option<IpAddr>) -> String {
-    let separator = if target.path.contains('?') { '&' } else { '?' };
-    let (hash, peer) = (percent_encode(&job.info_hash.0, ESCAPED), percent_encode(&job.peer_id.0, ESCAPED));
-    let (port, left) = (job.endpoint.port(), u8::from(job.role == Role::Leecher));
-    let mut query = format!(
-        "{separator}info_hash={hash}&peer_id={peer}&port={port}&uploaded=0&downloaded=0&left={left}&compact=1&numwant={}",
-        numwant(job)
-    );
-    match job.event {
-        Event::Started => query.push_str("&event=started"),
-        Event::Completed => query.push_str("&event=completed"),
-        Event::Stopped => query.push_str("&event=stopped"),
-        Event::None => {}
-    }
-    if let Some(ip) = ip {
-        query.push_str(&format!("&ip={}", percent_encode(ip.to_string().as_bytes(), ESCAPED)));
-    }
-    query
+fn path_and_query(path: &str, job: &Job, ip: Option<IpAddr>) -> Vec<u8> {
+    let mut out = path.as_bytes().to_vec();
+    out.push(if path.contains('?') { b'&' } else { b'?' });
+    let request = AnnounceRequest {
+        info_hash: job.info_hash,
+        peer_id: job.peer_id,
+        port: job.endpoint.port(),
+        uploaded: 0,
+        downloaded: 0,
+        left: u64::from(job.role == Role::Leecher),
+        event: job.event,
+        form: PeerForm::Compact,
+        numwant: Some(numwant(job).into()),
+        ip,
+        passkey: None,
+    };
+    request.write(&mut out);
+    out
 }
 
 /// How many peers are asked for: none for a client that goes.
-pub(super) fn numwant(job: &Job) -> usize {
-    if job.event == Event::Stopped { 0 } else { answer::MAX_PEERS / 2 }
+pub(super) fn numwant(job: &Job) -> i32 {
+    if job.event == Event::Stopped { 0 } else { WANTED }
 }
 
 #[cfg(test)]
@@ -207,20 +208,22 @@ mod tests {
 
     #[test]
     fn a_request_says_who_where_and_which_side_and_nothing_more() {
-        let target =
-            |path: &str| Target { scheme: Scheme::Http, host: "a".into(), port: 80, path: path.into() };
+        let query = |path: &str, event, ip: Option<IpAddr>| {
+            String::from_utf8(path_and_query(path, &job(event), ip)).unwrap()
+        };
         let hash = "%FF".repeat(20);
         assert_eq!(
-            query(&target("/announce"), &job(Event::Started), Some("2001:db8::1".parse().unwrap())),
+            query("/announce", Event::Started, Some("2001:db8::1".parse().unwrap())),
             format!(
-                "?info_hash={hash}&peer_id=-TR4060-abcdefghij~%20&port=6881&uploaded=0&downloaded=0&left=1&compact=1&numwant=100&event=started&ip=2001%3Adb8%3A%3A1"
+                "/announce?info_hash={hash}&peer_id=-TR4060-abcdefghij~%20&port=6881&uploaded=0&downloaded=0\
+                 &left=1&compact=1&numwant=100&event=started&ip=2001%3Adb8%3A%3A1"
             )
         );
-        let stopped = query(&target("/announce?key=k"), &job(Event::Stopped), None);
+        let stopped = query("/announce?key=k", Event::Stopped, None);
         assert!(
-            stopped.starts_with("&info_hash=") && stopped.contains("&numwant=0&event=stopped"),
+            stopped.starts_with("/announce?key=k&info_hash=") && stopped.contains("&numwant=0&event=stopped"),
             "{stopped}"
         );
-        assert!(!query(&target("/"), &job(Event::None), None).contains("event"));
+        assert!(!query("/", Event::None, None).contains("event"));
     }
 }

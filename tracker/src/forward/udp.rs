@@ -4,26 +4,21 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use contract::Event;
 use tokio::net::UdpSocket;
 use tokio::time::timeout_at;
+use wire::udp::{AnnounceForm, AnnounceRequest, Request, Response, event_number, url_data};
 
-use super::answer::{Answer, Failure, read_packet, word};
+use super::answer::{Answer, Failure, read_packet};
 use super::config::{Forwarder, Target};
 use super::http::numwant;
 use super::lane::Job;
 use super::worker::{Neighbourhood, resolve};
 use crate::announce::Role;
 
-const PROTOCOL_ID: u64 = 0x0417_2710_1980;
-const CONNECT: u32 = 0;
-const ANNOUNCE: u32 = 1;
 /// BEP 15: a client may use a connection id for one minute.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 /// How often a request is sent before the forwarder counts as silent.
 const ATTEMPTS: u32 = 3;
-/// BEP 41's option that carries a piece of path and query, of 255 bytes at most.
-const URL_DATA: u8 = 2;
 /// No datagram is larger.
 const MAX_DATAGRAM: usize = 65_535;
 
@@ -113,7 +108,7 @@ async fn ask(
         let deadline = tokio::time::Instant::now() + first_wait * (1 << attempt);
         while let Ok(received) = timeout_at(deadline, socket.recv(&mut buffer)).await {
             let length = received?;
-            if word(&buffer[..length], 4) == Some(transaction) {
+            if wire::udp::transaction(&buffer[..length]) == Some(transaction) {
                 buffer.truncate(length);
                 return Ok(buffer);
             }
@@ -123,51 +118,42 @@ async fn ask(
 }
 
 fn connect_request(transaction: u32) -> Vec<u8> {
-    let mut packet = PROTOCOL_ID.to_be_bytes().to_vec();
-    packet.extend_from_slice(&CONNECT.to_be_bytes());
-    packet.extend_from_slice(&transaction.to_be_bytes());
+    let mut packet = Vec::new();
+    Request::Connect { transaction }.write(&mut packet);
     packet
 }
 
 /// As over HTTP, the counters are zero and `left` says no more than seeder or leecher. The packet has room
 /// for an IPv4 address only.
 fn announce_request(id: u64, transaction: u32, job: &Job, ip: Option<IpAddr>, path: &str) -> Vec<u8> {
-    let mut packet = Vec::with_capacity(100 + path.len());
-    packet.extend_from_slice(&id.to_be_bytes());
-    packet.extend_from_slice(&ANNOUNCE.to_be_bytes());
-    packet.extend_from_slice(&transaction.to_be_bytes());
-    packet.extend_from_slice(&job.info_hash.0);
-    packet.extend_from_slice(&job.peer_id.0);
-    packet.extend_from_slice(&[0; 8]);
-    packet.extend_from_slice(&u64::from(job.role == Role::Leecher).to_be_bytes());
-    packet.extend_from_slice(&[0; 8]);
-    packet.extend_from_slice(&event(job.event).to_be_bytes());
-    let octets = ip.and_then(|ip| if let IpAddr::V4(ip) = ip { Some(ip.octets()) } else { None });
-    packet.extend_from_slice(&octets.unwrap_or_default());
-    // The key tells a client that moved from another one: any number that stays with the client will do.
-    packet.extend_from_slice(&job.peer_id.0[16..]);
-    let numwant = u32::try_from(numwant(job)).unwrap_or_default();
-    packet.extend_from_slice(&numwant.to_be_bytes());
-    packet.extend_from_slice(&job.endpoint.port().to_be_bytes());
-    for piece in path.as_bytes().chunks(255) {
-        packet.extend_from_slice(&[URL_DATA, u8::try_from(piece.len()).unwrap_or(u8::MAX)]);
-        packet.extend_from_slice(piece);
-    }
+    let mut options = Vec::with_capacity(path.len() + 8);
+    url_data::write(path.as_bytes(), &mut options);
+    let [.., a, b, c, d] = job.peer_id.0;
+    let request = AnnounceRequest {
+        form: AnnounceForm::Standard,
+        connection: id,
+        transaction,
+        info_hash: job.info_hash,
+        peer_id: job.peer_id,
+        downloaded: 0,
+        left: u64::from(job.role == Role::Leecher),
+        uploaded: 0,
+        event: event_number(job.event),
+        claimed_ip: ip.filter(IpAddr::is_ipv4).unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+        // The key tells a client that moved from another one: any number that stays with the client will do.
+        key: u32::from_be_bytes([a, b, c, d]),
+        num_want: numwant(job),
+        port: job.endpoint.port(),
+        options: &options,
+    };
+    let mut packet = Vec::with_capacity(100 + options.len());
+    Request::Announce(request).write(&mut packet);
     packet
 }
 
-fn event(event: Event) -> u32 {
-    match event {
-        Event::None => 0,
-        Event::Completed => 1,
-        Event::Started => 2,
-        Event::Stopped => 3,
-    }
-}
-
 fn read_connect(packet: &[u8]) -> Option<u64> {
-    let id = packet.get(8..16)?.try_into().ok()?;
-    (word(packet, 0)? == CONNECT).then(|| u64::from_be_bytes(id))
+    let Ok(Response::Connect { connection, .. }) = Response::parse(packet) else { return None };
+    Some(connection)
 }
 
 #[cfg(test)]
@@ -175,7 +161,7 @@ mod tests {
     use super::*;
     use crate::announce::{Families, PrivatePeers};
     use crate::forward::store::Call;
-    use contract::{InfoHash, PeerId};
+    use contract::{Event, InfoHash, PeerId};
     use proptest::prelude::*;
 
     fn job() -> Job {

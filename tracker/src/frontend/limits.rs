@@ -1,5 +1,7 @@
 //! What every frontend allows a client, and which of its numbers are believed. Pure.
 
+use wire::http::query::BadQuery;
+
 use crate::announce::{MAX_COUNTER, Refusal};
 
 /// What the operator allows.
@@ -37,17 +39,11 @@ impl Limits {
 /// # Errors
 /// The refusal to show the client when the number cannot be true.
 pub fn counter(name: &'static str, bytes: u64) -> Result<u64, Refusal> {
-    if bytes > MAX_COUNTER { Err(unreadable(name)) } else { Ok(bytes) }
+    if bytes > MAX_COUNTER { Err(BadQuery::Parameter(name).into()) } else { Ok(bytes) }
 }
 
 /// `left`, clamped to `i64::MAX`: clients without metadata send -1 or `u64::MAX`.
 #[must_use]
 pub fn left(bytes: u64) -> u64 {
     bytes.min(i64::MAX.unsigned_abs())
-}
-
-/// The refusal for a parameter that is no number or not a credible one.
-#[must_use]
-pub fn unreadable(name: &str) -> Refusal {
-    Refusal::because(format!("failed to parse parameter: {name}"))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use contract::{InfoHash, PeerId};
 use tracker::announce::Counts;
-use tracker::frontend::udp::url_data;
+use wire::udp::url_data;
 use wire::udp::{AnnounceForm, AnnounceRequest, Request, Response, ScrapeRequest};
 
 const REPEAT_AFTER: Duration = Duration::from_secs(1);

@@ -5,11 +5,13 @@
 
 mod request;
 mod response;
+pub mod url_data;
 
+use contract::Event;
 use thiserror::Error;
 
 pub use request::{AnnounceForm, AnnounceRequest, Request, ScrapeRequest, announced_torrent, parse};
-pub use response::{Response, write_announce, write_connect, write_error, write_scrape};
+pub use response::{Response, transaction, write_announce, write_connect, write_error, write_scrape};
 
 /// What a client sends in place of a connection id when it asks for one.
 pub const PROTOCOL_ID: u64 = 0x0417_2710_1980;
@@ -48,6 +50,31 @@ pub enum Malformed {
     OddLength,
 }
 
+/// The event of a number; `None` for one that nobody knows.
+#[must_use]
+#[inline]
+pub fn event(number: u32) -> Option<Event> {
+    match number {
+        0 => Some(Event::None),
+        1 => Some(Event::Completed),
+        2 => Some(Event::Started),
+        3 => Some(Event::Stopped),
+        _ => None,
+    }
+}
+
+/// The number of an event.
+#[must_use]
+#[inline]
+pub fn event_number(event: Event) -> u32 {
+    match event {
+        Event::None => 0,
+        Event::Completed => 1,
+        Event::Started => 2,
+        Event::Stopped => 3,
+    }
+}
+
 /// The fields of a packet, from the front.
 struct Fields<'a>(&'a [u8]);
 
@@ -72,5 +99,18 @@ impl<'a> Fields<'a> {
 
     fn rest(self) -> &'a [u8] {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_those_of_the_protocol() {
+        let known = [Event::None, Event::Completed, Event::Started, Event::Stopped];
+        assert_eq!([0, 1, 2, 3].map(event), known.map(Some));
+        assert_eq!(known.map(event_number), [0, 1, 2, 3]);
+        assert_eq!(event(4), None);
     }
 }

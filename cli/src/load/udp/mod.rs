@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use contract::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use tracker::frontend::udp::url_data;
+use wire::udp::url_data;
 use wire::udp::{AnnounceForm, AnnounceRequest, Request, Response, ScrapeRequest};
 
 use self::door::Door;

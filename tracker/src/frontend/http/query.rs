@@ -1,24 +1,13 @@
-//! The query string of an announce or scrape, read once into types. Pure.
+//! From a query to an announce or scrape that hooks can judge. Pure.
 
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use contract::{Event, InfoHash, PeerId};
+use wire::http::PeerForm;
+use wire::http::query::{AnnounceQuery, ScrapeQuery};
 
 use crate::announce::{Announce, Credential, Families, PeerIds, Refusal, Scrape};
-use crate::frontend::limits::{self, Limits, Spoofing, unreadable};
-use crate::frontend::url::{Proof, Value, at_most, pairs};
-
-/// How the client wants its peers written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PeerForm {
-    /// 6- and 18-byte strings (BEP 23, BEP 7).
-    Compact,
-    /// A list of dictionaries with `peer id`, `ip`, `port` (BEP 3).
-    List,
-    /// The same without `peer id`.
-    ListWithoutIds,
-}
+use crate::frontend::credentials::Shown;
+use crate::frontend::limits::{self, Limits, Spoofing};
 
 /// An announce with what only HTTP knows about it.
 #[derive(Debug, Clone)]
@@ -41,23 +30,25 @@ pub fn announce(
     credential: Option<Credential>,
     limits: &Limits,
 ) -> Result<HttpAnnounce, Refusal> {
-    let raw = RawAnnounce::collect(query)?;
-    let (event, unknown_event) = raw.event();
-    let form = raw.form();
+    let query = AnnounceQuery::read(query)?;
+    let (event, unknown_event) = query.event();
+    let form = query.form();
+    let shown = Shown::by(&query.credentials, credential);
+    let claimed_ip = if limits.spoofing == Spoofing::Allowed { query.claimed_ip() } else { None };
     let announce = Announce {
-        info_hash: raw.info_hash()?,
-        peer_id: raw.peer_id()?,
-        ip: raw.address(limits.spoofing).unwrap_or(ip),
-        port: raw.port()?,
-        uploaded: limits::counter("uploaded", number("uploaded", raw.uploaded)?)?,
-        downloaded: limits::counter("downloaded", number("downloaded", raw.downloaded)?)?,
-        left: limits::left(number("left", raw.left)?),
+        info_hash: query.info_hash()?,
+        peer_id: query.peer_id()?,
+        ip: claimed_ip.unwrap_or(ip),
+        port: query.port()?,
+        uploaded: limits::counter("uploaded", query.uploaded()?)?,
+        downloaded: limits::counter("downloaded", query.downloaded()?)?,
+        left: limits::left(query.left()?),
         event,
-        num_want: raw.num_want(limits)?,
+        num_want: query.numwant()?.map_or(limits.default_numwant, |wanted| limits.num_want(wanted)),
         families: Families::Both,
         peer_ids: if form == PeerForm::List { PeerIds::Named } else { PeerIds::Spared },
-        credential: credential.or_else(|| raw.proof.credential()),
-        jwt: raw.proof.jwt(),
+        credential: shown.credential,
+        jwt: shown.jwt,
     };
     Ok(HttpAnnounce { announce, form, unknown_event })
 }
@@ -72,150 +63,15 @@ pub fn scrape(
     credential: Option<Credential>,
     limits: &Limits,
 ) -> Result<Scrape, Refusal> {
-    let mut info_hashes = Vec::new();
-    let mut proof = Proof::default();
-    for (name, value) in pairs(query) {
-        match name {
-            "info_hash" if info_hashes.len() < limits.max_scrape_infohashes => {
-                info_hashes.push(info_hash(value)?);
-            }
-            _ => proof.take(name, value)?,
-        }
-    }
-    if info_hashes.is_empty() {
-        return Err(Refusal::because("no info_hash parameter supplied"));
-    }
-    Ok(Scrape { info_hashes, ip, credential: credential.or_else(|| proof.credential()) })
-}
-
-/// The parameters we know, as they came.
-#[derive(Default)]
-struct RawAnnounce<'a> {
-    info_hash: Option<&'a str>,
-    peer_id: Option<&'a str>,
-    port: Option<Value<'a>>,
-    uploaded: Option<Value<'a>>,
-    downloaded: Option<Value<'a>>,
-    left: Option<Value<'a>>,
-    event: Option<Value<'a>>,
-    numwant: Option<Value<'a>>,
-    compact: Option<Value<'a>>,
-    no_peer_id: Option<Value<'a>>,
-    ip: Option<Value<'a>>,
-    ipv4: Option<Value<'a>>,
-    ipv6: Option<Value<'a>>,
-    proof: Proof<'a>,
-}
-
-impl<'a> RawAnnounce<'a> {
-    fn collect(query: &'a str) -> Result<Self, Refusal> {
-        let mut raw = Self::default();
-        for (name, value) in pairs(query) {
-            let slot = match name {
-                "info_hash" if raw.info_hash.is_some() => {
-                    return Err(Refusal::because("multiple info_hash parameters supplied"));
-                }
-                "info_hash" => {
-                    raw.info_hash = Some(value);
-                    continue;
-                }
-                "peer_id" => {
-                    raw.peer_id = Some(value);
-                    continue;
-                }
-                "port" => &mut raw.port,
-                "uploaded" => &mut raw.uploaded,
-                "downloaded" => &mut raw.downloaded,
-                "left" => &mut raw.left,
-                "event" => &mut raw.event,
-                "numwant" => &mut raw.numwant,
-                "compact" => &mut raw.compact,
-                "no_peer_id" => &mut raw.no_peer_id,
-                "ip" => &mut raw.ip,
-                "ipv4" => &mut raw.ipv4,
-                "ipv6" => &mut raw.ipv6,
-                _ => {
-                    raw.proof.take(name, value)?;
-                    continue;
-                }
-            };
-            *slot = Some(Value::new(value)?);
-        }
-        Ok(raw)
-    }
-
-    fn info_hash(&self) -> Result<InfoHash, Refusal> {
-        info_hash(self.info_hash.ok_or_else(|| Refusal::because("no info_hash parameter supplied"))?)
-    }
-
-    fn peer_id(&self) -> Result<PeerId, Refusal> {
-        let text = at_most::<LONGEST_ID>(self.peer_id.unwrap_or_default())?;
-        text.and_then(|text| PeerId::from_bytes(&text).ok())
-            .ok_or_else(|| Refusal::because("failed to provide valid peer_id"))
-    }
-
-    fn port(&self) -> Result<u16, Refusal> {
-        let port: u64 = number("port", self.port)?;
-        u16::try_from(port).map_err(|_| Refusal::because("invalid port"))
-    }
-
-    fn event(&self) -> (Event, bool) {
-        let Some(value) = self.event else { return (Event::None, false) };
-        let word = value.bytes();
-        match Event::from_word(&word) {
-            Some(event) => (event, false),
-            // BEP 21: a partial seed. It stays what its `left` says: a leecher.
-            None => (Event::None, *word != *b"paused"),
-        }
-    }
-
-    fn num_want(&self, limits: &Limits) -> Result<usize, Refusal> {
-        let Some(value) = self.numwant else { return Ok(limits.default_numwant) };
-        let small = value.digits().and_then(|digits| i64::try_from(digits).ok());
-        let wanted = small.or_else(|| parsed(value)).ok_or_else(|| unreadable("numwant"))?;
-        Ok(limits.num_want(wanted))
-    }
-
-    fn form(&self) -> PeerForm {
-        let is = |value: Option<Value<'_>>, text: &[u8]| value.is_some_and(|value| *value.bytes() == *text);
-        match (self.compact, self.no_peer_id) {
-            (Some(_), _) if !is(self.compact, b"0") => PeerForm::Compact,
-            (_, no_peer_id) if is(no_peer_id, b"1") => PeerForm::ListWithoutIds,
-            _ => PeerForm::List,
-        }
-    }
-
-    fn address(&self, spoofing: Spoofing) -> Option<IpAddr> {
-        if spoofing == Spoofing::Ignored {
-            return None;
-        }
-        [self.ip, self.ipv4, self.ipv6].into_iter().find_map(|value| {
-            let address: IpAddr = parsed(value?)?;
-            Some(address.to_canonical())
-        })
-    }
-}
-
-/// An id in hex.
-const LONGEST_ID: usize = 40;
-
-fn info_hash(value: &str) -> Result<InfoHash, Refusal> {
-    let text = at_most::<LONGEST_ID>(value)?;
-    text.and_then(|text| InfoHash::from_bytes(&text).ok())
-        .ok_or_else(|| Refusal::because("provided invalid infohash"))
-}
-
-fn number(name: &'static str, value: Option<Value<'_>>) -> Result<u64, Refusal> {
-    value.and_then(|value| value.digits().or_else(|| parsed(value))).ok_or_else(|| unreadable(name))
-}
-
-fn parsed<T: FromStr>(value: Value<'_>) -> Option<T> {
-    std::str::from_utf8(&value.bytes()).ok()?.parse().ok()
+    let ScrapeQuery { info_hashes, credentials } = ScrapeQuery::read(query, limits.max_scrape_infohashes)?;
+    let credential = Shown::by(&credentials, credential).credential;
+    Ok(Scrape { info_hashes, ip, credential })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::Event;
     use proptest::prelude::*;
 
     const LIMITS: Limits = Limits {

@@ -14,10 +14,11 @@ use http_body_util::Full;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use wire::http::reply::{self, ScrapeForm};
 
 use super::origin::{Origin, ProxyRules};
 use super::query::{self, HttpAnnounce};
-use super::reply::{self, ScrapeForm};
+use super::reply::refusal;
 use crate::announce::{Credential, Refusal, Scrape, ScrapeReply};
 use crate::frontend::limits::Limits;
 use crate::frontend::metrics::{Action, HttpMetrics, Verdict};
@@ -169,9 +170,8 @@ impl Frontend {
     /// The reply: bencode, whatever is said.
     fn reply(&self, request: Unanswered, outcome: Result<Vec<u8>, Refusal>) -> Reply {
         let verdict = if outcome.is_ok() { Verdict::Accepted } else { Verdict::Refused };
-        let body = outcome.unwrap_or_else(|refusal| {
-            reply::refusal(&refusal, self.pipeline.rules.load().intervals.interval)
-        });
+        let body = outcome
+            .unwrap_or_else(|refused| refusal(&refused, self.pipeline.rules.load().intervals.interval));
         let Unanswered { action, family, scheme, received, headers } = request;
         self.metrics(scheme).latency.observe(action, family, verdict, received.elapsed());
         response(StatusCode::OK, body, headers)

@@ -10,7 +10,6 @@ pub mod reading;
 mod return_path;
 mod socket;
 mod turn;
-pub mod url_data;
 mod worker;
 
 use std::io;
@@ -27,7 +26,7 @@ use tracing::info;
 use crate::frontend::metrics::UdpMetrics;
 use crate::pipeline::Pipeline;
 use desk::Desk;
-use wire::udp as packet;
+use wire::udp::{self as packet, url_data};
 
 pub use answering::Frontend;
 pub use connection_id::{ConnectionIds, LONGEST_LIFETIME};

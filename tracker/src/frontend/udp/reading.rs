@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use contract::Event;
+use wire::udp::{AnnounceRequest, MAX_PEERS_V4, MAX_PEERS_V6};
 
-use super::packet::{AnnounceRequest, MAX_PEERS_V4, MAX_PEERS_V6};
-use super::url_data;
+pub(super) use wire::udp::event;
+
 use crate::announce::{Announce, Families, PeerIds, Refusal};
+use crate::frontend::credentials::Shown;
 use crate::frontend::limits::{self, Limits, Spoofing};
 use crate::frontend::route::Routes;
 
@@ -17,18 +18,6 @@ pub struct Policy {
     pub routes: Routes,
     /// numwant and its relatives.
     pub limits: Limits,
-}
-
-/// The event; `None` for a number that nobody knows, which counts as no event.
-#[must_use]
-pub fn event(number: u32) -> Option<Event> {
-    match number {
-        0 => Some(Event::None),
-        1 => Some(Event::Completed),
-        2 => Some(Event::Started),
-        3 => Some(Event::Stopped),
-        _ => None,
-    }
 }
 
 /// Reads an announce that came from `ip`, with its URL data.
@@ -43,7 +32,7 @@ pub fn announce(
 ) -> Result<Announce, Refusal> {
     let ip = address(request.claimed_ip, ip, policy.limits.spoofing);
     let most = if ip.is_ipv4() { MAX_PEERS_V4 } else { MAX_PEERS_V6 };
-    let shown = url.map(|url| url_data::shown(url, &policy.routes)).transpose()?.unwrap_or_default();
+    let shown = url.map(|url| Shown::in_url(url, &policy.routes)).transpose()?.unwrap_or_default();
     Ok(Announce {
         info_hash: request.info_hash,
         peer_id: request.peer_id,
@@ -72,7 +61,7 @@ fn address(claimed: IpAddr, source: IpAddr, spoofing: Spoofing) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::{InfoHash, PeerId};
+    use contract::{Event, InfoHash, PeerId};
     use std::net::Ipv4Addr;
     use wire::udp::AnnounceForm;
 

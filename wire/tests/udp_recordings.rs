@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tracker::frontend::udp::{reading, url_data};
-use wire::udp::{PROTOCOL_ID, Request, parse};
+use wire::udp::{PROTOCOL_ID, Request, event, parse, url_data};
 
 const TORRENT: &str = "94ad36f1dac570568d970ca9d4e586b58d248885";
 const CONNECTION: u64 = 0x1122_3344_5566_7788;
@@ -46,7 +45,7 @@ fn what_real_clients_send_is_understood() {
                 let sent = url_data::collect(announce.options).unwrap();
                 assert_eq!(sent.as_deref(), url.map(str::as_bytes), "{client}");
                 events.entry(client).or_default().push(announce.event);
-                assert!(reading::event(announce.event).is_some(), "{client}");
+                assert!(event(announce.event).is_some(), "{client}");
             }
         }
     }

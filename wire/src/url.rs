@@ -1,6 +1,5 @@
-//! The parts of an announce URL that every frontend reads alike: query pairs, escapes, and what a client
-//! shows to prove who it is. Over HTTP the URL is the request's, over UDP it comes as URL data (BEP 41).
-//! Pure.
+//! The parts of an announce URL: query pairs and escapes. Over HTTP the URL is the request's, over UDP it comes
+//! as URL data (BEP 41).
 //!
 //! Values stay where they are in the query until somebody needs them, and most need no decoding: an announce
 //! is read without a buffer for each of its parameters.
@@ -8,8 +7,12 @@
 use std::borrow::Cow;
 
 use arrayvec::ArrayVec;
+use thiserror::Error;
 
-use crate::announce::{Credential, Refusal};
+/// An escape that is not a `%` and two hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("invalid query escape")]
+pub struct BrokenEscape;
 
 /// A value as it stands in the URL. Its escapes are whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +23,16 @@ impl<'a> Value<'a> {
     /// value that would be other bytes than the client meant.
     ///
     /// # Errors
-    /// The refusal to show the client when an escape is broken.
-    pub fn new(text: &'a str) -> Result<Self, Refusal> {
+    /// [`BrokenEscape`].
+    pub fn new(text: &'a str) -> Result<Self, BrokenEscape> {
         let value = Self(text.as_bytes());
         let is_whole = !value.0.contains(&b'%') || value.decoded().all(|byte| byte.is_some());
-        if is_whole { Ok(value) } else { Err(broken()) }
+        if is_whole { Ok(value) } else { Err(BrokenEscape) }
     }
 
     /// The value without its escapes. Borrowed where there are none.
     #[must_use]
+    #[inline]
     pub fn bytes(self) -> Cow<'a, [u8]> {
         if self.0.iter().all(|byte| !matches!(byte, b'%' | b'+')) {
             return Cow::Borrowed(self.0);
@@ -40,6 +44,7 @@ impl<'a> Value<'a> {
     /// The value as a number, which is what it is if it has digits only. Anything else that a number may look
     /// like is read by its own parser from [`Value::bytes`].
     #[must_use]
+    #[inline]
     pub fn digits(self) -> Option<u64> {
         // So many digits fit.
         if self.0.is_empty() || self.0.len() > 19 {
@@ -71,19 +76,15 @@ impl<'a> Value<'a> {
 /// A value without its escapes, checked and read in one go; `None` if it is longer than `N` bytes.
 ///
 /// # Errors
-/// The refusal to show the client when an escape is broken.
-pub fn at_most<const N: usize>(text: &str) -> Result<Option<ArrayVec<u8, N>>, Refusal> {
+/// [`BrokenEscape`].
+pub fn at_most<const N: usize>(text: &str) -> Result<Option<ArrayVec<u8, N>>, BrokenEscape> {
     let mut decoded = ArrayVec::new();
     for byte in Value(text.as_bytes()).decoded() {
-        if decoded.try_push(byte.ok_or_else(broken)?).is_err() {
+        if decoded.try_push(byte.ok_or(BrokenEscape)?).is_err() {
             return Value::new(text).map(|_| None);
         }
     }
     Ok(Some(decoded))
-}
-
-fn broken() -> Refusal {
-    Refusal::because("invalid query escape")
 }
 
 /// The byte that two hexadecimal digits stand for.
@@ -104,47 +105,20 @@ static DIGITS: [u8; 256] = {
     digits
 };
 
-/// What a query carries to prove who asks.
-#[derive(Default)]
-pub struct Proof<'a> {
-    credential: Option<Value<'a>>,
-    passkey: Option<Value<'a>>,
-    auth_key: Option<Value<'a>>,
-    jwt: Option<Value<'a>>,
-}
-
-impl<'a> Proof<'a> {
-    /// Keeps the parameter if it is one of the proofs.
-    ///
-    /// # Errors
-    /// The refusal to show the client when its value is badly escaped.
-    pub fn take(&mut self, name: &str, value: &'a str) -> Result<(), Refusal> {
-        let slot = match name {
-            "credential" => &mut self.credential,
-            "passkey" => &mut self.passkey,
-            "auth_key" => &mut self.auth_key,
-            "jwt" => &mut self.jwt,
-            _ => return Ok(()),
-        };
-        *slot = Some(Value::new(value)?);
-        Ok(())
-    }
-
-    /// The credential: of several, the name that says most wins.
-    #[must_use]
-    pub fn credential(&self) -> Option<Credential> {
-        let shown = self.credential.or(self.passkey).or(self.auth_key);
-        shown.map(|value| Credential::new(&value.bytes()))
-    }
-
-    /// The token for this torrent.
-    #[must_use]
-    pub fn jwt(&self) -> Option<Credential> {
-        self.jwt.map(|value| Credential::new(&value.bytes()))
+/// Appends bytes to a URL: letters, digits and `-_.~` as they are, everything else in escapes (RFC 3986).
+pub fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(*byte);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
     }
 }
 
 /// The names and raw values of a query.
+#[inline]
 pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = Some(query).filter(|query| !query.is_empty());
     std::iter::from_fn(move || {
@@ -162,6 +136,7 @@ pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// What stands before and behind the first `mark`, an ASCII character. As `str::split_once`, but several
 /// times as fast on texts as short as these, on which every call of a searcher costs more than the search.
+#[inline]
 fn split(text: &str, mark: u8) -> (&str, Option<&str>) {
     match text.bytes().position(|byte| byte == mark) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
@@ -174,7 +149,7 @@ mod tests {
     use super::*;
 
     fn decoded(text: &str) -> Result<Vec<u8>, String> {
-        let value = Value::new(text).map_err(|refusal| refusal.reason.into_owned())?;
+        let value = Value::new(text).map_err(|broken| broken.to_string())?;
         let bytes = value.bytes().into_owned();
         let at_once = at_most::<64>(text).unwrap().expect("it is short");
         assert_eq!(at_once.as_slice(), bytes, "both ways of reading agree");
@@ -194,6 +169,13 @@ mod tests {
             assert_eq!(decoded(broken), Err("invalid query escape".into()), "{broken}");
             assert!(at_most::<64>(broken).is_err() && at_most::<0>(broken).is_err(), "{broken}");
         }
+    }
+
+    #[test]
+    fn bytes_are_escaped_where_they_must_be() {
+        let mut out = Vec::new();
+        escape(b"aZ0-_.~ \xff\x00&=%+/?#\"'(", &mut out);
+        assert_eq!(out, b"aZ0-_.~%20%FF%00%26%3D%25%2B%2F%3F%23%22%27%28");
     }
 
     #[test]

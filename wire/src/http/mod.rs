@@ -1,0 +1,28 @@
+//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48): what clients ask is written by [`request`] and read
+//! by [`query`]; what trackers answer is written by [`reply`] and read by [`answer`]. Heads and connections are
+//! not its matter.
+
+pub mod answer;
+pub mod query;
+pub mod reply;
+pub mod request;
+
+/// How the client wants its peers written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerForm {
+    /// 6- and 18-byte strings (BEP 23, BEP 7).
+    Compact,
+    /// A list of dictionaries with `peer id`, `ip`, `port` (BEP 3).
+    List,
+    /// The same without `peer id`.
+    ListWithoutIds,
+}
+
+/// When a refused client should try again (BEP 31).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryIn {
+    /// After so many minutes.
+    Minutes(u64),
+    /// Not at all.
+    Never,
+}
