@@ -65,7 +65,7 @@ pub async fn stream(
     connection: &mut MultiplexedConnection,
     target: Target<'_>,
     keys: &Keys,
-    ledger: &mut dyn Ledger,
+    ledger: &mut Ledger,
     progress: Progress<'_>,
 ) -> Result<StreamAudit, AuditError> {
     let mut groups = groups(connection, target.stream).await?;
@@ -97,7 +97,7 @@ impl StreamAudit {
         &mut self,
         finished: Vec<RawEntry>,
         dead: &HashSet<EntryId>,
-        ledger: &mut dyn Ledger,
+        ledger: &mut Ledger,
     ) -> Result<(), LedgerError> {
         let mut events = Vec::with_capacity(finished.len());
         for raw in finished {
@@ -141,7 +141,7 @@ async fn dead_ids(
 ///
 /// # Errors
 /// The ledger's.
-pub fn unsettled_sessions(ledger: &mut dyn Ledger, sessions: &[Older]) -> Result<Vec<Older>, LedgerError> {
+pub fn unsettled_sessions(ledger: &mut Ledger, sessions: &[Older]) -> Result<Vec<Older>, LedgerError> {
     let pruned_before = ledger.mark()?.pruned_before;
     let mut unsettled = Vec::new();
     for session in sessions.iter().filter(|session| session.id >= pruned_before) {

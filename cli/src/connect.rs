@@ -60,7 +60,7 @@ impl Context {
     }
 
     /// Opens the ledger.
-    pub(crate) fn ledger(&self, access: Access) -> Result<Box<dyn Ledger>, Failure> {
+    pub(crate) fn ledger(&self, access: Access) -> Result<Ledger, Failure> {
         ledger::open(&self.database, access).map_err(|error| self.ledger_failure(&error))
     }
 
@@ -70,11 +70,13 @@ impl Context {
             LedgerError::Unsupported(reason) => {
                 Failure::usage(format!("--database or DATABASE_URL: {reason}"))
             }
-            LedgerError::Unavailable(cause) | LedgerError::Rejected(cause) => Failure::Service {
-                tried: format!("the ledger at {}", self.database),
-                cause: cause.clone(),
-                hint: "is this the consumer's database? set --database or DATABASE_URL".into(),
-            },
+            LedgerError::Unavailable(cause) | LedgerError::Rejected(cause) | LedgerError::Conflict(cause) => {
+                Failure::Service {
+                    tried: format!("the ledger at {}", self.database),
+                    cause: cause.clone(),
+                    hint: "is this the consumer's database? set --database or DATABASE_URL".into(),
+                }
+            }
         }
     }
 

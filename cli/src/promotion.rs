@@ -101,7 +101,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<Answer, Failur
 }
 
 /// Opens the ledger for writing, if its tables are there: a mistyped URL must not become a new database.
-fn writable(context: &Context) -> Result<Box<dyn Ledger>, Failure> {
+fn writable(context: &Context) -> Result<Ledger, Failure> {
     drop(context.ledger(Access::Read)?);
     context.ledger(Access::Write)
 }

@@ -1,8 +1,8 @@
 //! Consumers: read, show presence, settle, acknowledge; killed between any two of these, and claiming what
-//! others left. The presence arguments and scripts, the settlement and the accounts are the shipped ones.
+//! others left. The presence arguments and scripts and the ledger are the shipped ones.
 
 use books::presence::{self, Leases};
-use books::settlement::{Promotions, Rules};
+use books::settlement::Rules;
 use books::{Entry, EntryId};
 use contract::TrafficEvent;
 
@@ -166,7 +166,7 @@ impl World<'_> {
     }
 
     fn settle(&mut self, who: usize, hand: &Hand) -> Checked {
-        let new = self.ledger.commit(&hand.entries, &Promotions::default(), &Rules::default());
+        let new = self.ledger.commit(&hand.entries, &Rules::default())?;
         let count = hand.entries.len();
         self.tell(|| format!("consumer {who} commits {count} entries, {new} of them new"));
         for entry in &hand.entries {

@@ -136,7 +136,7 @@ impl World<'_> {
             .iter()
             .enumerate()
             .try_for_each(|(number, session)| self.books_balance(number, session))?;
-        if !self.ledger.balances() {
+        if !self.ledger.balances()? {
             return violation("the totals are not what the settled rows add up to");
         }
         if self.redis.rolled_back { Ok(()) } else { self.presence_is_true() }

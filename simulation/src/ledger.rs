@@ -1,83 +1,65 @@
-//! The ledger as the database keeps it, with the real settlement and the real accounts: settled keys and
-//! totals, changed together or not at all.
-
-use std::collections::BTreeMap;
+//! The shipped ledger over tables in memory, and what the simulation asks of it beside what it settles.
 
 use books::Entry;
-use books::settlement::{Promotions, Rules, SettledRow, TorrentAccount, UserAccount, settle};
+use books::ledger::{self, LedgerError, Memory};
+use books::settlement::{EventKey, Rules};
 use contract::{InfoHash, Passkey, PeerId};
 
-/// What is unique for ever.
-pub type Key = (Passkey, InfoHash, PeerId, i64);
-/// (passkey, info hash, peer id).
-pub type SessionKey = (Passkey, InfoHash, PeerId);
+use crate::world::Violation;
 
-/// Keys and totals.
-#[derive(Debug, Clone, Default)]
-pub struct Ledger {
-    rows: BTreeMap<Key, SettledRow>,
-    users: BTreeMap<Passkey, UserAccount>,
-    torrents: BTreeMap<(Passkey, InfoHash), TorrentAccount>,
-    sessions: BTreeMap<SessionKey, (i64, i64)>,
+/// What is unique for ever.
+pub(crate) type Key = (Passkey, InfoHash, PeerId, i64);
+/// (passkey, info hash, peer id).
+pub(crate) type SessionKey = (Passkey, InfoHash, PeerId);
+
+/// The site's ledger. All consumers settle into the one.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    tables: Memory,
+    ledger: ledger::Ledger,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let tables = Memory::default();
+        Self { ledger: tables.ledger(), tables }
+    }
 }
 
 impl Ledger {
     /// One committed transaction; returns how many keys were new.
-    pub fn commit(&mut self, entries: &[Entry], promotions: &Promotions, rules: &Rules) -> usize {
-        entries.iter().filter(|entry| self.add(settle(entry.id, &entry.event, promotions, rules))).count()
-    }
-
-    fn add(&mut self, row: SettledRow) -> bool {
-        let key = (row.passkey, row.info_hash, row.peer_id, row.ts);
-        if self.rows.contains_key(&key) {
-            return false;
-        }
-        let gain = self.torrents.entry((row.passkey, row.info_hash)).or_default().add(&row);
-        self.users.entry(row.passkey).or_default().add(&row, gain);
-        let session = self.sessions.entry((row.passkey, row.info_hash, row.peer_id)).or_default();
-        session.0 += row.raw_up;
-        session.1 += row.raw_down;
-        self.rows.insert(key, row);
-        true
+    pub(crate) fn commit(&mut self, entries: &[Entry], rules: &Rules) -> Result<u64, LedgerError> {
+        self.ledger.settle(entries, rules).map(|outcome| outcome.settled)
     }
 
     /// Whether this key is settled.
-    #[must_use]
-    pub fn holds(&self, key: &Key) -> bool {
-        self.rows.contains_key(key)
+    pub(crate) fn holds(&self, (passkey, info_hash, peer_id, ts): &Key) -> bool {
+        let key = EventKey { ts: *ts, passkey: *passkey, info_hash: *info_hash, peer_id: *peer_id };
+        self.tables.holds(&key)
     }
 
     /// How many events are settled.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.rows.len()
+    pub(crate) fn size(&self) -> usize {
+        self.tables.len()
     }
 
     /// Raw bytes (up, down) settled for a session.
-    #[must_use]
-    pub fn session(&self, key: &SessionKey) -> (i64, i64) {
-        self.sessions.get(key).copied().unwrap_or_default()
+    pub(crate) fn session(&self, (passkey, info_hash, peer_id): &SessionKey) -> (i64, i64) {
+        self.tables.fold((0, 0), |sums, row| {
+            let theirs = row.peer_id == *peer_id && row.passkey == *passkey && row.info_hash == *info_hash;
+            if theirs { (sums.0 + row.raw_up, sums.1 + row.raw_down) } else { sums }
+        })
     }
 
-    /// A user's totals.
-    #[must_use]
-    pub fn user(&self, passkey: &Passkey) -> UserAccount {
-        self.users.get(passkey).cloned().unwrap_or_default()
+    /// Whether every total is what the settled events add up to.
+    pub(crate) fn balances(&self) -> Result<bool, LedgerError> {
+        Ok(self.tables.ledger().verify(&mut |_, _| {})?.is_empty())
     }
+}
 
-    /// A user's totals on one torrent.
-    #[must_use]
-    pub fn torrent(&self, passkey: &Passkey, info_hash: &InfoHash) -> TorrentAccount {
-        self.torrents.get(&(*passkey, *info_hash)).cloned().unwrap_or_default()
-    }
-
-    /// Whether every total is what the settled rows add up to, in another order.
-    #[must_use]
-    pub fn balances(&self) -> bool {
-        let mut anew = Self::default();
-        for row in self.rows.values() {
-            anew.add(row.clone());
-        }
-        anew.users == self.users && anew.torrents == self.torrents
+/// The ledger in memory has no reason to fail.
+impl From<LedgerError> for Violation {
+    fn from(error: LedgerError) -> Self {
+        Self(format!("the ledger failed: {error}"))
     }
 }

@@ -2,7 +2,7 @@
 //! and the ledger.
 //!
 //! The shipped scripts run in a real Lua 5.1 on a small Redis in memory; the calls' arguments, the events,
-//! the settlement, the accounts and the presence rules are the shipped code. Around them everything fails as
+//! the ledger and the presence rules are the shipped code. Around them everything fails as
 //! it pleases, and at the end the books must balance to the byte. `docs/simulation.md` says what is modelled
 //! and how to read a trace.
 
@@ -13,7 +13,7 @@ mod clients;
 mod consumers;
 mod dice;
 mod ending;
-pub mod ledger;
+mod ledger;
 mod mutation;
 mod oracle;
 pub mod redis;

@@ -50,7 +50,7 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
 }
 
 struct Book {
-    ledger: Box<dyn Ledger>,
+    ledger: Ledger,
     next: u64,
 }
 

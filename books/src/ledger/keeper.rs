@@ -12,7 +12,7 @@ use crate::settlement::Rules;
 pub(super) struct Keeper {
     location: Location,
     rules: Rules,
-    open: Option<Box<dyn Ledger>>,
+    open: Option<Ledger>,
     /// The ledger as it was after its last transaction.
     known: Option<Mark>,
 }
@@ -32,12 +32,12 @@ impl Keeper {
             Ok(_) => self.known = ledger.mark().ok().or(self.known.take()),
             // The next attempt starts from a fresh connection: the file may be back in its place then.
             Err(LedgerError::Unavailable(_)) => self.open = None,
-            Err(LedgerError::Rejected(_) | LedgerError::Unsupported(_)) => {}
+            Err(LedgerError::Rejected(_) | LedgerError::Conflict(_) | LedgerError::Unsupported(_)) => {}
         }
         outcome
     }
 
-    fn ledger(&mut self) -> Result<&mut Box<dyn Ledger>, LedgerError> {
+    fn ledger(&mut self) -> Result<&mut Ledger, LedgerError> {
         let ledger = match self.open.take() {
             Some(ledger) => ledger,
             None => self.opened()?,
@@ -45,7 +45,7 @@ impl Keeper {
         Ok(self.open.insert(ledger))
     }
 
-    fn opened(&mut self) -> Result<Box<dyn Ledger>, LedgerError> {
+    fn opened(&mut self) -> Result<Ledger, LedgerError> {
         let access = if self.known.is_some() { Access::Existing } else { Access::Write };
         let mut ledger = self.location.open(access)?;
         if let Some(known) = &self.known {

@@ -39,9 +39,9 @@ impl Location {
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] when it cannot be opened now; the text says where and what to do.
-    pub fn open(&self, access: Access) -> Result<Box<dyn Ledger>, LedgerError> {
+    pub fn open(&self, access: Access) -> Result<Ledger, LedgerError> {
         match self {
-            Self::Sqlite(path) => Ok(Box::new(Sqlite::open(path, access)?)),
+            Self::Sqlite(path) => Ok(Ledger::over(Sqlite::open(path, access)?)),
         }
     }
 }

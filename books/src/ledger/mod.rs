@@ -1,23 +1,38 @@
 //! The ledger: what every user has earned, in SQL tables that a site reads.
 //!
-//! A [`Ledger`] is synchronous and owned by one thread (see [`LedgerHandle`]): a database connection is no
-//! shared thing, and a transaction is a plain function. SQLite is built; the trait is the seam for other
-//! databases.
+//! What settling, pruning, rotating and verifying mean is written here once, over batches of rows that a
+//! [`Dialect`] moves in and out of its database; `dialect.rs` says how to add one. A [`Ledger`] is synchronous and
+//! owned by one thread (see [`LedgerHandle`]): a database connection is no shared thing, and a transaction is a
+//! plain function.
 
+mod aliases;
+mod dialect;
 mod keeper;
 mod location;
+mod memory;
+mod merge;
+mod prune;
+mod rotate;
+mod settle;
 mod sqlite;
 mod thread;
+mod transaction;
+mod verify;
+
+use std::cmp::Reverse;
 
 use contract::config::ServiceUrl;
 use contract::{InfoHash, Passkey};
 use thiserror::Error;
 
+pub use dialect::{AccountKey, Accounts, AuditedRow, Dialect, EventRange, Purpose};
 pub use location::Location;
+pub use memory::Memory;
 pub use thread::LedgerHandle;
 
 use crate::entry::{Entry, EntryId};
 use crate::settlement::{Promotion, Rules, Scope, SettledRow, TorrentAccount, UserAccount};
+use transaction::transaction;
 
 /// What a caller must do about it is what tells these apart.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -29,6 +44,10 @@ pub enum LedgerError {
     /// The database refuses this data. Trying again will not help; nothing was written.
     #[error("the ledger refuses the data: {0}")]
     Rejected(String),
+    /// Another transaction was in the way: a deadlock, a serialization failure. Nothing was written; the ledger
+    /// repeats the whole transaction by itself, so that callers meet this only between a dialect and a ledger.
+    #[error("{0}")]
+    Conflict(String),
     /// The `database` setting names no database that is built in.
     #[error("{0}")]
     Unsupported(String),
@@ -149,54 +168,109 @@ pub enum Access {
 }
 
 /// A ledger in one database. Dropping it closes it.
-pub trait Ledger: Send {
+pub struct Ledger(Box<dyn Dialect>);
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+impl Ledger {
+    /// The ledger in a database.
+    #[must_use]
+    pub fn over(dialect: impl Dialect + 'static) -> Self {
+        Self(Box::new(dialect))
+    }
+
     /// Brings the tables to the newest version.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`] when the database cannot be changed now.
-    fn migrate(&mut self) -> Result<MigrationReport, LedgerError>;
+    pub fn migrate(&mut self) -> Result<MigrationReport, LedgerError> {
+        self.0.migrate()
+    }
 
-    /// Settles entries in one transaction: those whose key is new count, the others change nothing.
+    /// Settles entries in one transaction: those whose key is new count, the others change nothing. Without
+    /// entries it only sees that the ledger is there.
     ///
     /// # Errors
     /// As [`LedgerError`] says; in every case nothing was written.
-    fn settle(&mut self, entries: &[Entry], rules: &Rules) -> Result<Outcome, LedgerError>;
+    pub fn settle(&mut self, entries: &[Entry], rules: &Rules) -> Result<Outcome, LedgerError> {
+        let purpose = if entries.is_empty() { Purpose::Read } else { Purpose::Write };
+        self.transaction(purpose, |dialect| settle::settle(dialect, entries, rules))
+    }
 
     /// A user's totals; `None` for one who never announced.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`].
-    fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError>;
+    pub fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError> {
+        self.transaction(Purpose::Read, |dialect| dialect.user(passkey))
+    }
+
+    /// A user's totals on one torrent.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    pub fn torrent_of(
+        &mut self,
+        passkey: &Passkey,
+        info_hash: &InfoHash,
+    ) -> Result<Option<TorrentAccount>, LedgerError> {
+        self.transaction(Purpose::Read, |dialect| torrent_of(dialect, (*passkey, *info_hash)))
+    }
 
     /// A user's totals per torrent, most recently seen first.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`].
-    fn torrents_of(&mut self, passkey: &Passkey) -> Result<Vec<(InfoHash, TorrentAccount)>, LedgerError>;
+    pub fn torrents_of(&mut self, passkey: &Passkey) -> Result<Vec<(InfoHash, TorrentAccount)>, LedgerError> {
+        let mut torrents =
+            self.transaction(Purpose::Read, |dialect| dialect.accounts_of(Accounts::Totals, passkey))?;
+        torrents.sort_unstable_by_key(|(info_hash, account)| (Reverse(account.sums.last_seen), *info_hash));
+        Ok(torrents)
+    }
 
     /// Settled events with their flags, oldest first.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`].
-    fn events(&mut self, query: &EventQuery) -> Result<Vec<SettledRow>, LedgerError>;
+    pub fn events(&mut self, query: &EventQuery) -> Result<Vec<SettledRow>, LedgerError> {
+        let mut events = self.transaction(Purpose::Read, |dialect| {
+            let (first, last) = time_range(dialect, query)?;
+            let first = query.since.map_or(first, |since| since.max(first));
+            let EventQuery { passkey, info_hash, newest, .. } = *query;
+            dialect.events_of(&EventRange { passkey, info_hash, time: (first, last), newest })
+        })?;
+        events.reverse();
+        Ok(events)
+    }
 
-    /// Adds every total up again from the settled events and lists what differs.
+    /// Adds every total up again from the settled events and lists what differs. In one transaction: what a
+    /// consumer settles meanwhile is neither here nor there.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`].
-    fn verify(&mut self, progress: Progress<'_>) -> Result<Vec<Drift>, LedgerError>;
+    pub fn verify(&mut self, progress: Progress<'_>) -> Result<Vec<Drift>, LedgerError> {
+        self.transaction(Purpose::Read, |dialect| verify::verify(dialect, progress))
+    }
 
     /// Which ledger this is.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`], also for a database that holds no ledger of this version.
-    fn mark(&mut self) -> Result<Mark, LedgerError>;
+    pub fn mark(&mut self) -> Result<Mark, LedgerError> {
+        self.transaction(Purpose::Read, |dialect| dialect.mark())
+    }
 
     /// For each entry in turn: whether it is settled, or was before it was pruned.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`].
-    fn are_settled(&mut self, entries: &[Entry]) -> Result<Vec<bool>, LedgerError>;
+    pub fn are_settled(&mut self, entries: &[Entry]) -> Result<Vec<bool>, LedgerError> {
+        self.transaction(Purpose::Read, |dialect| settle::were_settled(dialect, entries))
+    }
 
     /// Removes the events of stream entries before `before` and carries their sums forward, so that totals
     /// stay and still balance. From then on an entry before `before` counts as settled: pass nothing later
@@ -205,42 +279,80 @@ pub trait Ledger: Send {
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`]; what was pruned stays pruned.
-    fn prune(
+    pub fn prune(
         &mut self,
         before: EntryId,
         intent: Intent,
         progress: Progress<'_>,
-    ) -> Result<Pruned, LedgerError>;
+    ) -> Result<Pruned, LedgerError> {
+        prune::prune(self.0.as_mut(), before, intent, progress)
+    }
 
     /// Gives everything of the first passkey to the second, in one transaction, and settles entries of the
     /// first as the second's from then on. Doing it again moves nothing more.
     ///
     /// # Errors
     /// [`LedgerError::Rejected`] when either passkey was rotated to another one before.
-    fn rotate(
+    pub fn rotate(
         &mut self,
         old_and_new: (&Passkey, &Passkey),
         intent: Intent,
         progress: Progress<'_>,
-    ) -> Result<Rotated, LedgerError>;
+    ) -> Result<Rotated, LedgerError> {
+        let purpose = if intent == Intent::Act { Purpose::Write } else { Purpose::Read };
+        self.transaction(purpose, |dialect| rotate::rotate(dialect, old_and_new, intent, progress))
+    }
 
     /// All promotions, oldest id first.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`].
-    fn promotions(&mut self) -> Result<Vec<Promotion>, LedgerError>;
+    pub fn promotions(&mut self) -> Result<Vec<Promotion>, LedgerError> {
+        self.transaction(Purpose::Read, |dialect| dialect.promotions(i64::MIN, i64::MAX))
+    }
 
     /// Adds a promotion (its `id` is ignored) and returns its id.
     ///
     /// # Errors
     /// As [`LedgerError`] says.
-    fn add_promotion(&mut self, promotion: &Promotion) -> Result<i64, LedgerError>;
+    pub fn add_promotion(&mut self, promotion: &Promotion) -> Result<i64, LedgerError> {
+        self.transaction(Purpose::Write, |dialect| dialect.add_promotion(promotion))
+    }
 
     /// Ends a promotion at `ends_at` unix seconds; `false` when there is none of that id.
     ///
     /// # Errors
     /// [`LedgerError::Unavailable`].
-    fn end_promotion(&mut self, id: i64, ends_at: i64) -> Result<bool, LedgerError>;
+    pub fn end_promotion(&mut self, id: i64, ends_at: i64) -> Result<bool, LedgerError> {
+        self.transaction(Purpose::Write, |dialect| dialect.end_promotion(id, ends_at))
+    }
+
+    /// Does something with the rows themselves, in one transaction that is repeated from its beginning when
+    /// another one was in its way.
+    ///
+    /// # Errors
+    /// As [`LedgerError`] says; in every case nothing was written.
+    pub fn transaction<T>(
+        &mut self,
+        purpose: Purpose,
+        work: impl FnMut(&mut dyn Dialect) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        transaction(self.0.as_mut(), purpose, work)
+    }
+}
+
+fn torrent_of(dialect: &mut dyn Dialect, key: AccountKey) -> Result<Option<TorrentAccount>, LedgerError> {
+    Ok(dialect.accounts(Accounts::Totals, &[key])?.pop().flatten())
+}
+
+/// When the first and the last of the wanted events happened, as far as the totals know: there is no index by
+/// user.
+fn time_range(dialect: &mut dyn Dialect, query: &EventQuery) -> Result<(i64, i64), LedgerError> {
+    let sums = match query.info_hash {
+        Some(info_hash) => torrent_of(dialect, (query.passkey, info_hash))?.map(|torrent| torrent.sums),
+        None => dialect.user(&query.passkey)?.map(|user| user.sums),
+    };
+    Ok(sums.map_or((i64::MIN, i64::MAX), |sums| (sums.first_seen, sums.last_seen)))
 }
 
 /// Opens the ledger that a `database` setting names.
@@ -248,7 +360,7 @@ pub trait Ledger: Send {
 /// # Errors
 /// [`LedgerError::Unsupported`] for a URL of another kind, [`LedgerError::Unavailable`] when it cannot be
 /// opened.
-pub fn open(url: &ServiceUrl, access: Access) -> Result<Box<dyn Ledger>, LedgerError> {
+pub fn open(url: &ServiceUrl, access: Access) -> Result<Ledger, LedgerError> {
     Location::parse(url)?.open(access)
 }
 

@@ -168,12 +168,19 @@ impl UserAccount {
         self.completed = self.completed.saturating_add(i64::from(torrent.completed_at.is_some()));
     }
 
-    /// Takes over another user's account. `overlap`: what their torrents had both counted.
-    pub fn merge(&mut self, other: &Self, overlap: Overlap) {
-        self.sums.add_sums(&other.sums);
+    /// Adds what another account holds.
+    pub fn add_user(&mut self, gain: &Self) {
+        self.sums.add_sums(&gain.sums);
+        self.completed = self.completed.saturating_add(gain.completed);
+    }
+
+    /// What another user gains who takes this account over. `overlap`: what the torrents of both had counted.
+    #[must_use]
+    pub fn without(mut self, overlap: Overlap) -> Self {
         self.sums.seed_seconds -= overlap.seed_seconds;
         self.sums.leech_seconds -= overlap.leech_seconds;
-        self.completed = self.completed.saturating_add(other.completed) - overlap.completed;
+        self.completed -= overlap.completed;
+        self
     }
 
     /// Adds a row that brought its torrent `gain`.

@@ -74,9 +74,30 @@ pub struct SettledRow {
     pub pd: Option<String>,
     /// Why the event was credited nothing.
     pub flag: Option<Flag>,
+    /// The passkey that the stream entry named, where it was rotated since.
+    pub announced_as: Option<Passkey>,
+}
+
+/// What is unique for ever: one client announces one torrent once in a second. In the order of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventKey {
+    /// Unix seconds of the announce.
+    pub ts: i64,
+    /// Whose announce it was.
+    pub passkey: Passkey,
+    /// For which torrent.
+    pub info_hash: InfoHash,
+    /// With which client.
+    pub peer_id: PeerId,
 }
 
 impl SettledRow {
+    /// The row's place in the table.
+    #[must_use]
+    pub fn key(&self) -> EventKey {
+        EventKey { ts: self.ts, passkey: self.passkey, info_hash: self.info_hash, peer_id: self.peer_id }
+    }
+
     /// Adds another event of the same client, torrent and second: bytes add up, time is claimed once, the
     /// newer entry says how things stand.
     pub fn fold(&mut self, other: &Self) {
@@ -158,6 +179,7 @@ pub fn settle(entry_id: EntryId, event: &TrafficEvent, promotions: &Promotions, 
         fd: event.fd.clone(),
         pd: event.pd.clone(),
         flag,
+        announced_as: None,
     }
 }
 

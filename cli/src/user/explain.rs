@@ -50,7 +50,7 @@ struct Story {
 pub(crate) fn run(command: &Explain, context: &Context) -> Result<Answer, Failure> {
     let passkey = passkey::parse(&command.passkey)?;
     let mut ledger = context.ledger(Access::Read)?;
-    let story = tell(command, &passkey, ledger.as_mut()).map_err(|error| context.ledger_failure(&error))?;
+    let story = tell(command, &passkey, &mut ledger).map_err(|error| context.ledger_failure(&error))?;
     context.output.show(&story)?;
     if story.older_left_out {
         note("note: older announces are left out (--limit, --since), so the sums may differ");
@@ -58,7 +58,7 @@ pub(crate) fn run(command: &Explain, context: &Context) -> Result<Answer, Failur
     Ok(Answer::Done)
 }
 
-fn tell(command: &Explain, passkey: &Passkey, ledger: &mut dyn Ledger) -> Result<Story, LedgerError> {
+fn tell(command: &Explain, passkey: &Passkey, ledger: &mut Ledger) -> Result<Story, LedgerError> {
     let query = EventQuery {
         passkey: *passkey,
         info_hash: command.infohash,
@@ -85,7 +85,7 @@ fn tell(command: &Explain, passkey: &Passkey, ledger: &mut dyn Ledger) -> Result
 fn ledger_sums(
     command: &Explain,
     passkey: &Passkey,
-    ledger: &mut dyn Ledger,
+    ledger: &mut Ledger,
 ) -> Result<Option<Sums>, LedgerError> {
     let Some(wanted) = command.infohash else { return Ok(ledger.user(passkey)?.map(|user| user.sums)) };
     let torrents = ledger.torrents_of(passkey)?;

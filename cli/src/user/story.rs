@@ -218,6 +218,7 @@ mod tests {
             fd: None,
             pd: None,
             flag: None,
+            announced_as: None,
         }
     }
 

@@ -77,7 +77,7 @@ impl LedgerFile {
         format!("sqlite://{}", self.path().display())
     }
 
-    pub fn open(&self) -> Box<dyn Ledger> {
+    pub fn open(&self) -> Ledger {
         let mut ledger = ledger::open(&self.url().as_str().into(), Access::Write).unwrap();
         ledger.migrate().unwrap();
         ledger

@@ -1,14 +1,12 @@
 //! The ledger in a SQLite file: one writer at a time, several processes may share the file.
 
-mod aliases;
-mod keys;
-mod prune;
-mod read;
-mod rotate;
+mod accounts;
+mod audit;
+mod events;
 mod rows;
-mod verify;
-mod write;
+mod settings;
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,12 +15,10 @@ use std::time::Duration;
 use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{
-    Access, Drift, EventQuery, Intent, Ledger, LedgerError, Mark, MigrationReport, Outcome, Progress, Pruned,
-    Rotated,
-};
-use crate::entry::{Entry, EntryId};
-use crate::settlement::{Promotion, Rules, SettledRow, TorrentAccount, UserAccount};
+use super::dialect::{AccountKey, Accounts, AuditedRow, Dialect, EventRange, Purpose};
+use super::{Access, LedgerError, Mark, MigrationReport};
+use crate::entry::EntryId;
+use crate::settlement::{EventKey, Promotion, SettledRow, TorrentAccount, UserAccount};
 
 mod migrations {
     refinery::embed_migrations!("../migrations/sqlite");
@@ -30,8 +26,8 @@ mod migrations {
 
 /// How long a writer waits for another process's transaction before the caller is told to try again.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Statements kept compiled: this ledger has about fifteen.
-const STATEMENTS: usize = 32;
+/// Statements kept compiled: this ledger has about thirty.
+const STATEMENTS: usize = 64;
 
 pub(super) struct Sqlite {
     connection: Connection,
@@ -51,6 +47,10 @@ impl Sqlite {
         Ok(Self { connection, path: path.to_owned(), file })
     }
 
+    fn execute(&self, sql: &str) -> Result<(), LedgerError> {
+        Ok(self.connection.prepare_cached(sql)?.execute([]).map(drop)?)
+    }
+
     /// A file that was replaced or deleted under an open connection still takes writes, and nobody ever sees
     /// them.
     fn still_the_same_file(&self) -> Result<(), LedgerError> {
@@ -64,7 +64,7 @@ impl Sqlite {
     }
 }
 
-impl Ledger for Sqlite {
+impl Dialect for Sqlite {
     fn migrate(&mut self) -> Result<MigrationReport, LedgerError> {
         let unavailable =
             |error: refinery::Error| LedgerError::Unavailable(format!("the ledger's tables: {error}"));
@@ -77,69 +77,152 @@ impl Ledger for Sqlite {
         })
     }
 
-    fn settle(&mut self, entries: &[Entry], rules: &Rules) -> Result<Outcome, LedgerError> {
+    fn begin(&mut self, purpose: Purpose) -> Result<(), LedgerError> {
         self.still_the_same_file()?;
-        let outcome = write::settle(&mut self.connection, entries, rules)?;
+        let sql = match purpose {
+            Purpose::Read => "BEGIN",
+            Purpose::Write => "BEGIN IMMEDIATE",
+        };
+        self.execute(sql)
+    }
+
+    fn commit(&mut self) -> Result<(), LedgerError> {
+        self.execute("COMMIT")?;
         // Replaced during the commit: nobody will ever see what was written, and it must not be acknowledged.
-        self.still_the_same_file()?;
-        Ok(outcome)
+        self.still_the_same_file()
     }
 
-    fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError> {
-        Ok(rows::load_user(&self.connection, passkey)?)
-    }
-
-    fn torrents_of(&mut self, passkey: &Passkey) -> Result<Vec<(InfoHash, TorrentAccount)>, LedgerError> {
-        Ok(read::torrents_of(&self.connection, passkey)?)
-    }
-
-    fn events(&mut self, query: &EventQuery) -> Result<Vec<SettledRow>, LedgerError> {
-        Ok(read::events(&self.connection, query)?)
-    }
-
-    fn verify(&mut self, progress: Progress<'_>) -> Result<Vec<Drift>, LedgerError> {
-        // One transaction: what a consumer settles meanwhile is neither here nor there.
-        let snapshot = self.connection.transaction()?;
-        Ok(verify::verify(&snapshot, progress)?)
+    /// Some errors, such as a full disk, end SQLite's transaction by themselves.
+    fn roll_back(&mut self) -> Result<(), LedgerError> {
+        if self.connection.is_autocommit() { Ok(()) } else { self.execute("ROLLBACK") }
     }
 
     fn mark(&mut self) -> Result<Mark, LedgerError> {
-        Ok(read::mark(&self.connection)?)
+        Ok(settings::mark(&self.connection)?)
     }
 
-    fn are_settled(&mut self, entries: &[Entry]) -> Result<Vec<bool>, LedgerError> {
-        Ok(read::are_settled(&self.connection, entries)?)
+    fn next_batch(&mut self) -> Result<Mark, LedgerError> {
+        Ok(settings::next_batch(&self.connection)?)
     }
 
-    fn prune(
+    fn close_before(&mut self, before: EntryId) -> Result<(), LedgerError> {
+        Ok(settings::close_before(&self.connection, before)?)
+    }
+
+    fn aliases(
         &mut self,
-        before: EntryId,
-        intent: Intent,
-        progress: Progress<'_>,
-    ) -> Result<Pruned, LedgerError> {
-        Ok(prune::prune(&mut self.connection, before, intent, progress)?)
+        of: &mut dyn Iterator<Item = Passkey>,
+    ) -> Result<HashMap<Passkey, Passkey>, LedgerError> {
+        Ok(settings::aliases(&self.connection, of)?)
     }
 
-    fn rotate(
-        &mut self,
-        (old, new): (&Passkey, &Passkey),
-        intent: Intent,
-        progress: Progress<'_>,
-    ) -> Result<Rotated, LedgerError> {
-        rotate::rotate(&mut self.connection, (old, new), intent, progress)
+    fn add_alias(&mut self, old: &Passkey, new: &Passkey) -> Result<(), LedgerError> {
+        Ok(settings::add_alias(&self.connection, old, new)?)
     }
 
-    fn promotions(&mut self) -> Result<Vec<Promotion>, LedgerError> {
-        read::promotions(&self.connection, i64::MIN, i64::MAX)
+    fn promotions(&mut self, oldest: i64, newest: i64) -> Result<Vec<Promotion>, LedgerError> {
+        settings::promotions(&self.connection, oldest, newest)
     }
 
     fn add_promotion(&mut self, promotion: &Promotion) -> Result<i64, LedgerError> {
-        Ok(write::add_promotion(&self.connection, promotion)?)
+        Ok(settings::add_promotion(&self.connection, promotion)?)
     }
 
     fn end_promotion(&mut self, id: i64, ends_at: i64) -> Result<bool, LedgerError> {
-        let sql = "UPDATE promotions SET ends_at = ?2 WHERE id = ?1";
-        Ok(self.connection.execute(sql, (id, ends_at))? > 0)
+        Ok(settings::end_promotion(&self.connection, id, ends_at)?)
+    }
+
+    fn move_promotions(&mut self, old: &Passkey, new: &Passkey) -> Result<(), LedgerError> {
+        Ok(settings::move_promotions(&self.connection, old, new)?)
+    }
+
+    fn insert_events(&mut self, events: &[&SettledRow]) -> Result<Vec<bool>, LedgerError> {
+        Ok(events::insert(&self.connection, events)?)
+    }
+
+    fn insert_flags(&mut self, events: &[&SettledRow]) -> Result<(), LedgerError> {
+        Ok(events::insert_flags(&self.connection, events)?)
+    }
+
+    fn update_event(&mut self, event: &SettledRow) -> Result<(), LedgerError> {
+        Ok(events::update(&self.connection, event)?)
+    }
+
+    fn delete_events(&mut self, keys: &[EventKey]) -> Result<(), LedgerError> {
+        Ok(events::delete(&self.connection, keys)?)
+    }
+
+    fn events_at(&mut self, keys: &[EventKey]) -> Result<Vec<Option<SettledRow>>, LedgerError> {
+        Ok(events::at(&self.connection, keys)?)
+    }
+
+    fn events_of(&mut self, range: &EventRange) -> Result<Vec<SettledRow>, LedgerError> {
+        Ok(events::of(&self.connection, range)?)
+    }
+
+    fn events_after(
+        &mut self,
+        after: Option<&EventKey>,
+        until: i64,
+        most: u32,
+    ) -> Result<Vec<SettledRow>, LedgerError> {
+        Ok(events::after(&self.connection, after, (until, most))?)
+    }
+
+    fn count_events(&mut self, passkey: Option<&Passkey>, time: (i64, i64)) -> Result<u64, LedgerError> {
+        Ok(events::count(&self.connection, passkey, time)?)
+    }
+
+    fn insert_folded_keys(&mut self, keys: &[EventKey]) -> Result<(), LedgerError> {
+        Ok(events::insert_folded(&self.connection, keys)?)
+    }
+
+    fn are_folded(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, LedgerError> {
+        Ok(events::are_folded(&self.connection, keys)?)
+    }
+
+    fn accounts(
+        &mut self,
+        table: Accounts,
+        keys: &[AccountKey],
+    ) -> Result<Vec<Option<TorrentAccount>>, LedgerError> {
+        Ok(accounts::load(&self.connection, table, keys)?)
+    }
+
+    fn save_accounts(
+        &mut self,
+        table: Accounts,
+        changed: &[(AccountKey, TorrentAccount)],
+    ) -> Result<(), LedgerError> {
+        Ok(accounts::save(&self.connection, table, changed)?)
+    }
+
+    fn accounts_of(
+        &mut self,
+        table: Accounts,
+        passkey: &Passkey,
+    ) -> Result<Vec<(InfoHash, TorrentAccount)>, LedgerError> {
+        Ok(accounts::load_all(&self.connection, table, passkey)?)
+    }
+
+    fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError> {
+        Ok(accounts::user(&self.connection, passkey)?)
+    }
+
+    fn add_to_users(&mut self, gains: &[(Passkey, UserAccount)]) -> Result<(), LedgerError> {
+        Ok(accounts::add_to_users(&self.connection, gains)?)
+    }
+
+    fn delete_user(&mut self, passkey: &Passkey) -> Result<(), LedgerError> {
+        Ok(accounts::delete_user(&self.connection, passkey)?)
+    }
+
+    fn audit(&mut self, visit: &mut dyn FnMut(AuditedRow)) -> Result<(), LedgerError> {
+        audit::audit(&self.connection, visit)
+    }
+
+    fn flags_without_events(&mut self) -> Result<Vec<AccountKey>, LedgerError> {
+        Ok(audit::flags_without_events(&self.connection)?)
     }
 }
 

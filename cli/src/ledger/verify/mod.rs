@@ -38,12 +38,12 @@ pub(crate) async fn run(command: &Verify, context: &Context) -> Result<Answer, F
         true => passkey.reveal().to_owned(),
         false => masked(passkey),
     };
-    let drifts = totals(ledger.as_mut(), context)?;
+    let drifts = totals(&mut ledger, context)?;
     let (mut stream, mut presence) = (None, None);
     if !command.ledger_only {
         let mut redis = context.redis().await?;
-        stream = Some(StreamVerdict::new(&compare_stream(&mut redis, ledger.as_mut(), context).await?, show));
-        presence = Some(compare_presence(&mut redis, ledger.as_mut(), (command, context), show).await?);
+        stream = Some(StreamVerdict::new(&compare_stream(&mut redis, &mut ledger, context).await?, show));
+        presence = Some(compare_presence(&mut redis, &mut ledger, (command, context), show).await?);
     }
     let agrees = drifts.is_empty()
         && stream.as_ref().is_none_or(|stream| stream.missing == 0)
@@ -53,7 +53,7 @@ pub(crate) async fn run(command: &Verify, context: &Context) -> Result<Answer, F
     Ok(if agrees { Answer::Done } else { Answer::No })
 }
 
-fn totals(ledger: &mut dyn Ledger, context: &Context) -> Result<Vec<Drift>, Failure> {
+fn totals(ledger: &mut Ledger, context: &Context) -> Result<Vec<Drift>, Failure> {
     // The total is only known once the work has begun.
     let bar = OnceCell::new();
     let mut show = |done: u64, total: u64| {
@@ -68,7 +68,7 @@ fn totals(ledger: &mut dyn Ledger, context: &Context) -> Result<Vec<Drift>, Fail
 
 async fn compare_stream(
     redis: &mut Redis,
-    ledger: &mut dyn Ledger,
+    ledger: &mut Ledger,
     context: &Context,
 ) -> Result<StreamAudit, Failure> {
     let stream = context.keys.traffic();
@@ -86,7 +86,7 @@ async fn compare_stream(
 
 async fn compare_presence(
     redis: &mut Redis,
-    ledger: &mut dyn Ledger,
+    ledger: &mut Ledger,
     (command, context): (&Verify, &Context),
     show: impl Fn(&Passkey) -> String + Copy,
 ) -> Result<PresenceVerdict, Failure> {
