@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use contract::config::{Period, Problems};
 use hyper::header::HeaderName;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::frontend::http::{CertificateSource, TrustedNetwork};
+use crate::frontend::http::{CertificateSource, network};
 use crate::frontend::route::Routes;
 use contract::config::ListenAddr;
 
@@ -94,11 +95,11 @@ impl HttpConfig {
     ///
     /// # Errors
     /// A sentence for each entry that is no address block.
-    pub fn proxies(&self) -> Result<Vec<TrustedNetwork>, Problems> {
+    pub fn proxies(&self) -> Result<Vec<IpNet>, Problems> {
         let mut problems = Problems::default();
         let mut networks = Vec::new();
         for text in &self.trusted_proxies {
-            match text.parse() {
+            match network(text) {
                 Ok(network) => networks.push(network),
                 Err(wanted) => problems.push(format!("`http.trusted_proxies`: `{text}`: {wanted}")),
             }

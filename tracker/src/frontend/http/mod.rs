@@ -14,7 +14,7 @@ mod tls;
 
 pub use connection::Keepalive;
 pub use deadline::Timeouts;
-pub use origin::{Origin, ProxyRules, TrustedNetwork};
+pub use origin::{Origin, ProxyRules, network};
 pub use respond::{Frontend, Policy, Scheme};
 pub use server::{Endpoint, Server, Settings};
 pub use tls::CertificateSource;

@@ -5,45 +5,22 @@
 //! is what a stranger claims.
 
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
+use ipnet::IpNet;
 
 use crate::announce::Refusal;
 
-/// An address block such as `10.0.0.0/8`, or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrustedNetwork {
-    address: IpAddr,
-    prefix_bits: u32,
-}
-
-impl FromStr for TrustedNetwork {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WANTED: &str = "expected an address block such as 10.0.0.0/8 or fd00::/8";
-        let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-        let address: IpAddr = address.parse().map_err(|_| WANTED)?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = bits.map_or(Ok(width), str::parse).map_err(|_| WANTED)?;
-        if prefix_bits > width { Err(WANTED) } else { Ok(Self { address, prefix_bits }) }
-    }
-}
-
-impl TrustedNetwork {
-    fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip) {
-            (IpAddr::V4(block), IpAddr::V4(ip)) => {
-                (u32::from(block) ^ u32::from(ip)).checked_shr(32 - self.prefix_bits).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(block), IpAddr::V6(ip)) => {
-                (u128::from(block) ^ u128::from(ip)).checked_shr(128 - self.prefix_bits).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
+/// Reads an address block such as `10.0.0.0/8`, or a single address.
+///
+/// # Errors
+/// What was expected.
+pub fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "expected an address block such as 10.0.0.0/8 or fd00::/8")
 }
 
 /// Where a connection comes from.
@@ -61,7 +38,7 @@ pub struct ProxyRules {
     /// For example `x-forwarded-for`; `None` when clients connect directly.
     pub header: Option<HeaderName>,
     /// The proxies.
-    pub trusted: Vec<TrustedNetwork>,
+    pub trusted: Vec<IpNet>,
 }
 
 impl ProxyRules {
@@ -95,7 +72,7 @@ impl ProxyRules {
     }
 
     fn trusts(&self, ip: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(ip))
+        self.trusted.iter().any(|network| network.contains(&ip))
     }
 }
 
@@ -106,7 +83,7 @@ mod tests {
     fn client(connection: &str, hops: &[&str]) -> String {
         let rules = ProxyRules {
             header: Some(HeaderName::from_static("x-forwarded-for")),
-            trusted: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()],
+            trusted: vec![network("10.0.0.0/8").unwrap(), network("fd00::1").unwrap()],
         };
         let mut headers = HeaderMap::new();
         for line in hops {
@@ -154,8 +131,8 @@ mod tests {
 
     #[test]
     fn blocks_are_read_strictly() {
-        assert!("10.0.0.0/33".parse::<TrustedNetwork>().is_err());
-        assert!("example.org".parse::<TrustedNetwork>().is_err());
-        assert!("0.0.0.0/0".parse::<TrustedNetwork>().unwrap().contains("8.8.8.8".parse().unwrap()));
+        assert!(network("10.0.0.0/33").is_err());
+        assert!(network("example.org").is_err());
+        assert!(network("0.0.0.0/0").unwrap().contains(&"8.8.8.8".parse::<IpAddr>().unwrap()));
     }
 }
