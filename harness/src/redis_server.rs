@@ -1,15 +1,19 @@
 //! A real redis-server of the test's own.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, ExitStatus};
 
 use tempfile::TempDir;
 
-use crate::{eventually, free_port};
+use crate::{Process, eventually, free_port};
+
+/// How often a server is started on another port because somebody has the one that it was given.
+const ATTEMPTS: usize = 5;
 
 /// A running redis-server on loopback, with an append-only file in a temporary folder. Killed on drop.
 #[derive(Debug)]
 pub struct RedisServer {
-    child: Child,
+    // Before the folder: a server must not write into one that is gone.
+    process: Process,
     port: u16,
     extra_args: Vec<String>,
     folder: TempDir,
@@ -25,13 +29,22 @@ impl RedisServer {
     /// Starts a server with more arguments, such as `--requirepass hunter2`.
     #[must_use]
     pub fn start_with(extra_args: &[&str]) -> Self {
+        let extra_args: Vec<String> = extra_args.iter().map(ToString::to_string).collect();
+        let mut servers = std::iter::repeat_with(|| Self::try_start(&extra_args)).take(ATTEMPTS);
+        servers.find_map(Result::ok).expect("one of five free ports is still free when redis-server binds it")
+    }
+
+    /// Fails when somebody has the port, and only then.
+    fn try_start(extra_args: &[String]) -> Result<Self, PortTaken> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
-        let extra_args: Vec<String> = extra_args.iter().map(ToString::to_string).collect();
-        let child = spawn(port, &folder, &extra_args);
-        let server = Self { child, port, extra_args, folder };
-        server.wait_until_it_answers();
-        server
+        let process = spawn(port, &folder, extra_args);
+        let mut server = Self { process, port, extra_args: extra_args.to_vec(), folder };
+        match server.answers_or_ends() {
+            Ok(()) => Ok(server),
+            Err(_) if server.process.log().contains("Address already in use") => Err(PortTaken),
+            Err(status) => panic!("redis-server ended with {status}: {}", server.process.log()),
+        }
     }
 
     /// Starts a replica of `master` and waits until it follows, and has on disk what it began with.
@@ -73,46 +86,48 @@ impl RedisServer {
 
     /// Kills the server (SIGKILL), as a crash would. Its files stay.
     pub fn kill(&mut self) {
-        self.child.kill().expect("the server can be killed");
-        self.child.wait().expect("the server can be reaped");
+        self.process.kill();
     }
 
     /// Starts the server again on the same port with the same files.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, &self.folder, &self.extra_args);
-        self.wait_until_it_answers();
+        self.process = spawn(self.port, &self.folder, &self.extra_args);
+        if let Err(status) = self.answers_or_ends() {
+            panic!("redis-server ended with {status}: {}", self.process.log());
+        }
     }
 
-    fn wait_until_it_answers(&self) {
+    /// Waits until it answers; how it ended, when it does that instead.
+    fn answers_or_ends(&mut self) -> Result<(), ExitStatus> {
         let client = redis::Client::open(self.url()).unwrap();
         eventually("redis-server answers", || {
+            if let Some(status) = self.process.ended() {
+                return Some(Err(status));
+            }
             let mut connection = client.get_connection().ok()?;
             match redis::cmd("PING").query::<String>(&mut connection) {
-                Ok(_) => Some(()),
+                Ok(_) => Some(Ok(())),
                 // A server that wants a password is up.
-                Err(error) if error.code() == Some("NOAUTH") => Some(()),
+                Err(error) if error.code() == Some("NOAUTH") => Some(Ok(())),
                 Err(_) => None,
             }
-        });
+        })
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        // Errors mean that it is gone already, which is what is wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
+/// Another program has the port that a server was given.
+#[derive(Debug)]
+struct PortTaken;
 
-fn spawn(port: u16, folder: &TempDir, extra_args: &[String]) -> Child {
-    Command::new("redis-server")
+/// Its file is written before it replies, which is all that counts when a test kills the process. A real
+/// disk's `fsync` besides would make every test wait for whatever else the machine writes, for seconds at
+/// times.
+fn spawn(port: u16, folder: &TempDir, extra_args: &[String]) -> Process {
+    let mut command = Command::new("redis-server");
+    command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-        .args(["--appendfsync", "always", "--dir"])
+        .args(["--appendfsync", "no", "--dir"])
         .arg(folder.path())
-        .args(extra_args)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server is installed (apt-get install redis-server, or run scripts/test)")
+        .args(extra_args);
+    Process::start("redis-server", command, folder.path())
 }

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{Process, free_port, http};
+use crate::{Process, binary, free_port, http};
 
 /// The root of the source tree, where scripts/ is.
 #[must_use]
@@ -17,23 +17,6 @@ pub fn repository() -> PathBuf {
         .parent()
         .expect("the harness is a folder of the repository")
         .to_owned()
-}
-
-/// Where cargo put the workspace's binaries: the folder of the running one, or the folder above that of the
-/// running test.
-#[must_use]
-pub fn binary_folder() -> PathBuf {
-    let running = std::env::current_exe().expect("a process knows its own path");
-    let folder = running.parent().expect("a program is in a folder");
-    if folder.ends_with("deps") { folder.parent().expect("deps is in target/PROFILE") } else { folder }
-        .to_owned()
-}
-
-/// One of the workspace's binaries. Cargo builds other packages' binaries only when it is asked to.
-pub fn binary(name: &str) -> PathBuf {
-    let path = binary_folder().join(name);
-    assert!(path.is_file(), "{} is not built: run `cargo build --workspace` first", path.display());
-    path
 }
 
 /// Names the file with the certificates to believe, instead of the system's own.

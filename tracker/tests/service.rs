@@ -19,7 +19,7 @@ hooks:
   - name: passkey approval
   posthooks:
   - name: traffic push
-    options: {retry_count: 1, retry_interval: 20ms, redis_connect_timeout: 500ms, redis_read_timeout: 500ms, redis_write_timeout: 500ms}
+    options: {retry_count: 1, retry_interval: 20ms, redis_connect_timeout: 10s, redis_read_timeout: 10s, redis_write_timeout: 10s}
 ";
 
 async fn start(redis_url: &str, more: &str) -> App {

@@ -122,8 +122,9 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, mut mod
 
 #[cfg(test)]
 mod tests {
+    use harness::free_port;
+
     use super::*;
-    use crate::stage::free_port;
 
     async fn pair() -> (Link, TcpStream, TcpStream) {
         let far = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

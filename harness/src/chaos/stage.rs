@@ -2,11 +2,10 @@
 //! before each of them.
 
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use harness::{Trackerctl, binary, eventually_async};
+use harness::{Trackerctl, binary, eventually_async, free_port};
 
 use crate::actor::Actor;
 use crate::clock::Clock;
@@ -146,14 +145,4 @@ impl Service<'_> {
         let actor = Actor::new(&name, self.folder, binary(program), arguments);
         Ok(actor.with_metrics(metrics).with_clock(clock))
     }
-}
-
-/// A port on loopback below those that the kernel gives to outgoing connections: else one of these could take
-/// it while its process is dead.
-pub(crate) fn free_port() -> u16 {
-    let mut ports = std::iter::repeat_with(|| rand::random_range(10_000..30_000u16)).take(1000);
-    let free = ports.find(|port| {
-        TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
-    });
-    free.expect("loopback has a free port")
 }
