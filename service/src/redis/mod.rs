@@ -40,8 +40,8 @@ impl Timeouts {
     }
 }
 
-/// The Redis that a site's programs meet in. A section of a configuration may name a Redis of its own, but not
-/// a prefix: several sites share one Redis by their prefixes.
+/// The Redis that a site's programs meet in. A section of a configuration may name a Redis of its own, but
+/// not a prefix: several sites share one Redis by their prefixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broker {
     /// `redis_broker`.

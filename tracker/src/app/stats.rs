@@ -7,8 +7,8 @@
 //!                   "count": 9, "mean_seconds": 0.0004 } ],
 //!   "connections": { "http": 3, "https": 0 },
 //!   "swarm": { "torrents": 1, "seeders": 1, "leechers": 2, "endpoints_v4": 3, "endpoints_v6": 1 },
-//!   "recorder": { "up": true, "waiting": 0, "last_commit_unix_seconds": 1767225600.5, "errors": 0, "refused": 0,
-//!                 "outcomes": { "booked": 9, "idle": 0 } },
+//!   "recorder": { "up": true, "waiting": 0, "last_commit_unix_seconds": 1767225600.5,
+//!                 "errors": 0, "refused": 0, "outcomes": { "booked": 9, "idle": 0 } },
 //!   "memory": { "resident_bytes": 20000000 } }
 //! ```
 //!

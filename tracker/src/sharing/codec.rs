@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version u8 | origin u64 | visits, each:
-//!     flags u8 | age u32 | info hash [20] | peer id [20] | port u16 | address [4] or [16] | user u64, if there is one
+//!     flags u8 | age u32 | info hash [20] | peer id [20] | port u16 | address [4] or [16] | user u64, if any
 //! ```
 //!
 //! Numbers are little-endian. The age is in milliseconds when the entry was appended, whose id tells that

@@ -1,27 +1,29 @@
 -- Books a batch of announces: for each one the delta against its session's snapshot, the new snapshot and the
 -- stream entry, in one atomic step. Running it again with the same arguments books nothing.
 --
--- KEYS[1]     the stream KEYS[2]     how far this tracker's announces are booked: a hash with `booked`, its
--- highest sequence number KEYS[2+i]   the snapshot of announce i, under the passkey as the tracker knows it
+-- KEYS[1]     the stream
+-- KEYS[2]     how far this tracker's announces are booked: a hash with `booked`, its highest sequence number
+-- KEYS[2+i]   the snapshot of announce i, under the passkey as the tracker knows it
 -- ARGV[1..6]  tracker id, snapshot TTL (s), TTL after stopped (s), skip idle (0|1), credit a first `started`
--- (0|1), the
---             highest number that the tracker knows to be booked (0: none)
+--             (0|1), the highest number that the tracker knows to be booked (0: none)
 -- ARGV[7..8]  the hash old passkey -> new, and the hash new passkey -> the old one whose snapshots are being
--- folded into it ARGV[9]     the highest sequence number of the batch ARGV[10]    the announces in
--- MessagePack, one value behind the other in the order of the variables below
+--             folded into it
+-- ARGV[9]     the highest sequence number of the batch
+-- ARGV[10]    the announces in MessagePack, one value behind the other in the order of the variables below
 --
 -- Answers how many announces it has seen to, and a line for each that was not simply booked:
 -- `<i> idle|repeated|late` or `<i>` and what is wrong. Last comes `lost <n>` when Redis has booked n numbers
 -- less than the tracker was told: it restarted without its data, or a replica that lagged took over.
 --
--- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and three of our own: seen
--- "<tracker>/<endpoint> <n> <observed ms> <left>"  the newest observation: what is older is a late re-send;
--- the tracker that
---         made it, with what number, and a digest of port, ip and af. A `!` goes before it after a `stopped`
---   seq   "<tracker>:<n> ..."              the last numbers of the trackers that had seen the session before
---   that one run   "<began ms> <up> <down> <ms>"    when the client's present run began, for each counter
---   that fell then, where the run
---                                          before had got to (-1: it went on), and when that run had begun
+-- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and three of our own:
+--   seen  "<tracker>/<endpoint> <n> <observed ms> <left>"
+--         the newest observation: what is older is a late re-send; the tracker that made it, with what
+--         number, and a digest of port, ip and af. A `!` goes before it after a `stopped`
+--   seq   "<tracker>:<n> ..."
+--         the last numbers of the trackers that had seen the session before that one
+--   run   "<began ms> <up> <down> <ms>"
+--         when the client's present run began, for each counter that fell then, where the run before had got
+--         to (-1: it went on), and when that run had begun
 -- Values stay below 64 bytes, so that Redis keeps the hash in its compact form. What is read each time comes
 -- first in it.
 --
