@@ -2,13 +2,13 @@
 //! benchmark all begin an announce with [`Pipeline::start`].
 //!
 //! Hooks and swarm answer from memory, so most announces are done when `start` returns. Two things make one
-//! wait: a hook that has to look something up, and the recorder, which must have the announce before its client
-//! is answered. Frontends wait in their own ways: an HTTP connection has a future to wait in
+//! wait: a hook that has to look something up, and the recorder, which must have the announce before its
+//! client is answered. Frontends wait in their own ways: an HTTP connection has a future to wait in
 //! ([`Pipeline::finish`]); a UDP worker turns to the next packet, has look-ups run elsewhere, and leaves the
 //! reply with the recorder ([`Unrecorded::submit`]), so that a recorded announce takes no task.
 //!
-//! An announce keeps the rules it began with. Rules, time and random numbers are arguments, because one of each
-//! serves a whole batch of packets.
+//! An announce keeps the rules it began with. Rules, time and random numbers are arguments, because one of
+//! each serves a whole batch of packets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

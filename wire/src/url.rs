@@ -1,5 +1,5 @@
-//! The parts of an announce URL: query pairs and escapes. Over HTTP the URL is the request's, over UDP it comes
-//! as URL data (BEP 41).
+//! The parts of an announce URL: query pairs and escapes. Over HTTP the URL is the request's, over UDP it
+//! comes as URL data (BEP 41).
 //!
 //! Values stay where they are in the query until somebody needs them, and most need no decoding: an announce
 //! is read without a buffer for each of its parameters.

@@ -70,11 +70,12 @@ pub enum AuditedRow {
 ///
 /// Between [`begin`](Dialect::begin) and [`commit`](Dialect::commit) or [`roll_back`](Dialect::roll_back) all
 /// calls belong to one transaction; the ledger calls nothing but these and [`migrate`](Dialect::migrate)
-/// outside of one. Answers are in the order of the keys that were asked for, and keys in one call are distinct.
+/// outside of one. Answers are in the order of the keys that were asked for, and keys in one call are
+/// distinct.
 ///
 /// Errors are told apart by what the ledger does next: [`LedgerError::Conflict`] (a deadlock, a serialization
-/// failure) makes it repeat the whole transaction, [`LedgerError::Unavailable`] (a lost connection, a full disk)
-/// makes its owner open it anew, [`LedgerError::Rejected`] is for what is certainly the data's fault.
+/// failure) makes it repeat the whole transaction, [`LedgerError::Unavailable`] (a lost connection, a full
+/// disk) makes its owner open it anew, [`LedgerError::Rejected`] is for what is certainly the data's fault.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 pub trait Dialect: Send {
     /// Brings the tables to the newest version.
@@ -94,8 +95,8 @@ pub trait Dialect: Send {
     /// Sets [`Mark::pruned_before`].
     fn close_before(&mut self, before: EntryId) -> Result<(), LedgerError>;
 
-    /// What the rotated ones among these passkeys, some of which come more than once, are now. Asked with each
-    /// batch: on a site that never rotated it looks at none of them.
+    /// What the rotated ones among these passkeys, some of which come more than once, are now. Asked with
+    /// each batch: on a site that never rotated it looks at none of them.
     fn aliases(
         &mut self,
         of: &mut dyn Iterator<Item = Passkey>,

@@ -1,5 +1,5 @@
-//! The ledger in memory: the second dialect, which keeps the seam honest. The conformance suite holds it to the
-//! same promises as a database, and the simulation settles into it, so that its schedules run the shipped
+//! The ledger in memory: the second dialect, which keeps the seam honest. The conformance suite holds it to
+//! the same promises as a database, and the simulation settles into it, so that its schedules run the shipped
 //! algorithms.
 //!
 //! No URL names it: what is settled here is gone with the process.
@@ -101,7 +101,8 @@ pub(super) struct Connection {
     open: Option<Transaction>,
 }
 
-/// Works on a copy of the tables, made at the first write, and takes their place if nobody else did meanwhile.
+/// Works on a copy of the tables, made at the first write, and takes their place if nobody else did
+/// meanwhile.
 struct Transaction {
     tables: Arc<Tables>,
     base: u64,

@@ -1,5 +1,5 @@
-//! Several tables as one sequence: what the audit reads, a user after the other and a torrent after the other,
-//! so that its memory holds one of each.
+//! Several tables as one sequence: what the audit reads, a user after the other and a torrent after the
+//! other, so that its memory holds one of each.
 
 use contract::{InfoHash, Passkey};
 

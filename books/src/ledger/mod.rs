@@ -1,9 +1,9 @@
 //! The ledger: what every user has earned, in SQL tables that a site reads.
 //!
 //! What settling, pruning, rotating and verifying mean is written here once, over batches of rows that a
-//! [`Dialect`] moves in and out of its database; `dialect.rs` says how to add one. A [`Ledger`] is synchronous and
-//! owned by one thread (see [`LedgerHandle`]): a database connection is no shared thing, and a transaction is a
-//! plain function.
+//! [`Dialect`] moves in and out of its database; `dialect.rs` says how to add one. A [`Ledger`] is
+//! synchronous and owned by one thread (see [`LedgerHandle`]): a database connection is no shared thing, and
+//! a transaction is a plain function.
 
 mod aliases;
 mod dialect;
@@ -44,8 +44,9 @@ pub enum LedgerError {
     /// The database refuses this data. Trying again will not help; nothing was written.
     #[error("the ledger refuses the data: {0}")]
     Rejected(String),
-    /// Another transaction was in the way: a deadlock, a serialization failure. Nothing was written; the ledger
-    /// repeats the whole transaction by itself, so that callers meet this only between a dialect and a ledger.
+    /// Another transaction was in the way: a deadlock, a serialization failure. Nothing was written; the
+    /// ledger repeats the whole transaction by itself, so that callers meet this only between a dialect and a
+    /// ledger.
     #[error("{0}")]
     Conflict(String),
     /// The `database` setting names no database that is built in.

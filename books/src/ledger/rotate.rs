@@ -68,7 +68,8 @@ fn time_range(dialect: &mut dyn Dialect, old: &Passkey) -> Result<(i64, i64), Le
     Ok(user.map_or((i64::MIN, i64::MAX), |user| (user.sums.first_seen, user.sums.last_seen)))
 }
 
-/// From the newest on; what was moved is no longer the old one's, so the next page begins where this one ends.
+/// From the newest on; what was moved is no longer the old one's, so the next page begins where this one
+/// ends.
 fn move_events(dialect: &mut dyn Dialect, old: &Passkey, new: &Passkey) -> Result<(), LedgerError> {
     let (first, mut last) = time_range(dialect, old)?;
     loop {

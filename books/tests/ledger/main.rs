@@ -1,7 +1,7 @@
 //! The ledger's conformance suite: what every dialect must do, whatever its database.
 //!
-//! A further dialect adds one line to [`DIALECTS`]. Rows are spoiled and looked at through the seam itself, so
-//! that no test knows a table.
+//! A further dialect adds one line to [`DIALECTS`]. Rows are spoiled and looked at through the seam itself,
+//! so that no test knows a table.
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 

@@ -57,8 +57,8 @@ fn whenever_the_rotation_comes_the_books_are_the_same_and_balance() {
             assert_eq!(ledger.are_settled(&entries).unwrap(), [true; 7]);
             let user = ledger.user(&passkey("new")).unwrap().unwrap();
             assert_eq!(user.completed, 1);
-            // T0-600..T0 and T0+300..T0+900 of torrent 1; 600 each of torrents 2 and 3. Completing claims leech
-            // time.
+            // T0-600..T0 and T0+300..T0+900 of torrent 1; 600 each of torrents 2 and 3. Completing claims
+            // leech time.
             assert_eq!((user.sums.seed_seconds, user.sums.leech_seconds), (2400, 600));
             let books = place.dump();
             assert_eq!(settle(&mut ledger, &entries), 0, "a replay of everything");

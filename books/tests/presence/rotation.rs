@@ -1,5 +1,5 @@
-//! A rotated passkey in the presence sets: everything moves, and what comes later under the old name finds its
-//! place.
+//! A rotated passkey in the presence sets: everything moves, and what comes later under the old name finds
+//! its place.
 
 use books::Entry;
 use books::presence::{self, Leases};

@@ -58,8 +58,8 @@ fn random_peer_id() -> PeerId {
     PeerId(id)
 }
 
-/// The query that `write` appends goes on where the one ends that the URL came with. The errors do not repeat the
-/// URL: it may hold a passkey.
+/// The query that `write` appends goes on where the one ends that the URL came with. The errors do not repeat
+/// the URL: it may hold a passkey.
 fn url(base: &Uri, path: &str, write: impl FnOnce(&mut Vec<u8>)) -> Result<Uri, Failure> {
     let authority = match (base.scheme_str(), base.authority()) {
         (Some("http"), Some(authority)) => authority.clone(),

@@ -1,5 +1,6 @@
-//! Which of the things that a URL shows proves who asks: over HTTP the URL is the request's, over UDP it comes as
-//! URL data (BEP 41). The path wins over the query, and of several names in a query the one that says most. Pure.
+//! Which of the things that a URL shows proves who asks: over HTTP the URL is the request's, over UDP it
+//! comes as URL data (BEP 41). The path wins over the query, and of several names in a query the one that
+//! says most. Pure.
 
 use wire::http::query::{BadQuery, Credentials};
 use wire::url::pairs;
@@ -24,8 +25,8 @@ impl Shown {
         Self { credential: path.or_else(in_query), jwt: query.jwt.map(shown) }
     }
 
-    /// What URL data shows. A path that is none of ours shows nothing and harms nothing: clients that send URL
-    /// data send whatever stands in the torrent.
+    /// What URL data shows. A path that is none of ours shows nothing and harms nothing: clients that send
+    /// URL data send whatever stands in the torrent.
     ///
     /// # Errors
     /// The refusal to show the client when an escape is broken.

@@ -66,8 +66,8 @@ pub fn outbox(metrics: &SharingMetrics) -> Arc<Outbox> {
 }
 
 impl Sharing {
-    /// Starts telling and listening. Redis need not be there yet. `learn` takes in what another tracker saw, so
-    /// long ago, and says whether it was news.
+    /// Starts telling and listening. Redis need not be there yet. `learn` takes in what another tracker saw,
+    /// so long ago, and says whether it was news.
     ///
     /// # Errors
     /// When the URL cannot be read.

@@ -1,5 +1,6 @@
-//! Reply bodies as a client reads them, from any tracker: what is missing or malformed in one is left out, and how
-//! much of it is taken is the caller's matter. Nothing is copied out of the document but what is asked for.
+//! Reply bodies as a client reads them, from any tracker: what is missing or malformed in one is left out,
+//! and how much of it is taken is the caller's matter. Nothing is copied out of the document but what is
+//! asked for.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,6 +1,6 @@
-//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48): what clients ask is written by [`request`] and read
-//! by [`query`]; what trackers answer is written by [`reply`] and read by [`answer`]. Heads and connections are
-//! not its matter.
+//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48): what clients ask is written by [`request`] and
+//! read by [`query`]; what trackers answer is written by [`reply`] and read by [`answer`]. Heads and
+//! connections are not its matter.
 
 pub mod answer;
 pub mod query;

@@ -1,5 +1,6 @@
-//! What a client asked, read from the query of its URL: raw parameters, which become typed when the tracker asks
-//! for them. So the tracker decides in which order they are looked at, and what nobody needs is never decoded.
+//! What a client asked, read from the query of its URL: raw parameters, which become typed when the tracker
+//! asks for them. So the tracker decides in which order they are looked at, and what nobody needs is never
+//! decoded.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -114,7 +115,8 @@ pub struct AnnounceQuery<'a> {
 }
 
 impl<'a> AnnounceQuery<'a> {
-    /// Collects the parameters that anybody knows; others are passed over. Of several of one name the last counts.
+    /// Collects the parameters that anybody knows; others are passed over. Of several of one name the last
+    /// counts.
     ///
     /// # Errors
     /// [`BadQuery::Escape`] and [`BadQuery::SeveralInfoHashes`].
@@ -242,8 +244,8 @@ impl<'a> AnnounceQuery<'a> {
         }
     }
 
-    /// The address that it claims, IPv4-mapped ones mapped to IPv4: the first that can be read of `ip`, `ipv4`
-    /// and `ipv6`.
+    /// The address that it claims, IPv4-mapped ones mapped to IPv4: the first that can be read of `ip`,
+    /// `ipv4` and `ipv6`.
     #[must_use]
     pub fn claimed_ip(&self) -> Option<IpAddr> {
         [self.ip, self.ipv4, self.ipv6].into_iter().find_map(|value| {

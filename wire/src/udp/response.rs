@@ -120,7 +120,8 @@ impl<'a> Response<'a> {
     }
 }
 
-/// The request that a packet answers, if it is an answer at all: anybody can send one, so this is looked at first.
+/// The request that a packet answers, if it is an answer at all: anybody can send one, so this is looked at
+/// first.
 #[must_use]
 pub fn transaction(packet: &[u8]) -> Option<u32> {
     packet.get(4..)?.first_chunk().copied().map(u32::from_be_bytes)

@@ -1,6 +1,6 @@
 //! The one reader of stream entries in Redis' replies, for everybody who reads a stream: consumer, books and
-//! trackers that share their swarms. `XREAD`, `XREADGROUP`, `XRANGE` and `XAUTOCLAIM` wrap the same entries in
-//! different ways; whatever else comes is an error, never a guess.
+//! trackers that share their swarms. `XREAD`, `XREADGROUP`, `XRANGE` and `XAUTOCLAIM` wrap the same entries
+//! in different ways; whatever else comes is an error, never a guess.
 //!
 //! It reads from two places by the same rules. Nearly all readers have a reply as the redis crate read it
 //! ([`range`], [`read`], [`claimed`]). The consumer's new entries, a thousand at a time, are read in place as
@@ -198,8 +198,8 @@ fn some<'a, E: Elements<'a>>(
 /// Those of a traffic event.
 const USUAL_FIELDS: usize = 16;
 
-/// Visits one entry: a pair of its id and a flat array of names and values, or nil once it is deleted. Redis 6
-/// claims a deleted entry as a nil without an id: there is nothing to visit. `fields` is room that is used
+/// Visits one entry: a pair of its id and a flat array of names and values, or nil once it is deleted. Redis
+/// 6 claims a deleted entry as a nil without an id: there is nothing to visit. `fields` is room that is used
 /// again.
 fn entry<'a>(
     elements: &mut impl Elements<'a>,
