@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::booking::{Booking, Entry};
+use super::failure::Setback;
+use super::metrics::RecorderMetrics;
 use super::recorder::{RecordError, Recorded};
 use super::script::Outcome;
 use super::spool::{AppendError, Batch, Spool};
-use super::trouble::Setback;
-use crate::metrics::RecorderMetrics;
 
 /// A report and whom to tell what became of it.
 pub(super) struct Job {

@@ -12,14 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::booking::Booking;
-use super::courier::Courier;
 use super::desk::{Desk, Job, Standing, State};
+use super::metrics::RecorderMetrics;
 use super::options::SpoolOptions;
 use super::script::{RecordScript, Rules};
+use super::sender::RedisSender;
 use super::spool::{OpenError, Spool};
 use super::writer::Writer;
 use crate::announce::Report;
-use crate::metrics::RecorderMetrics;
 
 /// Reports that may wait at one time. Beyond it clients are told to come back, and lose nothing: counters are
 /// absolute.
@@ -158,9 +158,9 @@ pub fn spawn(
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
     let state = Arc::new(State::default());
     let setup = Arc::new(setup);
-    let courier = Courier::new(link, script, metrics.clone());
-    let desk = Desk::new(courier.tracker_id().to_owned(), spool.clone(), metrics, state.clone());
-    let writer = Writer { courier, desk, setup: setup.clone() };
+    let sender = RedisSender::new(link, script, metrics.clone());
+    let desk = Desk::new(sender.tracker_id().to_owned(), spool.clone(), metrics, state.clone());
+    let writer = Writer { sender, desk, setup: setup.clone() };
     Ok((Recorder { setup, jobs, state, spool }, tokio::spawn(writer.run(queue))))
 }
 

@@ -5,7 +5,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, RedisWrite, Script, ServerErrorKind, Value};
 
 use super::booking::Entry;
-use super::packed::packed;
+use super::encode::encode;
 
 /// Bytes of a snapshot's key, roughly.
 const KEY_ROOM: usize = 160;
@@ -145,7 +145,7 @@ impl RecordScript {
     #[must_use]
     pub fn call(&self, batch: &[Entry], confirmed: u64) -> Cmd {
         let rules = &self.rules;
-        let announces = packed(&self.tracker_id, batch);
+        let announces = encode(&self.tracker_id, batch);
         let room = announces.len() + (batch.len() + 4) * KEY_ROOM;
         let mut call = Cmd::with_capacity(batch.len() + 16, room);
         call.arg("EVALSHA").arg(self.script.get_hash()).arg(batch.len() + 2).arg(&rules.stream_key);

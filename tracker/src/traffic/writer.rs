@@ -10,12 +10,12 @@ use redis::{ErrorKind, RedisError};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::courier::Courier;
 use super::desk::{Desk, Job, Standing};
+use super::failure::{Setback, Trouble};
 use super::recorder::Setup;
 use super::script::Receipt;
+use super::sender::RedisSender;
 use super::spool::{Batch, Spool};
-use super::trouble::{Setback, Trouble};
 
 /// Reports in one call. Redis is busy for some 3 ms with so many; more would make its other users wait.
 const MAX_BATCH: usize = 256;
@@ -23,7 +23,7 @@ const MAX_BATCH: usize = 256;
 const REPLAY_BATCH: u16 = 512;
 
 pub(super) struct Writer {
-    pub(super) courier: Courier,
+    pub(super) sender: RedisSender,
     pub(super) desk: Desk,
     pub(super) setup: Arc<Setup>,
 }
@@ -71,7 +71,7 @@ impl Writer {
         while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
             self.desk.show_waiting(queue.len());
             let (batch, waiting) = self.desk.number(&mut jobs);
-            match self.courier.deliver(&batch, &self.setup).await {
+            match self.sender.deliver(&batch, &self.setup).await {
                 Ok(receipt) => self.desk.answer(receipt.outcomes, waiting),
                 Err(setback) => {
                     self.desk.redis_failed(&setback);
@@ -101,7 +101,7 @@ impl Writer {
                 (true, few) if few <= u64::from(REPLAY_BATCH) => Newcomers::Wait,
                 (true, _) => Newcomers::AreSpooled,
                 (false, _) => {
-                    self.courier.rest();
+                    self.sender.rest();
                     Newcomers::AreSpooled
                 }
             };
@@ -114,8 +114,8 @@ impl Writer {
         queue: &mut mpsc::Receiver<Job>,
         newcomers: Newcomers,
     ) -> Option<Sent> {
-        let Self { courier, desk, .. } = self;
-        let attempt = attempt(courier, desk.spool.clone());
+        let Self { sender, desk, .. } = self;
+        let attempt = attempt(sender, desk.spool.clone());
         tokio::pin!(attempt);
         let mut jobs = Vec::with_capacity(MAX_BATCH);
         loop {
@@ -136,7 +136,7 @@ impl Writer {
 
 /// Sends the oldest spooled entries; an empty batch when there are none, to find out whether Redis takes
 /// writes.
-async fn attempt(courier: &mut Courier, spool: Option<Arc<Spool>>) -> Sent {
+async fn attempt(sender: &mut RedisSender, spool: Option<Arc<Spool>>) -> Sent {
     let batch = match &spool {
         Some(spool) => spool.oldest(REPLAY_BATCH.into()).await,
         None => Ok(None),
@@ -145,13 +145,13 @@ async fn attempt(courier: &mut Courier, spool: Option<Arc<Spool>>) -> Sent {
         Ok(batch) => batch,
         Err(error) => {
             let error = RedisError::from((ErrorKind::Io, "the spool cannot be read", error.to_string()));
-            courier.rest();
+            sender.rest();
             return Sent { batch: None, receipt: Err(Setback { trouble: Trouble::Puzzling, error }) };
         }
     };
     let receipt = match &batch {
-        Some(batch) => courier.try_again(&batch.tracker_id, &batch.entries).await,
-        None => courier.probe().await,
+        Some(batch) => sender.try_again(&batch.tracker_id, &batch.entries).await,
+        None => sender.probe().await,
     };
     Sent { batch, receipt }
 }

@@ -17,7 +17,7 @@ const ROOM: usize = 400;
 type Address = ArrayString<46>;
 
 /// All values of all entries, one behind the other, in the order of the script's variables.
-pub(super) fn packed(tracker_id: &str, batch: &[Entry]) -> Vec<u8> {
+pub(super) fn encode(tracker_id: &str, batch: &[Entry]) -> Vec<u8> {
     let mut pack = Pack { bytes: Vec::with_capacity(batch.len() * ROOM), seen: Vec::with_capacity(64) };
     for entry in batch {
         pack.entry(tracker_id, entry);
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn texts_of_any_length_carry_their_length() {
-        let pack = packed("t1", &[entry()]);
+        let pack = encode("t1", &[entry()]);
         assert!(pack.starts_with(b"\xa5alice\xd9\x2807070707"));
         assert!(holds(&pack, b"\xdb\x00\x00\x01\x2cfff"));
         assert!(pack.ends_with(b"f\xa0"));
@@ -165,13 +165,13 @@ mod tests {
 
     #[test]
     fn a_counter_goes_as_a_number_and_as_text() {
-        assert!(holds(&packed("t1", &[entry()]), b"\xcf\0\0\0\0\0\0\x01\x2c\xa3300"));
+        assert!(holds(&encode("t1", &[entry()]), b"\xcf\0\0\0\0\0\0\x01\x2c\xa3300"));
     }
 
     #[test]
     fn the_observation_names_tracker_endpoint_number_time_and_what_is_left() {
         let digest = String::from_utf8(hex(endpoint("192.0.2.7".parse().unwrap(), 6881)).to_vec()).unwrap();
-        let pack = packed("t1", &[entry()]);
+        let pack = encode("t1", &[entry()]);
         assert!(holds(&pack, &[&[0xa0 | 12][..], format!("t1/{digest} ").as_bytes()].concat()));
         assert!(holds(&pack, format!("!t1/{digest} 42 1700000000123 0").as_bytes()));
     }

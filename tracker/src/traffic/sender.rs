@@ -7,16 +7,16 @@ use tokio::time::Instant;
 use tracing::error;
 
 use super::booking::Entry;
+use super::failure::{Setback, Trouble, unwritable};
+use super::metrics::RecorderMetrics;
 use super::recorder::Setup;
 use super::script::{Receipt, RecordScript};
-use super::trouble::{Setback, Trouble, unwritable};
-use crate::metrics::RecorderMetrics;
 
 /// How long Redis is left alone after it failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Courier {
+pub(super) struct RedisSender {
     link: Link,
     script: RecordScript,
     metrics: RecorderMetrics,
@@ -25,7 +25,7 @@ pub(super) struct Courier {
     failed_at: Option<Instant>,
 }
 
-impl Courier {
+impl RedisSender {
     pub(super) fn new(link: Link, script: RecordScript, metrics: RecorderMetrics) -> Self {
         Self { link, script, metrics, confirmed: 0, failed_at: None }
     }

@@ -1,0 +1,121 @@
+//! What the recorder counts: how long Redis takes, what became of each report, how the recorder works now.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result};
+use service::metrics::{LATENCY_BUCKETS, counter, gauge, histogram, seconds_gauge};
+
+use super::script::Outcome;
+use super::spool::SpoolMetrics;
+
+/// What the recorder counts.
+#[derive(Debug, Clone)]
+pub struct RecorderMetrics {
+    pub(super) waiting: IntGauge,
+    pub(super) errors: IntCounter,
+    pub(super) refused: IntCounter,
+    pub(super) lost_reports: IntCounter,
+    pub(super) spool: SpoolMetrics,
+    commit_seconds: Histogram,
+    last_commit: Gauge,
+    outcomes: [IntCounter; 6],
+    standings: [IntGauge; 5],
+}
+
+impl RecorderMetrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When a name is taken.
+    pub fn new(registry: &Registry) -> Result<Self> {
+        Ok(Self {
+            waiting: gauge(registry, "seedbook_tracker_recorder_waiting", "Reports that wait to be recorded")?,
+            commit_seconds: histogram(
+                registry,
+                "seedbook_tracker_recorder_commit_seconds",
+                "From a batch's first attempt to its commit in Redis",
+                LATENCY_BUCKETS,
+            )?,
+            last_commit: seconds_gauge(
+                registry,
+                "seedbook_tracker_recorder_last_commit_unix_seconds",
+                "When the last batch was committed; 0 before the first",
+            )?,
+            errors: counter(registry, "seedbook_tracker_recorder_errors_total", "Attempts that failed")?,
+            refused: counter(
+                registry,
+                "seedbook_tracker_recorder_refused_total",
+                "Announces refused because they could not be recorded",
+            )?,
+            lost_reports: counter(
+                registry,
+                "seedbook_tracker_redis_lost_reports_total",
+                "Reports that Redis lost after it had confirmed them",
+            )?,
+            spool: SpoolMetrics::new(registry)?,
+            standings: standings(registry)?,
+            outcomes: outcomes(registry)?,
+        })
+    }
+
+    /// Notes a commit, just now, that took so long.
+    pub(super) fn committed(&self, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_commit.set(since.as_secs_f64());
+    }
+
+    /// Notes what became of one report.
+    pub(super) fn count(&self, outcome: &Outcome) {
+        let place = match outcome {
+            Outcome::Booked => 0,
+            Outcome::Idle => 1,
+            Outcome::Repeated => 2,
+            Outcome::Late => 3,
+            Outcome::Failed(_) => 4,
+            Outcome::Unwritable(_) => 5,
+        };
+        self.outcomes[place].inc();
+    }
+
+    /// Shows how the recorder works: the place of its standing in
+    /// `starting direct spooling replaying refusing`.
+    pub(super) fn show_standing(&self, place: usize) {
+        for (other, gauge) in self.standings.iter().enumerate() {
+            gauge.set(i64::from(other == place));
+        }
+    }
+}
+
+fn outcomes(registry: &Registry) -> Result<[IntCounter; 6]> {
+    let outcomes = IntCounterVec::new(
+        Opts::new("seedbook_tracker_recorded_total", "Reports by what became of them"),
+        &["outcome"],
+    )?;
+    registry.register(Box::new(outcomes.clone()))?;
+    let outcome = |word: &str| outcomes.get_metric_with_label_values(&[word]);
+    Ok([
+        outcome("booked")?,
+        outcome("idle")?,
+        outcome("repeated")?,
+        outcome("late")?,
+        outcome("failed")?,
+        outcome("unwritable")?,
+    ])
+}
+
+fn standings(registry: &Registry) -> Result<[IntGauge; 5]> {
+    let standings = IntGaugeVec::new(
+        Opts::new("seedbook_tracker_recorder_state", "1 for the way in which the recorder works now"),
+        &["state"],
+    )?;
+    registry.register(Box::new(standings.clone()))?;
+    let standing = |word: &str| standings.get_metric_with_label_values(&[word]);
+    Ok([
+        standing("starting")?,
+        standing("direct")?,
+        standing("spooling")?,
+        standing("replaying")?,
+        standing("refusing")?,
+    ])
+}
