@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result};
 use service::metrics::{LATENCY_BUCKETS, counter, gauge, histogram, seconds_gauge};
 
-use super::script::Outcome;
+use super::reply::Outcome;
 use super::spool::SpoolMetrics;
 
 /// What the recorder counts.

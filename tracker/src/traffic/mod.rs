@@ -1,22 +1,32 @@
 //! `traffic push`: every accepted announce becomes one event in the Redis stream, before the client is
 //! answered; while Redis is away it is kept in a spool on disk, likewise before the client is answered.
+//!
+//! `recorder` is the way in, `machine` decides what is sent, spooled and answered, `driver` carries that out.
 
 mod booking;
-mod desk;
+mod driver;
 mod encode;
 mod failure;
+mod machine;
 mod metrics;
+mod notices;
 mod options;
 mod recorder;
+mod reply;
 pub mod rotation;
 mod script;
 mod sender;
 mod spool;
-mod writer;
 
 pub use booking::{Booking, Entry};
+pub use failure::{FailureKind, SendFailure};
+pub use machine::{Action, Call, Input, Limits, Notice, RecordError, RecorderMachine, Standing, Submission};
 pub use metrics::RecorderMetrics;
 pub use options::{FirstStarted, Options, SpoolOptions};
-pub use recorder::{RecordError, Recorded, Recorder, Setup, SpawnError, spawn};
-pub use script::{Outcome, Receipt, RecordScript, Rules};
-pub use spool::{AppendError, Batch, OpenError, Spool, SpoolMetrics, Store};
+pub use recorder::{Recorded, Recorder, Setup, SpawnError, spawn};
+pub use reply::{Outcome, Receipt};
+pub use script::{RecordScript, Rules};
+pub use spool::{
+    AppendError, Batch, Disk, DiskFile, DiskRequest, DiskResult, Fault, Folder, LetGo, MemoryDisk, OpenError,
+    SpoolMetrics, Store,
+};

@@ -12,15 +12,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::booking::Booking;
-use super::desk::{Desk, Job, Standing, State};
+use super::driver::{self, Work};
+use super::machine::{Limits, RecordError, RecorderMachine, Standing, Submission};
 use super::metrics::RecorderMetrics;
+use super::notices::{Notices, State};
 use super::options::SpoolOptions;
 use super::script::{RecordScript, Rules};
 use super::sender::RedisSender;
 use super::spool::{OpenError, Spool};
-use super::writer::Writer;
 use crate::announce::Report;
 
+/// Reports in one call. Redis is busy for some 3 ms with so many; more would make its other users wait.
+const MAX_BATCH: usize = 256;
+/// Spooled announces in one call: more than a live batch, so that the spool empties under full load.
+const REPLAY_BATCH: usize = 512;
 /// Reports that may wait at one time. Beyond it clients are told to come back, and lose nothing: counters are
 /// absolute.
 const MAX_WAITING: usize = 65_536;
@@ -41,23 +46,6 @@ pub struct Setup {
     pub retry_interval: Duration,
     /// Where announces are kept while Redis is away; `None`: nowhere, they are refused.
     pub spool: Option<SpoolOptions>,
-}
-
-/// Why a report is not recorded. The client keeps its counters, so nothing is lost by refusing it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum RecordError {
-    /// More reports wait than the recorder keeps.
-    #[error("too many announces wait to be recorded")]
-    Overloaded,
-    /// Redis did not take it, however often it was asked, and there is no spool.
-    #[error("the announce could not be recorded")]
-    Unavailable,
-    /// Redis is away, and the spool has reached its limit.
-    #[error("the announce could not be recorded: the tracker's spool is full")]
-    SpoolFull,
-    /// Redis is away, and so is the disk.
-    #[error("the announce could not be recorded: the tracker's disk does not take it")]
-    SpoolFailed,
 }
 
 /// Why a recorder cannot be started.
@@ -83,7 +71,7 @@ pub type Recorded = Box<dyn FnOnce(Result<(), RecordError>) + Send>;
 #[derive(Debug, Clone)]
 pub struct Recorder {
     setup: Arc<Setup>,
-    jobs: mpsc::Sender<Job>,
+    queue: mpsc::Sender<Submission<Recorded>>,
     state: Arc<State>,
     spool: Option<Arc<Spool>>,
 }
@@ -107,8 +95,10 @@ impl Recorder {
 
     /// Books a report and calls `recorded` when its fate is known; at once when too many wait already.
     pub fn submit(&self, report: Report, recorded: Recorded) {
-        if let Err(refused) = self.jobs.try_send(Job { booking: Booking::from(report), recorded }) {
-            (refused.into_inner().recorded)(Err(RecordError::Overloaded));
+        if let Err(refused) =
+            self.queue.try_send(Submission { booking: Booking::from(report), token: recorded })
+        {
+            (refused.into_inner().token)(Err(RecordError::Overloaded));
         }
     }
 
@@ -152,16 +142,34 @@ pub fn spawn(
     metrics: RecorderMetrics,
     predecessor: Option<&Recorder>,
 ) -> Result<(Recorder, JoinHandle<()>), SpawnError> {
-    let (jobs, queue) = mpsc::channel(MAX_WAITING);
+    let (sender, queue) = mpsc::channel(MAX_WAITING);
     let link = Link::new(&setup.redis, setup.timeouts)?;
     let spool = spool_of(&setup, &metrics, predecessor)?;
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
     let state = Arc::new(State::default());
-    let setup = Arc::new(setup);
-    let sender = RedisSender::new(link, script, metrics.clone());
-    let desk = Desk::new(sender.tracker_id().to_owned(), spool.clone(), metrics, state.clone());
-    let writer = Writer { sender, desk, setup: setup.clone() };
-    Ok((Recorder { setup, jobs, state, spool }, tokio::spawn(writer.run(queue))))
+    let directory = spool.as_ref().map(|spool| spool.directory().to_owned());
+    let work = Work {
+        machine: RecorderMachine::new(script.tracker_id().to_owned(), setup.limits()),
+        queue,
+        spool: spool.clone(),
+        notices: Notices::new(metrics, state.clone(), directory),
+        taken: Vec::with_capacity(MAX_BATCH),
+        disk: None,
+    };
+    let task = tokio::spawn(driver::run(RedisSender::new(link, script), work));
+    Ok((Recorder { setup: Arc::new(setup), queue: sender, state, spool }, task))
+}
+
+impl Setup {
+    fn limits(&self) -> Limits {
+        Limits {
+            batch: MAX_BATCH,
+            replay_batch: REPLAY_BATCH,
+            retry_count: self.retry_count,
+            retry_interval: self.retry_interval,
+            has_spool: self.spool.is_some(),
+        }
+    }
 }
 
 fn spool_of(

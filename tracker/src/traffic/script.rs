@@ -1,11 +1,20 @@
 //! The call of `record.lua`: one atomic step for a whole batch, safe to repeat after an unknown outcome.
+//!
+//! Each entry goes under (tracker id, number), and `tracker:recorder:<id>` holds the highest number booked for
+//! each tracker process. The script writes it first: a Redis that takes no writes fails there, before anything
+//! is booked, and one that lost what it had confirmed is found out. An announce with a number beyond it is
+//! new, which the script need not find out from its session's snapshot.
+//!
+//! A batch touches the keys of many sessions and the stream in one step, which needs one node: Redis Cluster
+//! is not supported.
 
 use contract::Keys;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, RedisWrite, Script, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, RedisResult, RedisWrite, Script, ServerErrorKind, Value};
 
 use super::booking::Entry;
 use super::encode::encode;
+use super::reply::Receipt;
 
 /// Bytes of a snapshot's key, roughly.
 const KEY_ROOM: usize = 160;
@@ -49,33 +58,6 @@ impl Rules {
             credit_first_started: false,
         }
     }
-}
-
-/// What became of one entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Snapshot and stream entry are written.
-    Booked,
-    /// Snapshot written; nothing changed and idle announces are left out of the stream.
-    Idle,
-    /// It was booked before.
-    Repeated,
-    /// Something newer is booked, and this added no bytes.
-    Late,
-    /// Redis refused this one (for example a foreign value under the snapshot's key).
-    Failed(String),
-    /// The stream took nothing (for example a foreign value under its key): every other entry would fare the
-    /// same.
-    Unwritable(String),
-}
-
-/// Redis' answer to a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// In the batch's order.
-    pub outcomes: Vec<Outcome>,
-    /// How many numbers Redis is behind what it confirmed earlier; 0 unless it lost data.
-    pub lost: u64,
 }
 
 /// The script, as one tracker process calls it.
@@ -137,7 +119,7 @@ impl RecordScript {
             }
             other => other?,
         };
-        receipt(reply, batch.len())
+        Receipt::read(reply, batch.len())
     }
 
     /// The command that books a batch: `EVALSHA` of [`RecordScript::text`]. For whoever runs the script on a
@@ -172,54 +154,4 @@ impl RecordScript {
         key.push(b':');
         key.extend_from_slice(&booking.peer_id.hex_bytes());
     }
-}
-
-/// How many entries were seen to, a remark about each that was not simply booked, and one more when Redis
-/// lost what it had confirmed.
-fn receipt(reply: Value, expected: usize) -> RedisResult<Receipt> {
-    let Value::Array(items) = reply else { return Err(unexpected()) };
-    let mut items = items.into_iter();
-    if items.next() != i64::try_from(expected).ok().map(Value::Int) {
-        return Err(unexpected());
-    }
-    let mut receipt = Receipt { outcomes: vec![Outcome::Booked; expected], lost: 0 };
-    for item in items {
-        let remark = text(item)?;
-        match remark.split_once(' ').ok_or_else(unexpected)? {
-            ("lost", count) => receipt.lost = count.parse().unwrap_or(0),
-            (number, word) => {
-                let place = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-                let entry = place.and_then(|place| receipt.outcomes.get_mut(place));
-                *entry.ok_or_else(unexpected)? = outcome(word.to_owned());
-            }
-        }
-    }
-    Ok(receipt)
-}
-
-fn text(item: Value) -> RedisResult<String> {
-    match item {
-        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Value::SimpleString(text) => Ok(text),
-        _ => Err(unexpected()),
-    }
-}
-
-fn outcome(word: String) -> Outcome {
-    match word.as_str() {
-        "idle" => Outcome::Idle,
-        "repeated" => Outcome::Repeated,
-        "late" => Outcome::Late,
-        other => match other.strip_prefix("unwritable ") {
-            Some(reason) => Outcome::Unwritable(reason.to_owned()),
-            // A foreign value under one snapshot's key; anything else (no permission) would hold for every
-            // key.
-            None if word.contains("WRONGTYPE") => Outcome::Failed(word),
-            None => Outcome::Unwritable(word),
-        },
-    }
-}
-
-fn unexpected() -> RedisError {
-    RedisError::from((ErrorKind::UnexpectedReturnType, "the record script answered something else"))
 }

@@ -12,7 +12,8 @@ use std::io;
 
 use contract::Event;
 
-use super::segment::Segment;
+use super::disk::Disk;
+use super::segment::{HEADER_BYTES, Segment};
 use crate::traffic::booking::Booking;
 
 /// What is remembered about a session's newest announce.
@@ -43,13 +44,13 @@ impl Newest {
 }
 
 /// Per segment, per entry: whether it may be dropped.
-pub(super) fn superseded(segments: &VecDeque<Segment>) -> io::Result<Vec<Vec<bool>>> {
+pub(super) fn superseded<D: Disk>(disk: &D, segments: &VecDeque<Segment>) -> io::Result<Vec<Vec<bool>>> {
     // 128 bits of two keyed hashes instead of 104 bytes of session: nobody can aim at a collision.
     let keys = (RandomState::new(), RandomState::new());
     let mut newest: HashMap<(u64, u64), Newest> = HashMap::new();
     let mut drops: Vec<Vec<bool>> = Vec::with_capacity(segments.len());
     for (number, segment) in segments.iter().enumerate() {
-        let mut frames = segment.frames(super::segment::HEADER_BYTES)?;
+        let mut frames = segment.frames(disk, HEADER_BYTES)?;
         drops.push(Vec::new());
         while frames.position < segment.bytes {
             let Some(frame) = frames.next_frame()? else { break };
@@ -69,12 +70,12 @@ pub(super) fn superseded(segments: &VecDeque<Segment>) -> io::Result<Vec<Vec<boo
 
 /// Writes a segment anew without what may be dropped; how many entries that were. The entries on both
 /// sides of a dropped one stay, so a crash between two segments loses nothing.
-pub(super) fn rewrite(segment: &mut Segment, drops: &[bool]) -> io::Result<u64> {
+pub(super) fn rewrite<D: Disk>(disk: &D, segment: &mut Segment, drops: &[bool]) -> io::Result<u64> {
     let dropped = drops.iter().filter(|drop| **drop).count() as u64;
     if dropped == 0 {
         return Ok(0);
     }
-    let mut frames = segment.frames(super::segment::HEADER_BYTES)?;
+    let mut frames = segment.frames(disk, HEADER_BYTES)?;
     let mut kept = Vec::new();
     for drop in drops {
         let Some(frame) = frames.next_frame()? else { break };
@@ -82,6 +83,6 @@ pub(super) fn rewrite(segment: &mut Segment, drops: &[bool]) -> io::Result<u64> 
             kept.push(frame);
         }
     }
-    segment.replace(&kept)?;
+    segment.replace(disk, &kept)?;
     Ok(dropped)
 }

@@ -2,6 +2,7 @@
 
 use prometheus::{Gauge, IntCounter, IntGauge, Registry, Result};
 
+use super::disk::Disk;
 use super::store::Store;
 
 /// What the spool counts.
@@ -56,7 +57,7 @@ impl SpoolMetrics {
     }
 
     /// Brings the gauges up to date; `now_ms` in Unix milliseconds.
-    pub(super) fn publish(&self, store: &Store, now_ms: u64) {
+    pub(super) fn publish<D: Disk>(&self, store: &Store<D>, now_ms: u64) {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.bytes.set(signed(store.bytes()));
         self.records.set(signed(store.records()));

@@ -4,12 +4,10 @@
 //! A process killed in the middle of a write leaves a torn frame at the end. Nobody was answered for it,
 //! because answers wait for the write to be on disk; so reading stops there.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Read};
 
 use super::codec;
+use super::disk::{Disk, DiskFile};
 use crate::traffic::booking::Entry;
 
 const MAGIC: &[u8; 8] = b"SBSPOOL1";
@@ -25,7 +23,7 @@ const MAX_PAYLOAD: usize = 256 * 1024;
 /// What is known about one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
-    pub(super) path: PathBuf,
+    pub(super) name: String,
     /// Order within the spool.
     pub(super) number: u64,
     /// The process that wrote it.
@@ -40,67 +38,63 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Creates the file, for its owner only: it holds passkeys. On disk when this returns; the folder's entry
-    /// is not.
-    pub(super) fn create(path: PathBuf, number: u64, tracker_id: &str) -> io::Result<(Self, File)> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        let written = file.write_all(&header(tracker_id)).and_then(|()| file.sync_all());
-        if let Err(error) = written {
-            std::fs::remove_file(&path)?;
+    fn empty(name: String, number: u64, tracker_id: String) -> Self {
+        Self { name, number, tracker_id, bytes: HEADER_BYTES, records: 0, oldest_ms: None, torn: false }
+    }
+
+    /// Creates the file. Its content is on disk when this returns; its name is not.
+    pub(super) fn create<D: Disk>(
+        disk: &D,
+        name: String,
+        number: u64,
+        tracker_id: &str,
+    ) -> io::Result<(Self, D::File)> {
+        let mut file = disk.create(&name)?;
+        if let Err(error) = file.write(&header(tracker_id)).and_then(|()| file.sync()) {
+            disk.remove(&name)?;
             return Err(error);
         }
-        let tracker_id = tracker_id.to_owned();
-        let segment =
-            Self { path, number, tracker_id, bytes: HEADER_BYTES, records: 0, oldest_ms: None, torn: false };
-        Ok((segment, file))
+        Ok((Self::empty(name, number, tracker_id.to_owned()), file))
     }
 
     /// Reads a file from beginning to end; `None` when not even its header is whole.
-    pub(super) fn scan(path: &Path, number: u64) -> io::Result<Option<Self>> {
-        let mut file = BufReader::new(File::open(path)?);
+    pub(super) fn scan<D: Disk>(disk: &D, name: &str, number: u64) -> io::Result<Option<Self>> {
+        let mut file = disk.read(name, 0)?;
         let mut head = [0; HEADER];
-        let tracker_id = match file.read_exact(&mut head) {
-            Ok(()) => tracker_id_of(&head),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
-            Err(error) => return Err(error),
-        };
-        let Some(tracker_id) = tracker_id else { return Ok(None) };
-        let path = path.to_owned();
-        let mut segment =
-            Self { path, number, tracker_id, bytes: HEADER_BYTES, records: 0, oldest_ms: None, torn: false };
+        let whole = filled(&mut file, &mut head)?;
+        let Some(tracker_id) = tracker_id_of(&head).filter(|_| whole) else { return Ok(None) };
+        let mut segment = Self::empty(name.to_owned(), number, tracker_id);
         let mut frames = Frames { file, position: HEADER_BYTES };
         while let Some(frame) = frames.next_frame()? {
             segment.oldest_ms.get_or_insert(frame.entry.booking.observed_ms);
             (segment.bytes, segment.records) = (frames.position, segment.records + 1);
         }
-        segment.torn = std::fs::metadata(&segment.path)?.len() > segment.bytes;
+        segment.torn = disk.size(name)? > segment.bytes;
         Ok(Some(segment))
     }
 
     /// Its frames from a position on.
-    pub(super) fn frames(&self, position: u64) -> io::Result<Frames> {
-        let mut file = BufReader::new(File::open(&self.path)?);
-        file.seek(SeekFrom::Start(position))?;
-        Ok(Frames { file, position })
+    pub(super) fn frames<D: Disk>(&self, disk: &D, position: u64) -> io::Result<Frames<D::Reader>> {
+        Ok(Frames { file: disk.read(&self.name, position)?, position })
     }
 
     /// Writes a file beside this one that holds only `frames`, and puts it in this one's place in one step.
-    pub(super) fn replace(&mut self, frames: &[Frame]) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
-        if beside.exists() {
-            std::fs::remove_file(&beside)?;
+    pub(super) fn replace<D: Disk>(&mut self, disk: &D, frames: &[Frame]) -> io::Result<()> {
+        let beside = format!("{:016}.new", self.number);
+        if disk.names()?.contains(&beside) {
+            disk.remove(&beside)?;
         }
-        let (mut compact, mut file) = Self::create(beside, self.number, &self.tracker_id)?;
+        let (mut compact, mut file) = Self::create(disk, beside, self.number, &self.tracker_id)?;
         let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.raw.iter().copied()).collect();
         let written = file
-            .write_all(&bytes)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| std::fs::rename(&compact.path, &self.path));
+            .write(&bytes)
+            .and_then(|()| file.sync())
+            .and_then(|()| disk.rename(&compact.name, &self.name));
         if let Err(error) = written {
-            std::fs::remove_file(&compact.path)?;
+            disk.remove(&compact.name)?;
             return Err(error);
         }
-        compact.path.clone_from(&self.path);
+        compact.name.clone_from(&self.name);
         compact.bytes += bytes.len() as u64;
         compact.records = frames.len() as u64;
         compact.oldest_ms = frames.first().map(|frame| frame.entry.booking.observed_ms);
@@ -118,13 +112,13 @@ pub(super) struct Frame {
 
 /// Reads frame after frame.
 #[derive(Debug)]
-pub(super) struct Frames {
-    file: BufReader<File>,
+pub(super) struct Frames<R> {
+    file: R,
     /// Where the next frame begins.
     pub(super) position: u64,
 }
 
-impl Frames {
+impl<R: Read> Frames<R> {
     /// The next whole frame; `None` at the end, or where the file is torn.
     pub(super) fn next_frame(&mut self) -> io::Result<Option<Frame>> {
         let mut raw = vec![0; FRAME_HEAD];
@@ -159,11 +153,6 @@ pub(super) fn frame(entry: &Entry, out: &mut Vec<u8>) -> Option<()> {
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     out[start + 4..payload].copy_from_slice(&checksum.to_le_bytes());
     Some(())
-}
-
-/// Makes the creation, renaming and removal of files in a folder last.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn header(tracker_id: &str) -> [u8; HEADER] {

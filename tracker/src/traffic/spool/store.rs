@@ -1,18 +1,21 @@
-//! The spool's folder: numbered segments, oldest first, within a limit of bytes. What [`Store::append`]
-//! accepted is on disk.
+//! The spool's files: numbered segments, oldest first, within a limit of bytes. What [`Store::append`]
+//! accepted is on disk. Everything here blocks as long as the disk does.
 //!
-//! One process owns the folder (a lock that the kernel drops with the process). Everything here blocks.
+//! Order holds because a folder has one owner at a time and everything older goes out first. Each segment
+//! names the tracker process that numbered its entries, and they are booked under that name, whoever replays
+//! them: Redis knows by its last number what is booked already.
+//!
+//! Coalescing waits until space runs out, because it costs seed time.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::compact;
+use super::disk::{Disk, DiskFile, Folder, OpenError};
 use super::segment::{self, Segment};
 use crate::traffic::booking::Entry;
 
@@ -21,17 +24,6 @@ const SEGMENTS_IN_LIMIT: u64 = 16;
 const MAX_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// The share of the limit that must be appended between two attempts to coalesce: each reads everything.
 const COALESCE_AFTER: u64 = 16;
-
-/// Why a folder cannot be a spool.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Two trackers must not share a folder: they would replay and remove each other's announces.
-    #[error("another tracker uses it")]
-    InUse,
-    /// It cannot be created, read or written.
-    #[error("it cannot be used: {0}")]
-    Disk(#[from] io::Error),
-}
 
 /// Why entries were not spooled.
 #[derive(Debug, Error)]
@@ -46,13 +38,12 @@ pub enum AppendError {
 
 /// The spool on disk.
 #[derive(Debug)]
-pub struct Store {
-    directory: PathBuf,
-    _lock: File,
+pub struct Store<D: Disk = Folder> {
+    pub(super) disk: D,
     max_bytes: u64,
     pub(super) segments: VecDeque<Segment>,
     /// The last segment's file, when this process may append to it.
-    pub(super) active: Option<File>,
+    active: Option<D::File>,
     /// Where in the first segment the first entry is that is not booked yet.
     pub(super) cursor: u64,
     /// The first segment was read from: it must not be rewritten under its reader.
@@ -64,22 +55,28 @@ pub struct Store {
 }
 
 impl Store {
-    /// Takes possession of the folder, creating it when it is not there, and finds what an earlier process
-    /// left.
+    /// Takes possession of a folder, creating it when it is not there, and finds what an earlier process left.
     ///
     /// # Errors
     /// [`OpenError`]; the folder is unchanged then.
     pub fn open(directory: &Path, max_bytes: u64) -> Result<Self, OpenError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let mut lock = OpenOptions::new();
-        let lock = lock.write(true).create(true).truncate(false).mode(0o600).open(directory.join("lock"))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::InUse,
-            TryLockError::Error(error) => OpenError::Disk(error),
-        })?;
+        let store = Self::on(Folder::open(directory)?, max_bytes)?;
+        if !store.is_empty() {
+            let (directory, records) = (directory.display(), store.records());
+            info!(%directory, records, "announces of an earlier run wait in the spool");
+        }
+        Ok(store)
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// The spool on a disk, with what an earlier process left there.
+    ///
+    /// # Errors
+    /// The disk's own.
+    pub fn on(disk: D, max_bytes: u64) -> io::Result<Self> {
         let mut store = Self {
-            directory: directory.to_owned(),
-            _lock: lock,
+            disk,
             max_bytes,
             segments: VecDeque::new(),
             active: None,
@@ -96,34 +93,30 @@ impl Store {
 
     fn find_segments(&mut self) -> io::Result<()> {
         let mut found = Vec::new();
-        for file in fs::read_dir(&self.directory)? {
-            let path = file?.path();
-            let Some(number) = number_of(&path) else { continue };
+        for name in self.disk.names()? {
+            let Some((number, kind)) = number_and_kind(&name) else { continue };
             self.next_number = self.next_number.max(number + 1);
-            match path.extension().and_then(|extension| extension.to_str()) {
+            match kind {
                 // Left over from a rewriting that did not finish: the original is still there.
-                Some("new") => fs::remove_file(&path)?,
-                Some("spool" | "aside") => found.push((number, path)),
+                "new" => self.disk.remove(&name)?,
+                "spool" | "aside" => found.push((number, name)),
                 _ => {}
             }
         }
         found.sort();
         let newest = found.last().map(|(number, _)| *number);
-        for (number, path) in found {
-            match Segment::scan(&path, number)? {
+        for (number, name) in found {
+            match Segment::scan(&self.disk, &name, number)? {
                 Some(segment) => self.segments.push_back(segment),
                 None => {
-                    warn!(file = %path.display(), "a spool file has no readable header; it is kept as .damaged");
-                    fs::rename(&path, path.with_extension("damaged"))?;
+                    let file = self.disk.path(&name);
+                    warn!(file = %file.display(), "a spool file has no readable header; it is kept as .damaged");
+                    self.disk.rename(&name, &damaged(number))?;
                 }
             }
         }
         if let Some(last) = self.segments.back_mut().filter(|last| last.torn && newest == Some(last.number)) {
-            cut(last)?;
-        }
-        if !self.is_empty() {
-            let (directory, records) = (self.directory.display(), self.records());
-            info!(%directory, records, "announces of an earlier run wait in the spool");
+            cut(&self.disk, last)?;
         }
         Ok(())
     }
@@ -154,17 +147,26 @@ impl Store {
 
     fn write(&mut self, frames: &[u8]) -> io::Result<()> {
         let file = self.active.as_mut().ok_or_else(|| io::Error::other("no segment is open"))?;
-        file.write_all(frames)?;
-        file.sync_data()
+        file.write(frames)?;
+        file.sync()
     }
 
     /// Cuts off what a failed write left, and leaves the segment: after a failed sync nobody knows what a
-    /// file holds beyond what was synced before.
+    /// file holds beyond what was synced before. A segment in which there is nothing else goes: it would
+    /// never be booked.
     fn roll_back(&mut self) {
-        let (Some(file), Some(segment)) = (self.active.take(), self.segments.back_mut()) else { return };
-        if let Err(error) = file.set_len(segment.bytes).and_then(|()| file.sync_all()) {
-            warn!(file = %segment.path.display(), %error, "an unfinished write cannot be cut off the spool; it is skipped when read");
-            segment.torn = true;
+        let (Some(mut file), Some(last)) = (self.active.take(), self.segments.back_mut()) else { return };
+        let undone = match last.records {
+            0 => self.disk.remove(&last.name),
+            _ => file.cut(last.bytes).and_then(|()| file.sync()),
+        };
+        last.torn = undone.is_err();
+        if let Err(error) = undone {
+            let file = self.disk.path(&last.name);
+            warn!(file = %file.display(), %error, "an unfinished write cannot be cut off the spool; it is skipped when read");
+        }
+        if last.records == 0 {
+            self.segments.pop_back();
         }
     }
 
@@ -181,11 +183,12 @@ impl Store {
         Ok(())
     }
 
-    fn create(&mut self, kind: &str, tracker_id: &str) -> io::Result<(Segment, File)> {
-        let path = self.directory.join(format!("{:016}.{kind}", self.next_number));
-        let created = Segment::create(path, self.next_number, tracker_id)?;
+    fn create(&mut self, kind: &str, tracker_id: &str) -> io::Result<(Segment, D::File)> {
+        let number = self.next_number;
+        // A number is used once, also when this fails: the disk may keep what it was told to remove.
         self.next_number += 1;
-        segment::sync_folder(&self.directory)?;
+        let created = Segment::create(&self.disk, format!("{number:016}.{kind}"), number, tracker_id)?;
+        self.disk.sync_names()?;
         Ok(created)
     }
 
@@ -205,13 +208,12 @@ impl Store {
     fn coalesce(&mut self) -> io::Result<()> {
         // The last segment's file is about to be another one.
         self.active = None;
-        let superseded = compact::superseded(&self.segments)?;
+        let superseded = compact::superseded(&self.disk, &self.segments)?;
         let spared = usize::from(self.is_being_read);
         for (segment, drops) in self.segments.iter_mut().zip(&superseded).skip(spared) {
-            self.coalesced += compact::rewrite(segment, drops)?;
+            self.coalesced += compact::rewrite(&self.disk, segment, drops)?;
         }
-        segment::sync_folder(&self.directory)?;
-        Ok(())
+        self.disk.sync_names()
     }
 
     /// Keeps entries that Redis will not book until somebody repairs it, out of the way of the others. They
@@ -222,10 +224,10 @@ impl Store {
             segment::frame(entry, &mut frames).ok_or_else(|| io::Error::other("an entry is too long"))?;
         }
         let (segment, mut file) = self.create("aside", tracker_id)?;
-        file.write_all(&frames)?;
-        file.sync_all()?;
+        file.write(&frames)?;
+        file.sync()?;
         self.aside_bytes += segment.bytes + frames.len() as u64;
-        Ok(segment.path)
+        Ok(self.disk.path(&segment.name))
     }
 
     /// Takes the first segment out of the spool: all of it is booked.
@@ -235,15 +237,16 @@ impl Store {
             self.active = None;
         }
         (self.cursor, self.is_being_read) = (segment::HEADER_BYTES, false);
+        let file = self.disk.path(&first.name);
         let gone = if first.torn {
-            warn!(file = %first.path.display(), "a spool file was damaged; what could be read is booked, and it is kept as .damaged");
-            fs::rename(&first.path, first.path.with_extension("damaged"))
+            warn!(file = %file.display(), "a spool file was damaged; what could be read is booked, and it is kept as .damaged");
+            self.disk.rename(&first.name, &damaged(first.number))
         } else {
-            fs::remove_file(&first.path)
+            self.disk.remove(&first.name)
         };
-        if let Err(error) = gone.and_then(|()| segment::sync_folder(&self.directory)) {
+        if let Err(error) = gone.and_then(|()| self.disk.sync_names()) {
             // Harmless for the books: what is booked is recognised by its number.
-            error!(file = %first.path.display(), %error, "a booked spool file cannot be removed; the next start reads it again");
+            error!(file = %file.display(), %error, "a booked spool file cannot be removed; the next start reads it again");
         }
     }
 
@@ -285,15 +288,21 @@ impl Store {
 
 /// Only the newest segment can be torn by a kill, and only in an announce that nobody was answered for. Any
 /// other torn segment is damage: its readable part is replayed and the file kept.
-fn cut(newest: &mut Segment) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(&newest.path)?;
-    file.set_len(newest.bytes)?;
-    file.sync_all()?;
+fn cut<D: Disk>(disk: &D, newest: &mut Segment) -> io::Result<()> {
+    let mut file = disk.open(&newest.name)?;
+    file.cut(newest.bytes)?;
+    file.sync()?;
     newest.torn = false;
-    info!(file = %newest.path.display(), "cut an unfinished write off the spool; nobody was answered for it");
+    let file = disk.path(&newest.name);
+    info!(file = %file.display(), "cut an unfinished write off the spool; nobody was answered for it");
     Ok(())
 }
 
-fn number_of(path: &Path) -> Option<u64> {
-    path.file_stem()?.to_str()?.parse().ok()
+fn number_and_kind(name: &str) -> Option<(u64, &str)> {
+    let (number, kind) = name.rsplit_once('.')?;
+    Some((number.parse().ok()?, kind))
+}
+
+fn damaged(number: u64) -> String {
+    format!("{number:016}.damaged")
 }

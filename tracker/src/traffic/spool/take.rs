@@ -4,6 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::disk::Disk;
 use super::store::Store;
 use crate::traffic::booking::Entry;
 
@@ -18,14 +19,14 @@ pub struct Batch {
     end: u64,
 }
 
-impl Store {
+impl<D: Disk> Store<D> {
     /// The oldest entries, at most so many; `None` when there are none. They stay until [`Store::booked`].
     ///
     /// # Errors
     /// When a file cannot be read.
     pub fn oldest(&mut self, limit: usize) -> io::Result<Option<Batch>> {
         while let Some(first) = self.segments.front() {
-            let mut frames = first.frames(self.cursor)?;
+            let mut frames = first.frames(&self.disk, self.cursor)?;
             let (segment, tracker_id) = (first.number, first.tracker_id.clone());
             let mut entries = Vec::with_capacity(limit.min(1024));
             while entries.len() < limit && frames.position < first.bytes {
@@ -53,7 +54,8 @@ impl Store {
         self.cursor = batch.end;
         first.records = first.records.saturating_sub(batch.entries.len() as u64);
         first.oldest_ms = batch.entries.last().map(|entry| entry.booking.observed_ms);
-        if batch.end >= first.bytes {
+        // A write that failed, or coalescing, may have left a file behind this one that holds nothing.
+        while self.segments.front().is_some_and(|first| self.cursor >= first.bytes) {
             self.retire_first();
         }
     }

@@ -1,0 +1,240 @@
+//! What is spooled goes to Redis, and new reports go behind it, until the spool is empty and Redis takes
+//! writes. So spooled announces are booked in order, before anything newer, and once: the old numbers are sent
+//! again, under the ids of the processes that gave them, whose last numbers Redis knows.
+//!
+//! Clients never wait for Redis here, except for the last batch: while it travels new reports wait for it, or
+//! the spool would never be empty under load. At the start nobody knows yet whether Redis is there, and new
+//! reports wait for the first attempt.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::messages::{Call, Content, Notice, RecordError, Standing};
+use super::{PAUSE, RecorderMachine, Stage};
+use crate::traffic::booking::Entry;
+use crate::traffic::failure::{FailureKind, SendFailure};
+use crate::traffic::reply::{Outcome, Receipt};
+use crate::traffic::spool::{AppendError, Batch, DiskRequest, LetGo};
+
+/// The way to an empty spool.
+#[derive(Debug)]
+pub(super) struct CatchUp<T> {
+    replay: Replay,
+    newcomers: Newcomers,
+    /// The clients whose reports are on their way to the disk.
+    appending: Option<Vec<T>>,
+}
+
+/// What happens to new reports while spooled ones travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Newcomers {
+    Wait,
+    AreSpooled,
+}
+
+/// Where the oldest entries are.
+#[derive(Debug)]
+enum Replay {
+    /// In the spool, until Redis has had its pause and the disk is free.
+    Resting,
+    /// The disk reads them.
+    Reading,
+    /// Redis has them; `None`: it was sent nothing, to find out whether it takes writes.
+    Sent(Option<Arc<Batch>>),
+    /// Booked, and to leave the spool once the disk is free. Redis refuses some for good.
+    Booked { batch: Arc<Batch>, refused: Vec<Entry> },
+    /// The disk lets go of them.
+    Leaving { booked: u64, refused: u64 },
+}
+
+impl<T> CatchUp<T> {
+    pub(super) fn of_an_earlier_run() -> Self {
+        Self { replay: Replay::Resting, newcomers: Newcomers::Wait, appending: None }
+    }
+
+    pub(super) fn of_an_outage() -> Self {
+        Self { replay: Replay::Resting, newcomers: Newcomers::AreSpooled, appending: None }
+    }
+
+    pub(super) fn takes_newcomers(&self) -> bool {
+        self.newcomers == Newcomers::AreSpooled && self.disk_is_free()
+    }
+
+    pub(super) fn wants_to_go_on(&self) -> bool {
+        matches!(self.replay, Replay::Resting) && self.disk_is_free()
+    }
+
+    fn disk_is_free(&self) -> bool {
+        self.appending.is_none() && !matches!(self.replay, Replay::Reading | Replay::Leaving { .. })
+    }
+}
+
+impl<T> RecorderMachine<T> {
+    /// Puts entries into the spool; their clients are answered when they are on disk. Without a spool they
+    /// are told to come back.
+    pub(super) fn spool(&mut self, entries: Arc<Vec<Entry>>, tokens: Vec<T>) {
+        if !self.limits.has_spool {
+            return self.refuse(tokens, RecordError::Unavailable);
+        }
+        let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        catch_up.appending = Some(tokens);
+        self.ask_disk(DiskRequest::Append { tracker_id: self.tracker_id.clone(), entries });
+    }
+
+    pub(super) fn appended(&mut self, appended: Result<(), AppendError>) {
+        let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        let tokens = catch_up.appending.take().unwrap_or_default();
+        match appended {
+            Ok(()) => {
+                self.spooled += tokens.len() as u64;
+                self.tell(Notice::Spooled(tokens.len() as u64));
+                if self.standing != Standing::Replaying {
+                    self.stand(Standing::Spooling);
+                }
+                self.answer(tokens, Ok(()));
+            }
+            Err(error) => {
+                let verdict = match &error {
+                    AppendError::Full => RecordError::SpoolFull,
+                    AppendError::Disk(_) => RecordError::SpoolFailed,
+                };
+                if self.standing != Standing::Refusing {
+                    self.tell(Notice::SpoolFails(error));
+                }
+                self.refuse(tokens, verdict);
+            }
+        }
+    }
+
+    fn refuse(&mut self, tokens: Vec<T>, verdict: RecordError) {
+        self.tell(Notice::Refused(tokens.len() as u64));
+        self.stand(Standing::Refusing);
+        self.answer(tokens, Err(verdict));
+    }
+
+    /// Takes the next step with the oldest entries, when it is time for one.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        let rested = self.failed_at.is_none_or(|at| at + PAUSE <= now);
+        let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        if !catch_up.disk_is_free() {
+            return;
+        }
+        match std::mem::replace(&mut catch_up.replay, Replay::Resting) {
+            Replay::Resting if rested && self.limits.has_spool => {
+                catch_up.replay = Replay::Reading;
+                self.ask_disk(DiskRequest::ReadOldest { limit: self.limits.replay_batch });
+            }
+            Replay::Resting if rested => self.send_spooled(None),
+            Replay::Booked { batch, refused } => {
+                let count = refused.len() as u64;
+                let booked = batch.entries.len() as u64 - count;
+                catch_up.replay = Replay::Leaving { booked, refused: count };
+                self.ask_disk(DiskRequest::LetGo { batch, refused });
+            }
+            other => catch_up.replay = other,
+        }
+    }
+
+    pub(super) fn read(&mut self, read: io::Result<Option<Batch>>, now: Instant) {
+        match read {
+            Ok(batch) => {
+                if batch.is_none() {
+                    self.spooled = 0;
+                }
+                self.send_spooled(batch.map(Arc::new));
+            }
+            Err(error) => {
+                let reason = format!("the spool cannot be read: {error}");
+                self.redis_failed(SendFailure { kind: FailureKind::Unexpected, reason }, now);
+                self.try_again_later(now);
+            }
+        }
+    }
+
+    fn send_spooled(&mut self, batch: Option<Arc<Batch>>) {
+        let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        catch_up.replay = Replay::Sent(batch.clone());
+        let content = match batch {
+            Some(batch) => Content::Spooled { own: batch.tracker_id == self.tracker_id, batch },
+            None => Content::Nothing,
+        };
+        self.send(|number, confirmed| Call { number, content, confirmed });
+    }
+
+    pub(super) fn replay_answered(
+        &mut self,
+        mut catch_up: CatchUp<T>,
+        answer: Result<Receipt, SendFailure>,
+        now: Instant,
+    ) {
+        let replay = std::mem::replace(&mut catch_up.replay, Replay::Resting);
+        let is_appending = catch_up.appending.is_some();
+        self.stage = Stage::CatchingUp(catch_up);
+        match (answer, replay) {
+            (Ok(receipt), Replay::Sent(Some(batch))) => self.replayed(batch, receipt.outcomes),
+            // What is being written meanwhile will be read next.
+            (Ok(_), _) if is_appending => {}
+            (Ok(_), _) => self.moved_on(now),
+            (Err(failure), _) => {
+                self.redis_failed(failure, now);
+                self.try_again_later(now);
+            }
+        }
+    }
+
+    fn replayed(&mut self, batch: Arc<Batch>, outcomes: Vec<Outcome>) {
+        if batch.tracker_id == self.tracker_id {
+            self.confirm(&batch.entries);
+        }
+        let failed = |(_, outcome): &(&Entry, &Outcome)| matches!(outcome, Outcome::Failed(_));
+        let refused = batch.entries.iter().zip(&outcomes).filter(failed);
+        let refused = refused.map(|(entry, _)| entry.clone()).collect();
+        self.tell(Notice::Replayed(outcomes));
+        if let Stage::CatchingUp(catch_up) = &mut self.stage {
+            catch_up.replay = Replay::Booked { batch, refused };
+        }
+    }
+
+    pub(super) fn let_go(&mut self, let_go: io::Result<LetGo>, now: Instant) {
+        let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        let Replay::Leaving { booked, refused } = std::mem::replace(&mut catch_up.replay, Replay::Resting)
+        else {
+            return;
+        };
+        match let_go {
+            Ok(LetGo { file, remaining }) => {
+                self.replayed += booked + refused;
+                self.spooled = remaining;
+                self.tell(Notice::LeftSpool { booked, set_aside: refused, file });
+                if remaining > 0 {
+                    self.stand(Standing::Replaying);
+                }
+                self.moved_on(now);
+            }
+            Err(error) => {
+                self.tell(Notice::CannotSetAside(error));
+                self.try_again_later(now);
+            }
+        }
+    }
+
+    /// Redis took what it was sent, and the spool let go of it.
+    fn moved_on(&mut self, now: Instant) {
+        let few = self.spooled <= self.limits.replay_batch as u64;
+        match &mut self.stage {
+            Stage::CatchingUp(_) if self.spooled == 0 => self.redis_is_back(now),
+            Stage::CatchingUp(catch_up) => {
+                catch_up.newcomers = if few { Newcomers::Wait } else { Newcomers::AreSpooled };
+            }
+            _ => {}
+        }
+    }
+
+    fn try_again_later(&mut self, now: Instant) {
+        self.failed_at = Some(now);
+        if let Stage::CatchingUp(catch_up) = &mut self.stage {
+            (catch_up.replay, catch_up.newcomers) = (Replay::Resting, Newcomers::AreSpooled);
+        }
+    }
+}

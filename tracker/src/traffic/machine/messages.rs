@@ -1,0 +1,188 @@
+//! What the machine is told and what it says.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::traffic::booking::{Booking, Entry};
+use crate::traffic::failure::SendFailure;
+use crate::traffic::reply::{Outcome, Receipt};
+use crate::traffic::spool::{AppendError, Batch, DiskRequest, DiskResult};
+
+/// A report, and the client that waits to hear what became of it.
+#[derive(Debug)]
+pub struct Submission<T> {
+    /// What to book.
+    pub booking: Booking,
+    /// Whom to answer.
+    pub token: T,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a, T> {
+    /// The spool is this recorder's: the one before has finished.
+    Begin,
+    /// Reports in the order in which they came, at most [`super::RecorderMachine::room`] of them. The list is
+    /// emptied, to be used again.
+    Reports(&'a mut Vec<Submission<T>>),
+    /// Nobody reports any more. Comes behind the last reports.
+    Closed,
+    /// What became of a call. Silence is a failure, too.
+    Answered {
+        /// [`Call::number`].
+        call: u64,
+        /// What Redis said, or what is wrong.
+        answer: Result<Receipt, SendFailure>,
+    },
+    /// What became of an [`Action::Disk`].
+    Disk(DiskResult),
+    /// Time has passed.
+    Time,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action<T> {
+    /// Call the script, and say what came of it with [`Input::Answered`]. One call at a time.
+    Send(Call),
+    /// Have the spool do this, and say what came of it with [`Input::Disk`]. One request at a time.
+    Disk(DiskRequest),
+    /// Tell these clients.
+    Answer {
+        /// Whom.
+        tokens: Vec<T>,
+        /// What.
+        verdict: Result<(), RecordError>,
+    },
+    /// Tell the operator.
+    Notice(Notice),
+}
+
+/// A call of the script.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Which of this recorder's calls it is.
+    pub number: u64,
+    pub(super) content: Content,
+    pub(super) confirmed: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Content {
+    /// Reports of clients that wait.
+    Reports(Arc<Vec<Entry>>),
+    /// The oldest of the spool.
+    Spooled {
+        batch: Arc<Batch>,
+        /// They were numbered by this process.
+        own: bool,
+    },
+    /// Nothing, to find out whether Redis takes writes.
+    Nothing,
+}
+
+impl Call {
+    /// What to book; nothing, when the call only finds out whether Redis takes writes.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        match &self.content {
+            Content::Reports(entries) => entries,
+            Content::Spooled { batch, .. } => &batch.entries,
+            Content::Nothing => &[],
+        }
+    }
+
+    /// The other process that numbered them, if one did.
+    #[must_use]
+    pub fn other_tracker_id(&self) -> Option<&str> {
+        match &self.content {
+            Content::Spooled { batch, own: false } => Some(&batch.tracker_id),
+            _ => None,
+        }
+    }
+
+    /// The highest number that Redis is known to have booked of the process that numbered them; 0 for none.
+    #[must_use]
+    pub fn confirmed(&self) -> u64 {
+        if self.other_tracker_id().is_some() { 0 } else { self.confirmed }
+    }
+}
+
+/// Why a report is not recorded. The client keeps its counters, so nothing is lost by refusing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// More reports wait than the recorder keeps.
+    #[error("too many announces wait to be recorded")]
+    Overloaded,
+    /// Redis did not take it, however often it was asked, and there is no spool.
+    #[error("the announce could not be recorded")]
+    Unavailable,
+    /// Redis is away, and the spool has reached its limit.
+    #[error("the announce could not be recorded: the tracker's spool is full")]
+    SpoolFull,
+    /// Redis is away, and so is the disk.
+    #[error("the announce could not be recorded: the tracker's disk does not take it")]
+    SpoolFailed,
+}
+
+/// How the recorder works now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Redis was not asked yet.
+    Starting,
+    /// Reports go to Redis.
+    Direct,
+    /// Redis takes nothing; reports go to the spool.
+    Spooling,
+    /// Redis takes what is spooled; new reports go behind it.
+    Replaying,
+    /// Neither Redis nor the spool takes reports.
+    Refusing,
+}
+
+/// What an operator may want to know: `notices.rs` makes log lines and metrics of it.
+#[derive(Debug)]
+pub enum Notice {
+    /// The recorder works in another way.
+    Standing(Standing),
+    /// Redis booked a batch, so long after it was sent first.
+    Committed(Duration),
+    /// What became of reports whose clients wait.
+    Recorded(Vec<Outcome>),
+    /// What became of spooled announces.
+    Replayed(Vec<Outcome>),
+    /// A call failed.
+    AttemptFailed,
+    /// Redis is so many numbers behind what it confirmed.
+    Lost(u64),
+    /// So many reports are in the spool.
+    Spooled(u64),
+    /// So many clients were told to come back.
+    Refused(u64),
+    /// The spool takes nothing. Once, not for each batch.
+    SpoolFails(AppendError),
+    /// The spool let go of these.
+    LeftSpool {
+        /// Booked.
+        booked: u64,
+        /// Refused by Redis for good.
+        set_aside: u64,
+        /// Where those are that Redis refuses.
+        file: Option<PathBuf>,
+    },
+    /// What Redis refuses for good cannot be kept.
+    CannotSetAside(io::Error),
+    /// Redis takes nothing from now on. Once, not for each attempt.
+    OutageBegan(SendFailure),
+    /// Redis has everything.
+    CaughtUp {
+        /// How long it took nothing; `None`: the spool was an earlier run's.
+        outage: Option<Duration>,
+        /// Spooled announces that it was sent.
+        replayed: u64,
+    },
+}

@@ -1,0 +1,271 @@
+//! The recorder as a machine without I/O: it takes reports, answers and the time, and says what to send, what
+//! to spool and which clients to answer. `driver.rs` carries that out with tokio, Redis and the disk; the
+//! simulation carries out the same in virtual time, with faults.
+//!
+//! **Answered means recorded**: a client is answered when Redis has booked its report or the disk has it.
+//!
+//! **One batch is in flight.** While it travels the next one gathers, so batches grow with the load and leave
+//! at once when idle. A batch that must be sent again cannot overtake or be overtaken, so a session's
+//! `completed` is not lost behind a later announce.
+//!
+//! **While Redis takes nothing, clients never wait for it.** There are two ways of working: reports go straight
+//! to Redis (`direct.rs`), or behind what is spooled (`catch_up.rs`).
+
+mod catch_up;
+mod direct;
+mod messages;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::booking::Entry;
+use super::failure::SendFailure;
+use super::reply::Receipt;
+use super::spool::{DiskRequest, DiskResult};
+use catch_up::CatchUp;
+use direct::InFlight;
+pub use messages::{Action, Call, Input, Notice, RecordError, Standing, Submission};
+
+/// How long Redis is left alone after it failed, while there is a spool to answer from.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What one recorder may do at a time, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Reports in one call.
+    pub batch: usize,
+    /// Spooled announces in one call.
+    pub replay_batch: usize,
+    /// How often a batch is sent again after an error before it is spooled or refused.
+    pub retry_count: u32,
+    /// How long to wait before it is sent again.
+    pub retry_interval: Duration,
+    /// Whether there is a disk for reports that Redis does not take.
+    pub has_spool: bool,
+}
+
+/// The recorder of one tracker process. `T` stands for a client that waits to hear what became of its report.
+#[derive(Debug)]
+pub struct RecorderMachine<T> {
+    tracker_id: String,
+    limits: Limits,
+    stage: Stage<T>,
+    standing: Standing,
+    actions: VecDeque<Action<T>>,
+    /// The last number that a report got.
+    sequence: u64,
+    /// The highest number of this process that Redis is known to have booked.
+    confirmed: u64,
+    /// How many calls were made, and the one whose answer is awaited. Any other answer comes too late.
+    calls: u64,
+    awaited: Option<u64>,
+    failed_at: Option<Instant>,
+    /// Since when Redis takes nothing.
+    outage: Option<Instant>,
+    /// Entries in the spool.
+    spooled: u64,
+    /// Entries that left it since Redis took everything last.
+    replayed: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Stage<T> {
+    /// The recorder before has the spool: what it holds is older.
+    Waiting,
+    Direct(Option<InFlight<T>>),
+    CatchingUp(CatchUp<T>),
+    Ended,
+}
+
+impl<T> RecorderMachine<T> {
+    /// A recorder that waits for [`Input::Begin`].
+    #[must_use]
+    pub fn new(tracker_id: String, limits: Limits) -> Self {
+        Self {
+            tracker_id,
+            limits,
+            stage: Stage::Waiting,
+            standing: Standing::Starting,
+            actions: VecDeque::new(),
+            sequence: 0,
+            confirmed: 0,
+            calls: 0,
+            awaited: None,
+            failed_at: None,
+            outage: None,
+            spooled: 0,
+            replayed: 0,
+            closed: false,
+        }
+    }
+
+    /// Takes what happened. Then [`RecorderMachine::poll`] until there is nothing more to do.
+    pub fn handle(&mut self, input: Input<'_, T>, now: Instant) {
+        match input {
+            Input::Begin => self.stage = Stage::CatchingUp(CatchUp::of_an_earlier_run()),
+            Input::Reports(reports) => self.take(reports, now),
+            Input::Closed => self.closed = true,
+            Input::Answered { call, answer } if self.awaited == Some(call) => {
+                self.awaited = None;
+                self.answered(answer, now);
+            }
+            // Of a call that was given up: the same entries are sent again, or are spooled.
+            Input::Answered { .. } => {}
+            Input::Disk(result) => self.disk_is_done(result, now),
+            Input::Time => {}
+        }
+        self.go_on(now);
+        if self.closed && self.room() > 0 {
+            self.stage = Stage::Ended;
+        }
+    }
+
+    /// The next thing to do. At most a handful wait at a time: one call, one request of the disk, answers.
+    pub fn poll(&mut self) -> Option<Action<T>> {
+        self.actions.pop_front()
+    }
+
+    /// When to come with [`Input::Time`], if nothing else happens before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Direct(Some(batch)) => batch.retry_at,
+            Stage::CatchingUp(catch_up) if catch_up.wants_to_go_on() => self.failed_at.map(|at| at + PAUSE),
+            _ => None,
+        }
+    }
+
+    /// How many reports it takes now. The others wait where they are; 0 while a batch is in flight.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        match &self.stage {
+            Stage::Direct(None) => self.limits.batch,
+            Stage::CatchingUp(catch_up) if catch_up.takes_newcomers() => self.limits.batch,
+            _ => 0,
+        }
+    }
+
+    /// Whether nobody reports any more and everything it took is booked, spooled or refused. What it has asked
+    /// of Redis by then needs no answer: the spool still holds it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended)
+    }
+
+    fn take(&mut self, reports: &mut Vec<Submission<T>>, now: Instant) {
+        let (entries, tokens) = self.number(reports);
+        if matches!(self.stage, Stage::Direct(_)) {
+            self.deliver(entries, tokens, now);
+        } else {
+            self.spool(Arc::new(entries), tokens);
+        }
+    }
+
+    /// Gives each report the number under which this process has it booked, for ever: by it Redis knows what
+    /// it is sent twice.
+    fn number(&mut self, reports: &mut Vec<Submission<T>>) -> (Vec<Entry>, Vec<T>) {
+        let numbered = reports.drain(..).map(|Submission { booking, token }| {
+            self.sequence += 1;
+            (Entry { booking, sequence: self.sequence }, token)
+        });
+        numbered.unzip()
+    }
+
+    /// Makes a call of numbered entries. What Redis need not compute itself belongs here: between the numbers,
+    /// which never change, and the call, which is made anew for each attempt.
+    fn send(&mut self, call: impl FnOnce(u64, u64) -> Call) {
+        self.calls += 1;
+        self.awaited = Some(self.calls);
+        self.actions.push_back(Action::Send(call(self.calls, self.confirmed)));
+    }
+
+    fn answered(&mut self, answer: Result<Receipt, SendFailure>, now: Instant) {
+        match &answer {
+            Ok(receipt) => {
+                self.failed_at = None;
+                if receipt.lost > 0 {
+                    self.tell(Notice::Lost(receipt.lost));
+                }
+            }
+            Err(_) => {
+                self.failed_at = Some(now);
+                self.tell(Notice::AttemptFailed);
+            }
+        }
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Direct(Some(batch)) => self.batch_answered(batch, answer, now),
+            Stage::CatchingUp(catch_up) => self.replay_answered(catch_up, answer, now),
+            other => self.stage = other,
+        }
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        match &self.stage {
+            Stage::Direct(Some(_)) => self.retry(now),
+            Stage::CatchingUp(_) => self.catch_up(now),
+            _ => {}
+        }
+    }
+
+    fn confirm(&mut self, entries: &[Entry]) {
+        let newest = entries.last().map_or(0, |entry| entry.sequence);
+        self.confirmed = self.confirmed.max(newest);
+    }
+
+    fn disk_is_done(&mut self, result: DiskResult, now: Instant) {
+        match result {
+            DiskResult::Appended(appended) => self.appended(appended),
+            DiskResult::Read(read) => self.read(read, now),
+            DiskResult::LetGo(let_go) => self.let_go(let_go, now),
+        }
+    }
+
+    fn ask_disk(&mut self, request: DiskRequest) {
+        self.actions.push_back(Action::Disk(request));
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        self.actions.push_back(Action::Notice(notice));
+    }
+
+    fn stand(&mut self, standing: Standing) {
+        if self.standing != standing {
+            self.standing = standing;
+            self.tell(Notice::Standing(standing));
+        }
+    }
+
+    fn answer(&mut self, tokens: Vec<T>, verdict: Result<(), RecordError>) {
+        if !tokens.is_empty() {
+            self.actions.push_back(Action::Answer { tokens, verdict });
+        }
+    }
+
+    /// Redis takes nothing.
+    fn redis_failed(&mut self, failure: SendFailure, now: Instant) {
+        match self.standing {
+            Standing::Refusing => {}
+            _ if self.limits.has_spool => self.stand(Standing::Spooling),
+            _ => self.stand(Standing::Refusing),
+        }
+        if self.outage.is_none() {
+            self.outage = Some(now);
+            self.tell(Notice::OutageBegan(failure));
+        }
+    }
+
+    /// Redis takes announces, and the spool is empty.
+    fn redis_is_back(&mut self, now: Instant) {
+        self.stage = Stage::Direct(None);
+        self.stand(Standing::Direct);
+        let replayed = std::mem::take(&mut self.replayed);
+        let outage = self.outage.take().map(|began| now - began);
+        if outage.is_some() || replayed > 0 {
+            self.tell(Notice::CaughtUp { outage, replayed });
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What the machine wants said, as log lines and metrics, and the recorder's standing for those outside.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tracing::{error, info, warn};
+
+use super::failure::SendFailure;
+use super::machine::{Notice, Standing};
+use super::metrics::RecorderMetrics;
+use super::reply::Outcome;
+use super::spool::Spool;
+
+impl Standing {
+    const ALL: [Self; 5] = [Self::Starting, Self::Direct, Self::Spooling, Self::Replaying, Self::Refusing];
+}
+
+/// The recorder's standing, for those outside.
+#[derive(Debug, Default)]
+pub(super) struct State(AtomicU8);
+
+impl State {
+    pub(super) fn get(&self) -> Standing {
+        Standing::ALL[usize::from(self.0.load(Ordering::Relaxed))]
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Notices {
+    metrics: RecorderMetrics,
+    state: Arc<State>,
+    /// Where the spool is, if there is one.
+    directory: Option<PathBuf>,
+}
+
+impl Notices {
+    pub(super) fn new(metrics: RecorderMetrics, state: Arc<State>, directory: Option<PathBuf>) -> Self {
+        let notices = Self { metrics, state, directory };
+        notices.stand(Standing::Starting);
+        notices
+    }
+
+    pub(super) fn publish(&self, notice: Notice) {
+        let metrics = &self.metrics;
+        match notice {
+            Notice::Standing(standing) => self.stand(standing),
+            Notice::Committed(took) => metrics.committed(took),
+            Notice::Recorded(outcomes) => self.recorded(&outcomes),
+            Notice::Replayed(outcomes) => outcomes.iter().for_each(|outcome| metrics.count(outcome)),
+            Notice::AttemptFailed => metrics.errors.inc(),
+            Notice::Lost(reports) => self.lost(reports),
+            Notice::Spooled(count) => metrics.spool.spooled.inc_by(count),
+            Notice::Refused(count) => metrics.refused.inc_by(count),
+            Notice::SpoolFails(error) => {
+                let directory = self.directory();
+                error!(%directory, %error, "clients are told to come back: bring Redis back, free space there, or raise spool.max_bytes and reload");
+            }
+            Notice::LeftSpool { booked, set_aside, file } => {
+                metrics.spool.replayed.inc_by(booked);
+                metrics.spool.set_aside.inc_by(set_aside);
+                if let Some(file) = file {
+                    error!(file = %file.display(), "Redis refuses some spooled announces (a foreign value under a snapshot's key?); they are kept and tried again at the next start");
+                }
+            }
+            Notice::CannotSetAside(error) => {
+                error!(%error, "announces that Redis refuses cannot be kept aside; trying again");
+            }
+            Notice::OutageBegan(failure) => self.outage_began(&failure),
+            Notice::CaughtUp { outage: Some(outage), replayed } => info!(
+                seconds = outage.as_secs(),
+                replayed, "Redis takes announces again, and has all that was spooled"
+            ),
+            Notice::CaughtUp { outage: None, replayed } => {
+                info!(replayed, "Redis has all that was spooled in an earlier run");
+            }
+        }
+    }
+
+    /// How many reports wait for the batch after the one under way.
+    pub(super) fn show_waiting(&self, count: usize) {
+        self.metrics.waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// The recorder has ended.
+    pub(super) fn ended(&self, spool: &Spool) {
+        if !spool.is_empty() {
+            let (directory, records) = (spool.directory().display(), spool.records());
+            warn!(%directory, records, "announces stay in the spool; the next start of a tracker with this spool.directory books them");
+        }
+    }
+
+    fn stand(&self, standing: Standing) {
+        self.state.0.store(standing as u8, Ordering::Relaxed);
+        self.metrics.show_standing(standing as usize);
+    }
+
+    fn directory(&self) -> String {
+        self.directory.as_ref().map(|directory| directory.display().to_string()).unwrap_or_default()
+    }
+
+    fn recorded(&self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            self.metrics.count(outcome);
+            if let Outcome::Failed(reason) | Outcome::Unwritable(reason) = outcome {
+                error!(%reason, "Redis refused one announce; its client is told to come back");
+            }
+        }
+    }
+
+    /// A Redis that booked less than it confirmed has lost snapshots: what their sessions moved since cannot
+    /// be known, and counting begins anew for them.
+    fn lost(&self, reports: u64) {
+        self.metrics.lost_reports.inc_by(reports);
+        error!(
+            reports,
+            "Redis lost announces that it had confirmed: it restarted without its data, or a replica that lagged took over. \
+             Sessions without a snapshot begin at a new baseline, and what they moved before it is not credited"
+        );
+    }
+
+    fn outage_began(&self, failure: &SendFailure) {
+        let (error, advice) = (failure, failure.kind.advice());
+        if self.directory.is_some() {
+            let directory = self.directory();
+            warn!(%directory, %error, advice, "Redis takes no announces: they are answered, and kept in the spool until it does");
+        } else {
+            warn!(%error, advice, "Redis takes no announces, and there is no spool.directory: clients are told to come back");
+        }
+    }
+}
