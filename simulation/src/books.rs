@@ -8,6 +8,7 @@ use crate::redis::{Bytes, Reply, words};
 use crate::scenario::Durability;
 use crate::world::{Checked, Violation, World, violation};
 use contract::Event;
+use tracker::traffic::{Outcome, Receipt};
 
 pub(crate) const STREAM: &str = "tracker:traffic";
 
@@ -26,35 +27,40 @@ impl World<'_> {
         self.redis.server.keyspace().now_ms = self.clock(self.redis.skew_ms);
     }
 
-    pub(crate) fn redis_books(&mut self, call: &[Bytes], facts: &[usize]) -> Result<Reply, Violation> {
+    pub(crate) fn redis_books(
+        &mut self,
+        call: &[Bytes],
+        facts: &[usize],
+    ) -> Result<(Receipt, Reply), Violation> {
         let known: Vec<bool> = call[5..5 + facts.len()].iter().map(|key| self.has(key)).collect();
         let reply = self.ask(&self.scripts.record, call);
         if let Reply::Error(error) = &reply {
             return Err(Violation(format!("the script failed: {error}")));
         }
-        let items = match reply.items() {
-            [Reply::Array(items), _deferred] => items,
-            items => items,
+        let answer = match reply.items() {
+            [answer @ Reply::Array(_), _deferred] => answer,
+            _ => &reply,
         };
-        let (outcomes, lost) = outcomes(items, facts.len())?;
-        self.tell(|| format!("Redis books announces {facts:?}: {}", outcomes.join(", ")));
-        if lost && !self.redis.rolled_back {
+        let receipt = Receipt::read(value(answer), facts.len())
+            .map_err(|error| Violation(format!("{error} to announces {facts:?}: {answer:?}")))?;
+        self.tell(|| format!("Redis books announces {facts:?}: {:?}", receipt.outcomes));
+        if receipt.lost > 0 && !self.redis.rolled_back {
             violation("Redis says that it lost announces, and lost none")?;
         }
         // A session that appears in this batch for the first time has its snapshot from then on.
         let mut booked = std::collections::BTreeSet::new();
-        for ((fact, word), known) in facts.iter().zip(&outcomes).zip(known) {
+        for ((fact, word), known) in facts.iter().zip(&receipt.outcomes).zip(known) {
             let session = self.facts[*fact].session;
             let snapshot = known || booked.contains(&session);
-            match *word {
-                "booked" | "idle" | "late" => self.hear(*fact, snapshot),
-                "repeated" => continue,
-                other => violation(format!("Redis refused announce {fact}: {other}"))?,
+            match word {
+                Outcome::Booked | Outcome::Idle | Outcome::Late => self.hear(*fact, snapshot),
+                Outcome::Repeated => continue,
+                other => violation(format!("Redis refused announce {fact}: {other:?}"))?,
             }
             booked.insert(session);
         }
         self.look_at_new_entries()?;
-        Ok(reply)
+        Ok((receipt, reply))
     }
 
     fn has(&self, key: &Bytes) -> bool {
@@ -173,21 +179,13 @@ impl World<'_> {
     }
 }
 
-/// The script's word for each announce, and whether Redis says that it lost some.
-fn outcomes(items: &[Reply], count: usize) -> Result<(Vec<&str>, bool), Violation> {
-    let mut words = vec!["booked"; count];
-    let Some((Reply::Int(seen_to), remarks)) = items.split_first() else {
-        return Err(Violation("the script answered something else".into()));
-    };
-    if usize::try_from(*seen_to) != Ok(count) {
-        return Err(Violation(format!("the script saw to {seen_to} announces of {count}")));
+/// A reply as a tracker's connection would hand it over.
+fn value(reply: &Reply) -> ::redis::Value {
+    match reply {
+        Reply::Nil => ::redis::Value::Nil,
+        Reply::Int(number) => ::redis::Value::Int(*number),
+        Reply::Bulk(bytes) => ::redis::Value::BulkString(bytes.clone()),
+        Reply::Array(items) => ::redis::Value::Array(items.iter().map(value).collect()),
+        Reply::Status(_) | Reply::Error(_) => ::redis::Value::SimpleString(reply.text().to_owned()),
     }
-    let mut lost = false;
-    for (place, word) in remarks.iter().filter_map(|remark| remark.text().split_once(' ')) {
-        match place.parse::<usize>() {
-            Ok(number) => words[number - 1] = word,
-            Err(_) => lost = true,
-        }
-    }
-    Ok((words, lost))
 }

@@ -22,7 +22,7 @@ impl World<'_> {
         self.settling = true;
         self.tell(|| "no more faults: everybody finishes");
         self.redis_returns();
-        self.trackers.iter_mut().for_each(|tracker| tracker.link_up = true);
+        self.trackers_are_mended();
         self.everybody_is_answered()?;
         self.everything_is_settled()?;
         self.leases_are_judged()?;
@@ -63,7 +63,8 @@ impl World<'_> {
 
     fn line_drains(&mut self) -> Checked {
         for _ in 0..ROUNDS {
-            self.pass_time(10);
+            // Longer than a recorder waits before it tries again.
+            self.pass_time(300);
             for slot in 0..self.trackers.len() {
                 self.tracker_turn(slot);
                 self.tracker_times_out(slot);

@@ -1,10 +1,10 @@
 //! A seeded, single-process, virtual-time simulation of the whole line: clients, trackers, Redis, consumers
 //! and the ledger.
 //!
-//! The shipped scripts run in a real Lua 5.1 on a small Redis in memory; the calls' arguments, the events,
-//! the ledger and the presence rules are the shipped code. Around them everything fails as
-//! it pleases, and at the end the books must balance to the byte. `docs/simulation.md` says what is modelled
-//! and how to read a trace.
+//! The shipped recorder, its spool and the shipped scripts run here, the scripts in a real Lua 5.1 on a small
+//! Redis in memory; so do the events, the ledger and the presence rules. Around them everything fails as it
+//! pleases, and at the end the books must balance to the byte. `docs/simulation.md` says what is modelled and
+//! how to read a trace.
 
 mod announces;
 mod books;
@@ -12,6 +12,7 @@ mod chores;
 mod clients;
 mod consumers;
 mod dice;
+mod disks;
 mod ending;
 mod ledger;
 mod mutation;
@@ -19,7 +20,6 @@ mod oracle;
 pub mod redis;
 mod scenario;
 mod schedule;
-mod spool;
 mod steps;
 mod trace;
 mod trackers;

@@ -47,8 +47,10 @@ pub(crate) struct Scenario {
     pub(crate) clocks: Clocks,
     /// Redis's file.
     pub(crate) durability: Durability,
-    /// Records a tracker's spool holds; 0: it has none.
-    pub(crate) spool: usize,
+    /// Records a tracker's spool holds, about; 0: it has none.
+    pub(crate) spool: u64,
+    /// How often a tracker sends a batch again before it gives it up.
+    pub(crate) retries: u32,
     /// Whether idle announces are left out of the stream.
     pub(crate) skip_idle: bool,
     /// Whether the counters of a first `started` are credited.
@@ -69,13 +71,18 @@ impl Scenario {
             trackers: dice.within(1..=2),
             consumers: dice.within(1..=3),
             batch_size: dice.within(1..=8),
-            steps: dice.within(40..=140),
+            steps: dice.within(60..=200),
             clocks: if dice.percent(75) { Clocks::Synchronised } else { Clocks::Wild },
             durability: if dice.percent(85) { Durability::Always } else { Durability::EverySecond },
-            spool: if dice.percent(50) { usize::try_from(dice.within(3..=20)).unwrap_or(3) } else { 0 },
+            spool: if dice.percent(50) { dice.within(3..=20) } else { 0 },
+            retries: if dice.percent(70) { 3 } else { 0 },
             skip_idle: dice.percent(10),
             credit_first: dice.percent(10),
             faults: dice.within(0..=12),
         }
+    }
+    /// The spool's limit. Its files are so small then that most hold a single batch.
+    pub(crate) fn spool_bytes(&self) -> u64 {
+        self.spool * 140 + 24
     }
 }

@@ -1,6 +1,7 @@
 //! One schedule: a world drawn from a seed, random steps, the end.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use books::{Entry, EntryId};
 use contract::Keys;
@@ -12,7 +13,6 @@ use crate::mutation::{Mutation, Scripts};
 use crate::redis::{Keyspace, Server};
 use crate::scenario::{SKEW_MS, Scenario};
 use crate::trace::Trace;
-use crate::trackers::Tracker;
 use crate::world::{RedisHost, T0_MS, Violation, World};
 
 /// A Redis and scripts that schedules use one after another.
@@ -98,7 +98,7 @@ impl Stage {
     #[must_use]
     pub fn shrink(&self, seed: u64) -> u64 {
         let fails = |most: &u64| self.play(seed, *most, Tracing::Off).violation.is_some();
-        (0..=140).find(fails).unwrap_or(u64::MAX)
+        (0..=200).find(fails).unwrap_or(u64::MAX)
     }
 
     fn world(&self, seed: u64, tracing: Tracing) -> World<'_> {
@@ -124,6 +124,7 @@ impl Stage {
             scripts: &self.scripts,
             keys: Keys::default(),
             now_ms: T0_MS,
+            epoch: Instant::now(),
             settling: false,
             redis,
             trackers: Vec::new(),
@@ -153,9 +154,9 @@ impl World<'_> {
         let scenario = self.scenario.clone();
         self.tell(|| format!("{scenario:?}"));
         self.set_redis_clock();
-        for slot in 0..usize::try_from(scenario.trackers).unwrap_or(1) {
-            let (skew_ms, rules) = (skew(&mut self.dice), self.rules());
-            self.trackers.push(Tracker::new(slot, skew_ms, rules));
+        for _ in 0..scenario.trackers {
+            let skew_ms = skew(&mut self.dice);
+            self.add_tracker(skew_ms);
         }
         for number in 0..scenario.consumers {
             let skew_ms = skew(&mut self.dice);

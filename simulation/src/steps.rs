@@ -21,6 +21,8 @@ enum Step {
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     TrackerKill,
+    TrackerReload,
+    DiskFails,
     RedisCrash,
     ConsumerKill,
     LinkDown,
@@ -48,8 +50,8 @@ impl World<'_> {
         let faults = self.scenario.faults;
         let step = self.dice.weighted(&[
             (30, Step::Client),
-            (18, Step::Tracker),
-            (24, Step::Message),
+            (26, Step::Tracker),
+            (28, Step::Message),
             (faults / 3, Step::Loss),
             (4, Step::Timeout),
             (20, Step::Consumer),
@@ -106,6 +108,8 @@ impl World<'_> {
     fn fault(&mut self) {
         let fault = self.dice.weighted(&[
             (3, Fault::TrackerKill),
+            (1, Fault::TrackerReload),
+            (1, Fault::DiskFails),
             (3, Fault::RedisCrash),
             (4, Fault::ConsumerKill),
             (2, Fault::LinkDown),
@@ -116,6 +120,8 @@ impl World<'_> {
         let who = self.dice.index(self.consumers.len());
         match fault {
             Fault::TrackerKill => self.tracker_crashes(slot),
+            Fault::TrackerReload => self.tracker_reloads(slot),
+            Fault::DiskFails => self.disk_fails(slot),
             Fault::RedisCrash => self.redis_crashes(),
             Fault::ConsumerKill => self.consumer_crashes(who),
             Fault::LinkDown => self.trackers[slot].link_up = false,
@@ -128,7 +134,14 @@ impl World<'_> {
 
     fn mend(&mut self) {
         self.redis_returns();
-        self.trackers.iter_mut().for_each(|tracker| tracker.link_up = true);
+        self.trackers_are_mended();
+    }
+
+    pub(crate) fn trackers_are_mended(&mut self) {
+        for tracker in &mut self.trackers {
+            tracker.link_up = true;
+            tracker.disk.fail(None);
+        }
     }
 
     /// Consumers' clocks may jump in any schedule: they decide about nothing but presence, which the last

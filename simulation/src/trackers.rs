@@ -1,140 +1,133 @@
-//! Trackers: a queue, one batch under way, sent again unchanged after an unknown outcome, and a spool on disk
-//! for when Redis is away. The arguments of each call and the script that reads them are the shipped ones.
+//! Trackers in virtual time: the shipped recorder and the shipped spool, and around them what a tracker's
+//! driver does: it carries the recorder's actions out, one after the other and whenever the dice say so, until
+//! it is killed in between.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use tracker::traffic::{Booking, Entry, RecordScript, Rules};
+use tracker::traffic::{
+    Action, Call, DiskRequest, DiskResult, Input, Limits, MemoryDisk, RecordScript, RecorderMachine, Rules,
+    Store, Submission,
+};
 
-use crate::redis::{Bytes, Server};
+use crate::mutation::Mutation;
 use crate::scenario::Clocks;
-use crate::world::World;
+use crate::wire::Flight;
+use crate::world::{T0_MS, World};
 
 /// Announces in one call.
-pub(crate) const BATCH: usize = 6;
-/// How often a batch is sent before the tracker gives it up.
-const ATTEMPTS: u32 = 3;
+const BATCH: usize = 6;
 
-/// An announce with the name under which it is booked: that of the process which answered it, for ever.
-#[derive(Debug, Clone)]
-pub(crate) struct Record {
-    pub(crate) fact: usize,
-    /// The script as that process calls it.
-    pub(crate) script: Rc<RecordScript>,
-    pub(crate) entry: Entry,
+/// One recorder, from a start or a reload to the next one's.
+pub(crate) struct Recording {
+    pub(crate) machine: RecorderMachine<usize>,
+    pub(crate) script: RecordScript,
+    /// Announces that the recorder has not taken yet.
+    queue: VecDeque<Submission<usize>>,
+    /// Announces whose clients wait.
+    unanswered: BTreeSet<usize>,
+    /// The call under way.
+    pub(crate) flight: Option<Flight>,
+    /// What the recorder asks of the disk, until the disk has done it.
+    request: Option<DiskRequest>,
+    /// What came of it, until the recorder knows.
+    result: Option<DiskResult>,
+    /// What a mutated tracker has told the recorder to be written and has not written yet.
+    unwritten: Vec<DiskRequest>,
+    /// Nothing more comes: a reload put another recorder in its place.
+    replaced: bool,
 }
 
-/// The batch under way.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    pub(crate) number: u64,
-    pub(crate) records: Vec<Record>,
-    pub(crate) call: Rc<Vec<Bytes>>,
-    pub(crate) attempts: u32,
-    pub(crate) replay: bool,
-    /// Entries that only a mutated tracker appends by itself.
-    pub(crate) appends: VecDeque<Rc<Vec<Bytes>>>,
+impl Recording {
+    fn is_idle(&self) -> bool {
+        let disk_is_idle = self.request.is_none() && self.result.is_none() && self.unwritten.is_empty();
+        self.unanswered.is_empty() && self.flight.is_none() && disk_is_idle
+    }
 }
 
-/// One tracker host: its process comes and goes, its spool stays.
+/// One tracker host: its recorders come and go, its disk stays.
 pub(crate) struct Tracker {
-    pub(crate) script: Rc<RecordScript>,
-    pub(crate) process: u32,
+    /// The working one first. While it has the spool, those behind it wait.
+    pub(crate) recordings: VecDeque<Recording>,
+    /// How many recorders there were: each books under an id of its own.
+    started: u32,
     pub(crate) skew_ms: i64,
     pub(crate) link_up: bool,
-    pub(crate) sequence: u64,
-    /// This process's highest number that Redis is known to have booked.
-    pub(crate) confirmed: u64,
-    pub(crate) batches: u64,
-    pub(crate) queue: VecDeque<(usize, Booking)>,
-    pub(crate) flight: Option<Flight>,
-    pub(crate) spooling: bool,
-    pub(crate) spool: VecDeque<Record>,
-    /// Records that a mutated tracker has answered and not written yet.
-    pub(crate) unwritten: VecDeque<Record>,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) store: Store<MemoryDisk>,
+    /// What is in the spool, by the ids and numbers under which it is booked.
+    pub(crate) spooled: Vec<(String, u64)>,
+    /// The announces that each recorder has numbered, in that order.
+    pub(crate) numbered: BTreeMap<String, Vec<usize>>,
 }
 
 impl Tracker {
-    pub(crate) fn new(slot: usize, skew_ms: i64, rules: Rules) -> Self {
-        Self {
-            script: Rc::new(RecordScript::new(format!("t{slot}p0"), rules)),
-            process: 0,
-            skew_ms,
-            link_up: true,
-            sequence: 0,
-            confirmed: 0,
-            batches: 0,
-            queue: VecDeque::new(),
-            flight: None,
-            spooling: false,
-            spool: VecDeque::new(),
-            unwritten: VecDeque::new(),
-        }
+    pub(crate) fn is_idle(&self) -> bool {
+        self.recordings.iter().all(Recording::is_idle) && self.store.is_empty()
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.flight.is_none() && self.spool.is_empty() && self.unwritten.is_empty()
+    /// The announce that is booked under a number.
+    pub(crate) fn fact(&self, tracker_id: &str, sequence: u64) -> Option<usize> {
+        let place = usize::try_from(sequence).ok()?.checked_sub(1)?;
+        self.numbered.get(tracker_id)?.get(place).copied()
+    }
+
+    pub(crate) fn facts_of(&self, call: &Call, own: &str) -> Vec<usize> {
+        let tracker_id = call.other_tracker_id().unwrap_or(own);
+        call.entries().iter().filter_map(|entry| self.fact(tracker_id, entry.sequence)).collect()
     }
 }
 
 impl World<'_> {
-    pub(crate) fn tracker_hears(&mut self, slot: usize, fact: usize, ip: IpAddr) {
-        let observed_ms = self.clock(self.trackers[slot].skew_ms);
-        let booking = self.booking(fact, ip, observed_ms);
-        self.trackers[slot].queue.push_back((fact, booking));
-    }
-
-    /// A tracker does what it can without waiting.
-    pub(crate) fn tracker_turn(&mut self, slot: usize) {
-        self.write_behind(slot);
-        if self.trackers[slot].spooling {
-            let records = self.take_queue(slot, usize::MAX);
-            self.spool(slot, records);
-            if self.trackers[slot].is_idle() {
-                self.trackers[slot].spooling = false;
-                self.tell(|| format!("tracker {slot} has replayed its spool"));
-            }
-        }
-        if self.trackers[slot].flight.is_some() {
-            return;
-        }
-        let replay = self.trackers[slot].spooling;
-        let records = if replay { self.head_of_spool(slot) } else { self.take_queue(slot, BATCH) };
-        if !records.is_empty() {
-            self.launch(slot, records, replay);
-        }
-    }
-
-    fn take_queue(&mut self, slot: usize, most: usize) -> Vec<Record> {
-        let tracker = &mut self.trackers[slot];
-        let count = tracker.queue.len().min(most);
-        let mut records = Vec::with_capacity(count);
-        for (fact, booking) in tracker.queue.drain(..count) {
-            tracker.sequence += 1;
-            let entry = Entry { booking, sequence: tracker.sequence };
-            records.push(Record { fact, script: tracker.script.clone(), entry });
-        }
-        records
-    }
-
-    fn launch(&mut self, slot: usize, records: Vec<Record>, replay: bool) {
-        let call = Rc::new(self.call(slot, &records));
-        let tracker = &mut self.trackers[slot];
-        tracker.batches += 1;
-        let number = tracker.batches;
-        let facts: Vec<usize> = records.iter().map(|record| record.fact).collect();
-        tracker.flight =
-            Some(Flight { number, records, call, attempts: 1, replay, appends: VecDeque::new() });
-        self.tell(|| {
-            let word = if replay { "replays" } else { "sends" };
-            format!("tracker {slot} {word} batch {number}: announces {facts:?}")
+    pub(crate) fn add_tracker(&mut self, skew_ms: i64) {
+        let disk = MemoryDisk::default();
+        let Ok(store) = Store::on(disk.clone(), self.scenario.spool_bytes()) else { return };
+        self.trackers.push(Tracker {
+            recordings: VecDeque::new(),
+            started: 0,
+            skew_ms,
+            link_up: true,
+            disk,
+            store,
+            spooled: Vec::new(),
+            numbered: BTreeMap::new(),
         });
-        self.transmit(slot);
+        self.start_recorder(self.trackers.len() - 1);
+    }
+
+    fn start_recorder(&mut self, slot: usize) {
+        let limits = Limits {
+            batch: BATCH,
+            replay_batch: BATCH,
+            retry_count: self.scenario.retries,
+            retry_interval: Duration::from_millis(200),
+            has_spool: self.scenario.spool > 0,
+        };
+        let rules = self.rules();
+        let tracker = &mut self.trackers[slot];
+        let id = format!("t{slot}p{}", tracker.started);
+        tracker.started += 1;
+        tracker.recordings.push_back(Recording {
+            machine: RecorderMachine::new(id.clone(), limits),
+            script: RecordScript::new(id, rules),
+            queue: VecDeque::new(),
+            unanswered: BTreeSet::new(),
+            flight: None,
+            request: None,
+            result: None,
+            unwritten: Vec::new(),
+            replaced: false,
+        });
+        let place = tracker.recordings.len() - 1;
+        // Only a spool must not have two owners.
+        if place == 0 || self.scenario.spool == 0 {
+            self.hand(slot, place, Input::Begin);
+        }
     }
 
     /// How this site's trackers compute deltas.
-    pub(crate) fn rules(&self) -> Rules {
+    fn rules(&self) -> Rules {
         Rules {
             skip_idle: self.scenario.skip_idle,
             credit_first_started: self.scenario.credit_first,
@@ -142,80 +135,135 @@ impl World<'_> {
         }
     }
 
-    fn call(&self, slot: usize, records: &[Record]) -> Vec<Bytes> {
-        let entries: Vec<Entry> = records.iter().map(|record| record.entry.clone()).collect();
-        let (tracker, script) = (&self.trackers[slot], &records[0].script);
-        let own = Rc::ptr_eq(script, &tracker.script);
-        let call = script.call(&entries, if own { tracker.confirmed } else { 0 });
-        let mut args: Vec<Bytes> = call
-            .args_iter()
-            .map(|arg| match arg {
-                ::redis::Arg::Simple(bytes) => bytes.to_vec(),
-                _ => Bytes::new(),
-            })
-            .collect();
-        if self.mutation.is_some() {
-            args[1] = Server::sha(&self.scripts.record).into_bytes();
-        }
-        args
+    /// What the recorders' clock shows: it never jumps.
+    fn instant(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.now_ms - T0_MS)
     }
 
-    /// A tracker has waited long enough for an answer.
-    pub(crate) fn tracker_times_out(&mut self, slot: usize) {
-        let Some(flight) = &mut self.trackers[slot].flight else { return };
-        if self.settling && self.messages.iter().any(|message| message.slot == slot) {
+    pub(crate) fn tracker_hears(&mut self, slot: usize, fact: usize, ip: IpAddr) {
+        let observed_ms = self.clock(self.trackers[slot].skew_ms);
+        let booking = self.booking(fact, ip, observed_ms);
+        let Some(newest) = self.trackers[slot].recordings.back_mut() else { return };
+        newest.unanswered.insert(fact);
+        newest.queue.push_back(Submission { booking, token: fact });
+    }
+
+    /// A tracker does what it can without waiting.
+    pub(crate) fn tracker_turn(&mut self, slot: usize) {
+        for place in 0..self.trackers[slot].recordings.len() {
+            self.disk_turn(slot, place);
+            self.notices_lost_call(slot, place);
+            let recording = &self.trackers[slot].recordings[place];
+            if recording.machine.deadline().is_some_and(|deadline| deadline <= self.instant()) {
+                self.hand(slot, place, Input::Time);
+            }
+            self.reports(slot, place);
+        }
+        self.next_recorder(slot);
+    }
+
+    fn disk_turn(&mut self, slot: usize, place: usize) {
+        let recording = &mut self.trackers[slot].recordings[place];
+        for late in std::mem::take(&mut recording.unwritten) {
+            self.disk_works(slot, late);
+        }
+        if let Some(request) = self.trackers[slot].recordings[place].request.take() {
+            let result = self.disk_works(slot, request);
+            self.trackers[slot].recordings[place].result = Some(result);
+            // The tracker may be killed before it knows.
+            if !self.settling && self.dice.percent(30) {
+                return;
+            }
+        }
+        if let Some(result) = self.trackers[slot].recordings[place].result.take() {
+            self.hand(slot, place, Input::Disk(result));
+        }
+    }
+
+    fn reports(&mut self, slot: usize, place: usize) {
+        let recording = &mut self.trackers[slot].recordings[place];
+        let count = recording.machine.room().min(recording.queue.len());
+        if count == 0 {
+            if recording.replaced && recording.queue.is_empty() && recording.machine.room() > 0 {
+                self.hand(slot, place, Input::Closed);
+            }
             return;
         }
-        flight.attempts += 1;
-        let number = flight.number;
-        if flight.attempts <= ATTEMPTS || flight.replay || self.settling {
-            self.tell(|| format!("tracker {slot} sends batch {number} again"));
-            return self.transmit(slot);
+        let mut reports: Vec<Submission<usize>> = recording.queue.drain(..count).collect();
+        let facts = reports.iter().map(|report| report.token);
+        let id = recording.script.tracker_id().to_owned();
+        self.trackers[slot].numbered.entry(id).or_default().extend(facts);
+        self.hand(slot, place, Input::Reports(&mut reports));
+    }
+
+    /// The next recorder begins when the one before it has ended.
+    fn next_recorder(&mut self, slot: usize) {
+        let tracker = &mut self.trackers[slot];
+        while tracker.recordings.len() > 1 && tracker.recordings[0].machine.has_ended() {
+            tracker.recordings.pop_front();
+            if self.scenario.spool > 0 {
+                self.forget_what_clocks_cannot_order(slot);
+                return self.hand(slot, 0, Input::Begin);
+            }
         }
-        let Some(flight) = self.trackers[slot].flight.take() else { return };
-        self.tell(|| format!("tracker {slot} gives up on batch {number}"));
-        if self.scenario.spool == 0 {
-            return flight.records.iter().for_each(|record| self.answer(record.fact, false));
+    }
+
+    /// Tells a recorder what happened, and does what it says then.
+    pub(crate) fn hand(&mut self, slot: usize, place: usize, input: Input<'_, usize>) {
+        let now = self.instant();
+        self.trackers[slot].recordings[place].machine.handle(input, now);
+        while let Some(action) = self.trackers[slot].recordings[place].machine.poll() {
+            match action {
+                Action::Send(call) => self.launch(slot, place, &call),
+                Action::Disk(request) => self.ask_disk(slot, place, request),
+                Action::Answer { tokens, verdict } => {
+                    for fact in tokens {
+                        self.trackers[slot].recordings[place].unanswered.remove(&fact);
+                        self.answer(fact, verdict.is_ok());
+                    }
+                }
+                Action::Notice(notice) => self.tell(|| format!("tracker {slot}: {notice:?}")),
+            }
         }
-        self.trackers[slot].spooling = true;
-        self.spool(slot, flight.records);
+    }
+
+    fn ask_disk(&mut self, slot: usize, place: usize, request: DiskRequest) {
+        let recording = &mut self.trackers[slot].recordings[place];
+        if self.mutation == Some(Mutation::AnswerBeforeSpool) && matches!(request, DiskRequest::Append { .. })
+        {
+            recording.unwritten.push(request);
+            recording.result = Some(DiskResult::Appended(Ok(())));
+        } else {
+            recording.request = Some(request);
+        }
+    }
+
+    /// A reload puts another recorder in the place of this one, which finishes what it has. Without a spool
+    /// both work at the same time, so only the clock tells their announces apart.
+    pub(crate) fn tracker_reloads(&mut self, slot: usize) {
+        if self.scenario.spool == 0 && self.scenario.clocks == Clocks::Wild {
+            return;
+        }
+        let Some(newest) = self.trackers[slot].recordings.back_mut() else { return };
+        newest.replaced = true;
+        self.tell(|| format!("tracker {slot} is reloaded"));
+        self.start_recorder(slot);
     }
 
     pub(crate) fn tracker_crashes(&mut self, slot: usize) {
         self.tell(|| format!("tracker {slot} is killed and started again"));
-        if self.scenario.clocks == Clocks::Wild {
-            // With clocks that cannot be compared, what a dead process left on the wire must not come after
-            // its successor.
-            self.messages.retain(|message| message.slot != slot);
-        }
-        let rules = self.rules();
-        let tracker = &mut self.trackers[slot];
-        let waiting: Vec<usize> = tracker.queue.drain(..).map(|(fact, _)| fact).collect();
-        let under_way = tracker.flight.take();
-        tracker.unwritten.clear();
-        tracker.process += 1;
-        (tracker.sequence, tracker.confirmed) = (0, 0);
-        tracker.script = Rc::new(RecordScript::new(format!("t{slot}p{}", tracker.process), rules));
-        tracker.spooling = !tracker.spool.is_empty();
-        let unanswered = under_way.iter().filter(|flight| !flight.replay);
-        let facts: Vec<usize> = unanswered
-            .flat_map(|flight| flight.records.iter().map(|record| record.fact))
-            .chain(waiting)
-            .collect();
-        facts.into_iter().for_each(|fact| self.answer(fact, false));
+        self.forget_what_clocks_cannot_order(slot);
+        let dead = std::mem::take(&mut self.trackers[slot].recordings);
+        self.disk_restarts(slot);
+        self.start_recorder(slot);
+        dead.into_iter().flat_map(|dead| dead.unanswered).for_each(|fact| self.answer(fact, false));
     }
 
-    /// The batch is booked: its clients are answered, or were when it was spooled.
-    pub(crate) fn land(&mut self, slot: usize) {
-        let tracker = &mut self.trackers[slot];
-        let Some(flight) = tracker.flight.take() else { return };
-        if let Some(last) = flight.records.last().filter(|last| Rc::ptr_eq(&last.script, &tracker.script)) {
-            tracker.confirmed = tracker.confirmed.max(last.entry.sequence);
+    /// With clocks that cannot be compared, what another recorder left on the wire must not come after its
+    /// successor.
+    fn forget_what_clocks_cannot_order(&mut self, slot: usize) {
+        if self.scenario.clocks == Clocks::Wild {
+            self.messages.retain(|message| message.slot != slot);
         }
-        if flight.replay {
-            tracker.spool.drain(..flight.records.len());
-            return;
-        }
-        flight.records.iter().for_each(|record| self.answer(record.fact, true));
     }
 }

@@ -1,19 +1,20 @@
-//! What is between a tracker process and Redis: batches one way, answers the other, in any order, more than
-//! once, or never.
+//! What is between a tracker and Redis: calls one way, answers the other, in any order, more than once, or
+//! never.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::redis::{Bytes, Reply};
-use crate::trackers::Flight;
+use tracker::traffic::{Call, FailureKind, Input, Receipt, SendFailure};
+
+use crate::redis::{Bytes, Reply, Server};
 use crate::world::{Checked, World};
 
-/// Something between a tracker process and Redis. It is dropped when Redis goes, and not when the tracker
-/// goes.
+/// Something between a tracker and Redis. It is dropped when Redis goes, and not when the tracker goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) slot: usize,
-    process: u32,
-    batch: u64,
+    /// The recorder that calls: its id, and which of its calls this is.
+    from: (Rc<str>, u64),
     what: What,
 }
 
@@ -23,76 +24,157 @@ enum What {
     Book(Rc<Vec<Bytes>>, Rc<Vec<usize>>),
     /// An `XADD` of a mutated tracker's own.
     Append(Rc<Vec<Bytes>>),
-    Booked(Reply),
+    Booked(Receipt, Reply),
     Appended,
 }
 
+/// The call under way.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    number: u64,
+    /// It never left: there is no way to Redis.
+    lost: bool,
+    /// What Redis said, and the entries that only a mutated tracker appends by itself.
+    deferred: Option<(Receipt, VecDeque<Rc<Vec<Bytes>>>)>,
+}
+
 impl World<'_> {
-    /// Puts what the flight has to say next on the wire, if there is one.
-    pub(crate) fn transmit(&mut self, slot: usize) {
+    /// Puts a call on the wire, if there is one.
+    pub(crate) fn launch(&mut self, slot: usize, place: usize, call: &Call) {
         let tracker = &self.trackers[slot];
-        let (Some(flight), true) = (&tracker.flight, tracker.link_up && self.redis.up) else { return };
-        let what = match flight.appends.front() {
-            Some(append) => What::Append(append.clone()),
-            None => {
-                let facts = flight.records.iter().map(|record| record.fact).collect();
-                What::Book(flight.call.clone(), Rc::new(facts))
-            }
-        };
-        self.messages.push(Message { slot, process: tracker.process, batch: flight.number, what });
+        let script = &tracker.recordings[place].script;
+        let facts = tracker.facts_of(call, script.tracker_id());
+        let id: Rc<str> = script.tracker_id().into();
+        let other = call.other_tracker_id().map(|other| script.on_behalf_of(other));
+        let command = other.as_ref().unwrap_or(script).call(call.entries(), call.confirmed());
+        let mut args: Vec<Bytes> = command.args_iter().map(|arg| bytes(&arg)).collect();
+        if self.mutation.is_some() {
+            args[1] = Server::sha(&self.scripts.record).into_bytes();
+        }
+        let number = call.number;
+        self.tell(|| format!("tracker {slot} ({id}) makes call {number}: announces {facts:?}"));
+        let lost = !(self.trackers[slot].link_up && self.redis.up);
+        self.trackers[slot].recordings[place].flight = Some(Flight { number, lost, deferred: None });
+        if !lost {
+            let what = What::Book(Rc::new(args), Rc::new(facts));
+            self.messages.push(Message { slot, from: (id, number), what });
+        }
     }
 
-    /// A message arrives: at Redis, or back at its tracker if that still lives.
+    /// A connection that cannot be made fails at once, a silent one when the tracker is tired of it.
+    pub(crate) fn notices_lost_call(&mut self, slot: usize, place: usize) {
+        let flight = &self.trackers[slot].recordings[place].flight;
+        if let Some(Flight { number, lost: true, .. }) = *flight {
+            self.give_up(slot, place, number);
+        }
+    }
+
+    /// A tracker has waited long enough for an answer.
+    pub(crate) fn tracker_times_out(&mut self, slot: usize) {
+        if self.settling && self.messages.iter().any(|message| message.slot == slot) {
+            return;
+        }
+        for place in 0..self.trackers[slot].recordings.len() {
+            if let Some(Flight { number, .. }) = self.trackers[slot].recordings[place].flight {
+                self.give_up(slot, place, number);
+            }
+        }
+    }
+
+    fn give_up(&mut self, slot: usize, place: usize, number: u64) {
+        self.trackers[slot].recordings[place].flight = None;
+        let failure = SendFailure { kind: FailureKind::Unreachable, reason: "no answer".into() };
+        self.hand(slot, place, Input::Answered { call: number, answer: Err(failure) });
+    }
+
+    /// A message arrives: at Redis, or back at its recorder if that still lives.
     pub(crate) fn deliver(&mut self, message: Message) -> Checked {
-        let Message { slot, process, batch, what } = message;
-        let reply = match what {
-            What::Book(call, facts) => What::Booked(self.redis_books(&call, &facts)?),
+        let Message { slot, from, what } = message;
+        let what = match what {
+            What::Book(call, facts) => {
+                let (receipt, reply) = self.redis_books(&call, &facts)?;
+                What::Booked(receipt, reply)
+            }
             What::Append(args) => {
                 self.redis.server.run(&args);
                 self.look_at_new_entries()?;
                 What::Appended
             }
-            What::Booked(reply) => return self.booked(slot, process, batch, &reply),
+            What::Booked(receipt, reply) => {
+                self.booked(slot, &from, receipt, &reply);
+                return Ok(());
+            }
             What::Appended => {
-                self.appended(slot, process, batch);
+                self.appended(slot, &from);
                 return Ok(());
             }
         };
-        self.messages.push(Message { slot, process, batch, what: reply });
+        self.messages.push(Message { slot, from, what });
         Ok(())
     }
 
-    fn booked(&mut self, slot: usize, process: u32, batch: u64, reply: &Reply) -> Checked {
-        let Some(flight) = self.flight(slot, process, batch) else { return Ok(()) };
-        if let [Reply::Array(_), deferred] = reply.items() {
-            let stream = b"tracker:traffic".to_vec();
-            let command = |fields: &Reply| {
-                let words = fields.items().iter().map(|word| word.text().as_bytes().to_vec());
-                Rc::new([b"XADD".to_vec(), stream.clone(), b"*".to_vec()].into_iter().chain(words).collect())
-            };
-            flight.appends = deferred.items().iter().map(command).collect();
+    fn booked(&mut self, slot: usize, from: &(Rc<str>, u64), receipt: Receipt, reply: &Reply) {
+        let Some(place) = self.recording(slot, &from.0) else { return };
+        let stream = b"tracker:traffic".to_vec();
+        let command = |fields: &Reply| {
+            let words = fields.items().iter().map(|word| word.text().as_bytes().to_vec());
+            Rc::new([b"XADD".to_vec(), stream.clone(), b"*".to_vec()].into_iter().chain(words).collect())
+        };
+        let deferred: VecDeque<_> = match reply.items() {
+            [Reply::Array(_), deferred] => deferred.items().iter().map(command).collect(),
+            _ => VecDeque::new(),
+        };
+        let flight = self.trackers[slot].recordings[place].flight.as_mut();
+        match flight.filter(|flight| flight.number == from.1) {
+            Some(flight) if !deferred.is_empty() => {
+                flight.deferred = Some((receipt, deferred));
+                self.append_next(slot, place, from);
+            }
+            // An answer that nobody waits for any more reaches the recorder, too.
+            flight => {
+                if flight.is_some() {
+                    self.trackers[slot].recordings[place].flight = None;
+                }
+                self.hand(slot, place, Input::Answered { call: from.1, answer: Ok(receipt) });
+            }
         }
-        if flight.appends.is_empty() {
-            self.land(slot);
-        } else {
-            self.transmit(slot);
-        }
-        Ok(())
     }
 
-    fn appended(&mut self, slot: usize, process: u32, batch: u64) {
-        let Some(flight) = self.flight(slot, process, batch) else { return };
-        flight.appends.pop_front();
-        if flight.appends.is_empty() {
-            self.land(slot);
-        } else {
-            self.transmit(slot);
+    fn append_next(&mut self, slot: usize, place: usize, from: &(Rc<str>, u64)) {
+        let recording = &mut self.trackers[slot].recordings[place];
+        let Some(Flight { deferred: Some((_, appends)), .. }) = &recording.flight else { return };
+        match appends.front() {
+            Some(append) => {
+                let what = What::Append(append.clone());
+                self.messages.push(Message { slot, from: from.clone(), what });
+            }
+            None => {
+                let Some((receipt, _)) = recording.flight.take().and_then(|flight| flight.deferred) else {
+                    return;
+                };
+                self.hand(slot, place, Input::Answered { call: from.1, answer: Ok(receipt) });
+            }
         }
     }
 
-    fn flight(&mut self, slot: usize, process: u32, batch: u64) -> Option<&mut Flight> {
-        let tracker = &mut self.trackers[slot];
-        let same = tracker.process == process;
-        tracker.flight.as_mut().filter(|flight| same && flight.number == batch)
+    fn appended(&mut self, slot: usize, from: &(Rc<str>, u64)) {
+        let Some(place) = self.recording(slot, &from.0) else { return };
+        let flight = self.trackers[slot].recordings[place].flight.as_mut();
+        let Some(flight) = flight.filter(|flight| flight.number == from.1) else { return };
+        if let Some((_, appends)) = &mut flight.deferred {
+            appends.pop_front();
+        }
+        self.append_next(slot, place, from);
+    }
+
+    fn recording(&self, slot: usize, id: &str) -> Option<usize> {
+        self.trackers[slot].recordings.iter().position(|recording| recording.script.tracker_id() == id)
+    }
+}
+
+fn bytes(arg: &::redis::Arg<&[u8]>) -> Bytes {
+    match arg {
+        ::redis::Arg::Simple(bytes) => bytes.to_vec(),
+        _ => Bytes::new(),
     }
 }

@@ -2,6 +2,7 @@
 //! is in the file of its name.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use books::EntryId;
 use contract::{Event, Keys, PeerId};
@@ -78,6 +79,8 @@ pub(crate) struct World<'a> {
     pub(crate) scripts: &'a Scripts,
     pub(crate) keys: Keys,
     pub(crate) now_ms: u64,
+    /// When that was [`T0_MS`], for what reckons in instants: only their distances count.
+    pub(crate) epoch: Instant,
     /// The end: no faults, no losses, everybody finishes.
     pub(crate) settling: bool,
     pub(crate) redis: RedisHost<'a>,
