@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result};
-use service::metrics::{LATENCY_BUCKETS, counter, gauge, histogram, seconds_gauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
+use service::metrics::{LATENCY_BUCKETS, counter, counters_by, gauge, gauges_by, histogram, seconds_gauge};
 
 use super::reply::Outcome;
 use super::spool::SpoolMetrics;
@@ -29,7 +29,11 @@ impl RecorderMetrics {
     /// When a name is taken.
     pub fn new(registry: &Registry) -> Result<Self> {
         Ok(Self {
-            waiting: gauge(registry, "seedbook_tracker_recorder_waiting", "Reports that wait to be recorded")?,
+            waiting: gauge(
+                registry,
+                "seedbook_tracker_recorder_waiting",
+                "Reports that wait to be recorded",
+            )?,
             commit_seconds: histogram(
                 registry,
                 "seedbook_tracker_recorder_commit_seconds",
@@ -88,12 +92,8 @@ impl RecorderMetrics {
 }
 
 fn outcomes(registry: &Registry) -> Result<[IntCounter; 6]> {
-    let outcomes = IntCounterVec::new(
-        Opts::new("seedbook_tracker_recorded_total", "Reports by what became of them"),
-        &["outcome"],
-    )?;
-    registry.register(Box::new(outcomes.clone()))?;
-    let outcome = |word: &str| outcomes.get_metric_with_label_values(&[word]);
+    let name = "seedbook_tracker_recorded_total";
+    let outcome = counters_by(registry, name, "Reports by what became of them", "outcome")?;
     Ok([
         outcome("booked")?,
         outcome("idle")?,
@@ -105,12 +105,8 @@ fn outcomes(registry: &Registry) -> Result<[IntCounter; 6]> {
 }
 
 fn standings(registry: &Registry) -> Result<[IntGauge; 5]> {
-    let standings = IntGaugeVec::new(
-        Opts::new("seedbook_tracker_recorder_state", "1 for the way in which the recorder works now"),
-        &["state"],
-    )?;
-    registry.register(Box::new(standings.clone()))?;
-    let standing = |word: &str| standings.get_metric_with_label_values(&[word]);
+    let name = "seedbook_tracker_recorder_state";
+    let standing = gauges_by(registry, name, "1 for the way in which the recorder works now", "state")?;
     Ok([
         standing("starting")?,
         standing("direct")?,

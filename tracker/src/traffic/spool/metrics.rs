@@ -1,6 +1,7 @@
 //! What the spool shows: how much waits, how old it is, and what became of it.
 
 use prometheus::{Gauge, IntCounter, IntGauge, Registry, Result};
+use service::metrics::{counter, gauge, seconds_gauge};
 
 use super::disk::Disk;
 use super::store::Store;
@@ -11,12 +12,9 @@ pub struct SpoolMetrics {
     bytes: IntGauge,
     records: IntGauge,
     oldest_age_seconds: Gauge,
-    /// Booked from the spool.
-    pub replayed: IntCounter,
-    /// Refused by Redis for good and kept in a file of their own.
-    pub set_aside: IntCounter,
-    /// Announces that entered the spool.
-    pub spooled: IntCounter,
+    pub(in crate::traffic) replayed: IntCounter,
+    pub(in crate::traffic) set_aside: IntCounter,
+    pub(in crate::traffic) spooled: IntCounter,
     coalesced: IntCounter,
 }
 
@@ -26,31 +24,25 @@ impl SpoolMetrics {
     /// # Errors
     /// When a name is taken.
     pub fn new(registry: &Registry) -> Result<Self> {
-        let counter = |name: &str, help: &str| -> Result<IntCounter> {
-            let counter = IntCounter::new(format!("seedbook_tracker_spool_{name}"), help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let gauge = |name: &str, help: &str| -> Result<IntGauge> {
-            let gauge = IntGauge::new(format!("seedbook_tracker_spool_{name}"), help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let oldest_age_seconds =
-            Gauge::new("seedbook_tracker_spool_oldest_age_seconds", "Age of the oldest spooled announce")?;
-        registry.register(Box::new(oldest_age_seconds.clone()))?;
+        let name = |name: &str| format!("seedbook_tracker_spool_{name}");
         Ok(Self {
-            bytes: gauge("bytes", "Bytes in the spool on disk")?,
-            records: gauge("records", "Announces in the spool")?,
-            oldest_age_seconds,
-            replayed: counter("replayed_total", "Announces booked from the spool")?,
+            bytes: gauge(registry, name("bytes"), "Bytes in the spool on disk")?,
+            records: gauge(registry, name("records"), "Announces in the spool")?,
+            oldest_age_seconds: seconds_gauge(
+                registry,
+                name("oldest_age_seconds"),
+                "Age of the oldest spooled announce",
+            )?,
+            replayed: counter(registry, name("replayed_total"), "Announces booked from the spool")?,
             set_aside: counter(
-                "set_aside_total",
+                registry,
+                name("set_aside_total"),
                 "Spooled announces that Redis refuses for good, kept in .aside files",
             )?,
-            spooled: counter("spooled_total", "Announces written to the spool")?,
+            spooled: counter(registry, name("spooled_total"), "Announces written to the spool")?,
             coalesced: counter(
-                "coalesced_total",
+                registry,
+                name("coalesced_total"),
                 "Spooled announces dropped because a later one of the session says the same",
             )?,
         })
