@@ -1,6 +1,6 @@
 //! Trackers in virtual time: the shipped recorder and the shipped spool, and around them what a tracker's
-//! driver does: it carries the recorder's actions out, one after the other and whenever the dice say so, until
-//! it is killed in between.
+//! driver does: it carries the recorder's actions out, one after the other and whenever the dice say so,
+//! until it is killed in between.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;

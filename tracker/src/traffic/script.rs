@@ -1,9 +1,9 @@
 //! The call of `record.lua`: one atomic step for a whole batch, safe to repeat after an unknown outcome.
 //!
-//! Each entry goes under (tracker id, number), and `tracker:recorder:<id>` holds the highest number booked for
-//! each tracker process. The script writes it first: a Redis that takes no writes fails there, before anything
-//! is booked, and one that lost what it had confirmed is found out. An announce with a number beyond it is
-//! new, which the script need not find out from its session's snapshot.
+//! Each entry goes under (tracker id, number), and `tracker:recorder:<id>` holds the highest number booked
+//! for each tracker process. The script writes it first: a Redis that takes no writes fails there, before
+//! anything is booked, and one that lost what it had confirmed is found out. An announce with a number beyond
+//! it is new, which the script need not find out from its session's snapshot.
 //!
 //! A batch touches the keys of many sessions and the stream in one step, which needs one node: Redis Cluster
 //! is not supported.

@@ -1,6 +1,6 @@
 //! What is spooled goes to Redis, and new reports go behind it, until the spool is empty and Redis takes
-//! writes. So spooled announces are booked in order, before anything newer, and once: the old numbers are sent
-//! again, under the ids of the processes that gave them, whose last numbers Redis knows.
+//! writes. So spooled announces are booked in order, before anything newer, and once: the old numbers are
+//! sent again, under the ids of the processes that gave them, whose last numbers Redis knows.
 //!
 //! Clients never wait for Redis here, except for the last batch: while it travels new reports wait for it, or
 //! the spool would never be empty under load. At the start nobody knows yet whether Redis is there, and new

@@ -8,8 +8,8 @@
 //! at once when idle. A batch that must be sent again cannot overtake or be overtaken, so a session's
 //! `completed` is not lost behind a later announce.
 //!
-//! **While Redis takes nothing, clients never wait for it.** There are two ways of working: reports go straight
-//! to Redis (`direct.rs`), or behind what is spooled (`catch_up.rs`).
+//! **While Redis takes nothing, clients never wait for it.** There are two ways of working: reports go
+//! straight to Redis (`direct.rs`), or behind what is spooled (`catch_up.rs`).
 
 mod catch_up;
 mod direct;
@@ -149,8 +149,8 @@ impl<T> RecorderMachine<T> {
         }
     }
 
-    /// Whether nobody reports any more and everything it took is booked, spooled or refused. What it has asked
-    /// of Redis by then needs no answer: the spool still holds it.
+    /// Whether nobody reports any more and everything it took is booked, spooled or refused. What it has
+    /// asked of Redis by then needs no answer: the spool still holds it.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended)
@@ -175,8 +175,8 @@ impl<T> RecorderMachine<T> {
         numbered.unzip()
     }
 
-    /// Makes a call of numbered entries. What Redis need not compute itself belongs here: between the numbers,
-    /// which never change, and the call, which is made anew for each attempt.
+    /// Makes a call of numbered entries. What Redis need not compute itself belongs here: between the
+    /// numbers, which never change, and the call, which is made anew for each attempt.
     fn send(&mut self, call: impl FnOnce(u64, u64) -> Call) {
         self.calls += 1;
         self.awaited = Some(self.calls);

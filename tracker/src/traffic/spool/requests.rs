@@ -1,5 +1,5 @@
-//! What a recorder asks of its spool, one request at a time, so that a driver can have it done elsewhere: disks
-//! are slow.
+//! What a recorder asks of its spool, one request at a time, so that a driver can have it done elsewhere:
+//! disks are slow.
 
 use std::io;
 use std::path::PathBuf;

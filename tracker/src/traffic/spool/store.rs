@@ -55,7 +55,8 @@ pub struct Store<D: Disk = Folder> {
 }
 
 impl Store {
-    /// Takes possession of a folder, creating it when it is not there, and finds what an earlier process left.
+    /// Takes possession of a folder, creating it when it is not there, and finds what an earlier process
+    /// left.
     ///
     /// # Errors
     /// [`OpenError`]; the folder is unchanged then.
