@@ -3,13 +3,13 @@
 //! Nobody gets more than a connection id who did not prove that it receives what is sent to its address, so
 //! the tracker cannot be made to flood others.
 
-mod answering;
+mod batch;
 mod connection_id;
-mod desk;
 pub mod reading;
+mod respond;
 mod return_path;
 mod socket;
-mod turn;
+mod unanswered;
 mod worker;
 
 use std::io;
@@ -25,12 +25,12 @@ use tracing::info;
 
 use crate::frontend::metrics::UdpMetrics;
 use crate::pipeline::Pipeline;
-use desk::Desk;
+use unanswered::Desk;
 use wire::udp::{self as packet, url_data};
 
-pub use answering::Frontend;
 pub use connection_id::{ConnectionIds, LONGEST_LIFETIME};
 pub use reading::Policy;
+pub use respond::Frontend;
 
 /// Replies that wait to be sent late. Each is at most one frame: 24 MB when all wait.
 const MAX_LATE: usize = 16_384;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::answering::Frontend;
-use super::desk::{Caller, LateReply};
+use super::batch::{Tools, Turn};
 use super::packet;
+use super::respond::Frontend;
 use super::socket::{BATCH, Datagram, Inbox, Outbox};
-use super::turn::{Tools, Turn};
+use super::unanswered::{Caller, LateReply};
 use crate::frontend::metrics::{Dropped, UdpMetrics};
 
 /// How long a worker rests whose socket fails.

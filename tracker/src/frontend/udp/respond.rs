@@ -9,11 +9,11 @@ use contract::InfoHash;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::batch::Turn;
 use super::connection_id::ConnectionIds;
-use super::desk::{Call, Caller, Desk, UrlData};
 use super::packet::{self, AnnounceForm, AnnounceRequest, MAX_SCRAPE, Request, ScrapeRequest};
 use super::reading::{self, Policy};
-use super::turn::Turn;
+use super::unanswered::{Call, Caller, Desk, UrlData};
 use super::url_data;
 use crate::announce::{Refusal, Scrape};
 use crate::frontend::metrics::{Action, Dropped};

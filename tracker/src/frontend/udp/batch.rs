@@ -7,9 +7,9 @@ use std::time::Instant;
 use contract::AddressFamily;
 use rand::rngs::SmallRng;
 
-use super::desk::Call;
 use super::reading::Policy;
 use super::socket::{BATCH, Outbox};
+use super::unanswered::Call;
 use crate::frontend::metrics::{Action, LocalLatency, Verdict};
 use crate::rulebook::Rulebook;
 
