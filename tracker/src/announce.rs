@@ -292,6 +292,22 @@ pub struct Refusal {
     pub reason: Cow<'static, str>,
     /// When trying again helps (BEP 31).
     pub retry: Retry,
+    /// What it is about.
+    pub kind: RefusalKind,
+}
+
+/// What a refusal is about, as far as a frontend has advice of its own to add: over UDP some clients cannot
+/// send a credential, or cut it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The client showed no passkey or token.
+    MissingCredential,
+    /// What it showed cannot be a passkey or token.
+    InvalidCredential,
+    /// The URL that would carry it cannot be read.
+    InvalidUrl,
+    /// Anything else.
+    Other,
 }
 
 /// When a refused client should try again (BEP 31).
@@ -309,26 +325,37 @@ impl Refusal {
     /// The client must change something before it is accepted.
     #[must_use]
     pub fn because(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: reason.into(), retry: Retry::Unspecified }
+        Self::new(reason, Retry::Unspecified)
     }
 
     /// Waiting helps: something on our side is away.
     #[must_use]
     pub fn for_now(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: reason.into(), retry: Retry::AfterMinutes(1) }
+        Self::new(reason, Retry::AfterMinutes(1))
     }
 
     /// Somebody is about to change it: the client shall ask again after so many seconds.
     #[must_use]
     pub fn for_seconds(reason: impl Into<Cow<'static, str>>, seconds: u32) -> Self {
-        Self { reason: reason.into(), retry: Retry::AfterSeconds(seconds) }
+        Self::new(reason, Retry::AfterSeconds(seconds))
+    }
+
+    /// The same, with what it is about.
+    #[must_use]
+    pub fn of_kind(self, kind: RefusalKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    fn new(reason: impl Into<Cow<'static, str>>, retry: Retry) -> Self {
+        Self { reason: reason.into(), retry, kind: RefusalKind::Other }
     }
 }
 
 /// What the bytes lack is what the client shows.
 impl From<BadQuery> for Refusal {
     fn from(bad: BadQuery) -> Self {
-        Self::because(bad.text())
+        let kind = if bad == BadQuery::Escape { RefusalKind::InvalidUrl } else { RefusalKind::Other };
+        Self::because(bad.text()).of_kind(kind)
     }
 }
 

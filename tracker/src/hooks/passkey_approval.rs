@@ -10,7 +10,7 @@ use contract::{EncryptionKey, Keys, Passkey};
 use service::redis::Broker;
 
 use super::{Hook, LookUp, Verdict};
-use crate::announce::{Account, Admission, Announce, Credential, Refusal, Scrape, UserTag};
+use crate::announce::{Account, Admission, Announce, Credential, Refusal, RefusalKind, Scrape, UserTag};
 use crate::hooks::callback::{Callback, Extras, Opinion, Whitelist};
 use crate::hooks::membership::{self, Known, Membership};
 use crate::hooks::metrics::SiteMetrics;
@@ -128,13 +128,14 @@ struct Shown {
 
 impl Reader {
     fn read(&self, credential: Option<&Credential>) -> Result<Shown, Refusal> {
-        let text = credential.ok_or_else(|| Refusal::because("missing passkey"))?.reveal();
+        let missing = || Refusal::because("missing passkey").of_kind(RefusalKind::MissingCredential);
+        let text = credential.ok_or_else(missing)?.reveal();
         let shown = match self {
             Self::Plain => plain(text),
             Self::Sealed { key, max_age } => opened(key, *max_age, text),
             Self::Either { key, max_age } => opened(key, *max_age, text).or_else(|| plain(text)),
         };
-        shown.ok_or_else(|| Refusal::because("invalid passkey"))
+        shown.ok_or_else(|| Refusal::because("invalid passkey").of_kind(RefusalKind::InvalidCredential))
     }
 }
 

@@ -100,7 +100,7 @@ impl Swarms {
 
     /// Has the memory fetched that visits to these torrents will need, for all of them at the same time. Only
     /// worth it right before them, and for more than one.
-    pub fn foresee(&self, info_hashes: impl Iterator<Item = InfoHash>) {
+    pub fn prefetch(&self, info_hashes: impl Iterator<Item = InfoHash>) {
         let hashes: Vec<u64> = info_hashes.map(|info_hash| self.hash(&info_hash)).collect();
         // The first of its hash is nearly always the one. Whether it is would be known only once it has been
         // fetched.

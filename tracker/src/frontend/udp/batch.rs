@@ -1,5 +1,5 @@
-//! One turn of a worker: what all packets of a batch share, so that it is fetched once and not for each of
-//! them.
+//! The packets that one system call brings: what they share is fetched once and not for each of them, and their
+//! replies leave together.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,34 +8,34 @@ use contract::AddressFamily;
 use rand::rngs::SmallRng;
 
 use super::reading::Policy;
-use super::socket::{BATCH, Outbox};
-use super::unanswered::Call;
+use super::socket::{BATCH, SendBuffer};
+use super::unanswered::Unanswered;
 use crate::frontend::metrics::{Action, LocalLatency, Verdict};
 use crate::rulebook::Rulebook;
 
-/// What a worker keeps from turn to turn.
-pub(super) struct Tools {
-    pub(super) replies: Outbox,
+/// What a worker keeps from batch to batch.
+pub(super) struct Workspace {
+    pub(super) replies: SendBuffer,
     /// Chooses peers. Need not be secret, only fair.
     pub(super) rng: SmallRng,
     latency: LocalLatency,
     answered: Vec<(Action, AddressFamily, Verdict)>,
 }
 
-/// What holds during one turn.
-pub(super) struct Turn<'a> {
+/// What holds for one batch.
+pub(super) struct Batch<'a> {
     pub(super) policy: &'a Policy,
     pub(super) rules: &'a Arc<Rulebook>,
-    pub(super) tools: &'a mut Tools,
+    pub(super) workspace: &'a mut Workspace,
 }
 
-impl Tools {
+impl Workspace {
     pub(super) fn new(latency: LocalLatency) -> Self {
         let rng = rand::make_rng();
-        Self { replies: Outbox::new(), rng, latency, answered: Vec::with_capacity(BATCH) }
+        Self { replies: SendBuffer::new(), rng, latency, answered: Vec::with_capacity(BATCH) }
     }
 
-    /// Notes how long the turn's replies took, now that they are on their way: all came, and all leave, with
+    /// Notes how long the batch's replies took, now that they are on their way: all came, and all leave, with
     /// one system call.
     pub(super) fn note_replies(&mut self, received: Instant) {
         let took = received.elapsed();
@@ -46,10 +46,10 @@ impl Tools {
     }
 }
 
-impl Turn<'_> {
-    /// Answers a request in this turn, by what `write` appends.
-    pub(super) fn answer(&mut self, call: &Call, write: impl FnOnce(&mut Vec<u8>) -> Verdict) {
-        let verdict = self.tools.replies.add(call.caller.from, write);
-        self.tools.answered.push((call.action, AddressFamily::of(call.caller.ip), verdict));
+impl Batch<'_> {
+    /// Answers a request with this batch, by what `write` appends.
+    pub(super) fn answer(&mut self, request: &Unanswered, write: impl FnOnce(&mut Vec<u8>) -> Verdict) {
+        let verdict = self.workspace.replies.add(request.sender.path, write);
+        self.workspace.answered.push((request.action, request.family(), verdict));
     }
 }

@@ -5,6 +5,7 @@
 
 mod batch;
 mod connection_id;
+mod late_replies;
 pub mod reading;
 mod respond;
 mod return_path;
@@ -15,7 +16,6 @@ mod worker;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
@@ -25,15 +25,13 @@ use tracing::info;
 
 use crate::frontend::metrics::UdpMetrics;
 use crate::pipeline::Pipeline;
-use unanswered::Desk;
+use late_replies::LateReplies;
 use wire::udp::{self as packet, url_data};
 
 pub use connection_id::{ConnectionIds, LONGEST_LIFETIME};
 pub use reading::Policy;
 pub use respond::Frontend;
 
-/// Replies that wait to be sent late. Each is at most one frame: 24 MB when all wait.
-const MAX_LATE: usize = 16_384;
 /// Look-ups under way. A change of the whitelist makes each user's next announce ask once.
 const MAX_LOOK_UPS: usize = 4096;
 
@@ -83,18 +81,19 @@ pub fn serve(
         sockets.push(socket::bind(address)?);
     }
     info!(%address, workers = sockets.len(), "UDP: announce and scrape");
-    let (late, waiting) = sync_channel(MAX_LATE);
+    let (late, waiting) = LateReplies::new(metrics.clone());
     let counters = metrics.clone();
     let (sent, last_reply) = oneshot::channel::<()>();
     spawn("udp-late".into(), move || {
-        worker::send_late(&waiting, &late_socket, &counters);
+        late_replies::send(&waiting, &late_socket, &counters);
         drop(sent);
     })?;
     let frontend = Arc::new(Frontend {
         pipeline,
         policy: ArcSwap::from_pointee(policy),
         ids: settings.ids,
-        desk: Arc::new(Desk { late, metrics }),
+        late: Arc::new(late),
+        metrics,
         runtime: Handle::current(),
         look_ups: Arc::new(Semaphore::new(MAX_LOOK_UPS)),
     });

@@ -14,6 +14,7 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmms
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::return_path::{self, ReturnPath, Source};
+use crate::frontend::metrics::{Dropped, UdpMetrics};
 
 /// Datagrams in one system call. More would make the first of them wait longer for its reply.
 pub(super) const BATCH: usize = 64;
@@ -41,7 +42,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// What one system call brought.
-pub(super) struct Inbox {
+pub(super) struct ReceiveBuffer {
     buffers: Box<[[u8; MAX_DATAGRAM]; BATCH]>,
     headers: MultiHeaders<SockaddrStorage>,
     arrived: Vec<Arrival>,
@@ -49,7 +50,7 @@ pub(super) struct Inbox {
 
 struct Arrival {
     /// `None` for an address that is not of the internet, which a UDP socket does not get.
-    from: Option<ReturnPath>,
+    path: Option<ReturnPath>,
     length: usize,
     is_whole: bool,
 }
@@ -57,12 +58,12 @@ struct Arrival {
 /// One datagram.
 pub(super) struct Datagram<'a> {
     /// Where from, and to which of our addresses: replies go back that way.
-    pub(super) from: ReturnPath,
+    pub(super) path: ReturnPath,
     /// `None` when it was longer than any honest packet.
     pub(super) packet: Option<&'a [u8]>,
 }
 
-impl Inbox {
+impl ReceiveBuffer {
     pub(super) fn new() -> Self {
         let headers = return_path::headers(BATCH);
         Self { buffers: Box::new([[0; MAX_DATAGRAM]; BATCH]), headers, arrived: Vec::with_capacity(BATCH) }
@@ -76,7 +77,7 @@ impl Inbox {
         let flags = MsgFlags::MSG_WAITFORONE;
         for message in recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)? {
             arrived.push(Arrival {
-                from: origin(&message),
+                path: return_path(&message),
                 length: message.bytes,
                 is_whole: !message.flags.contains(MsgFlags::MSG_TRUNC),
             });
@@ -93,12 +94,12 @@ impl Inbox {
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
         self.arrived.iter().zip(self.buffers.iter()).filter_map(|(arrival, buffer)| {
             let packet = arrival.is_whole.then(|| &buffer[..arrival.length.min(MAX_DATAGRAM)]);
-            Some(Datagram { from: arrival.from?, packet })
+            Some(Datagram { path: arrival.path?, packet })
         })
     }
 }
 
-fn origin(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<ReturnPath> {
+fn return_path(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<ReturnPath> {
     let to = message.address.as_ref().and_then(internet_address)?;
     Some(ReturnPath { to, from: return_path::arrived_at(message) })
 }
@@ -109,7 +110,7 @@ fn internet_address(address: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// Replies that leave together.
-pub(super) struct Outbox {
+pub(super) struct SendBuffer {
     bytes: Vec<u8>,
     packets: Vec<Packet>,
     addresses: Vec<Option<SockaddrStorage>>,
@@ -122,7 +123,7 @@ struct Packet {
     bytes: Range<usize>,
 }
 
-impl Outbox {
+impl SendBuffer {
     pub(super) fn new() -> Self {
         Self {
             bytes: Vec::with_capacity(BATCH * 512),
@@ -142,8 +143,7 @@ impl Outbox {
     }
 
     /// Sends everything, without waiting for a system that is full: clients repeat what is not answered.
-    /// Returns how many were not taken.
-    pub(super) fn send(&mut self, socket: &UdpSocket) -> usize {
+    pub(super) fn send(&mut self, socket: &UdpSocket, metrics: &UdpMetrics) {
         // One call has one source. Most machines have few.
         if !self.packets.is_sorted_by_key(|packet| packet.path.from) {
             self.packets.sort_by_key(|packet| packet.path.from);
@@ -164,7 +164,9 @@ impl Outbox {
         }
         self.bytes.clear();
         self.packets.clear();
-        unsent
+        if unsent > 0 {
+            metrics.drop_packets(Dropped::Unsent, unsent);
+        }
     }
 
     fn send_batch(&mut self, socket: &UdpSocket, batch: Range<usize>) -> Result<usize, Errno> {

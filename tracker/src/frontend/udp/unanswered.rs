@@ -1,41 +1,23 @@
-//! Answers as they are written, and where they are handed in by whoever has them ready after the worker's
-//! turn: the recorder, a look-up.
+//! A request until it is answered: who sent it, and all that its reply needs. Small enough to be kept in a
+//! look-up or with the recorder while the packet's buffer has long been used again.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use contract::AddressFamily;
 
-use super::packet::{self, AnnounceForm};
+use super::packet::{self, AnnounceForm, AnnounceRequest, ScrapeRequest};
 use super::return_path::ReturnPath;
 use super::url_data;
-use crate::announce::{Refusal, Reply, ScrapeReply};
-use crate::frontend::metrics::{Action, Dropped, UdpMetrics, Verdict};
-
-/// Bytes of most replies: a header and 50 IPv4 peers.
-const LATE_REPLY: usize = 320;
-
-/// Where answers are handed in: what outlives the worker's turn.
-#[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) late: SyncSender<LateReply>,
-    pub(super) metrics: UdpMetrics,
-}
-
-/// A reply that is ready after its worker turned to others.
-#[derive(Debug)]
-pub(super) struct LateReply {
-    pub(super) path: ReturnPath,
-    pub(super) packet: Vec<u8>,
-}
+use crate::announce::{Refusal, RefusalKind, Reply, ScrapeReply};
+use crate::frontend::metrics::{Action, Verdict};
 
 /// Who sent a packet, and when it came.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caller {
+pub(super) struct Sender {
     /// Where replies go.
-    pub(super) from: ReturnPath,
+    pub(super) path: ReturnPath,
     /// IPv4-mapped addresses mapped to IPv4.
     pub(super) ip: IpAddr,
     pub(super) received: Instant,
@@ -44,17 +26,17 @@ pub(super) struct Caller {
 
 /// A request with a valid connection id, until it is answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    pub(super) caller: Caller,
-    pub(super) transaction: u32,
-    pub(super) form: AnnounceForm,
+pub(super) struct Unanswered {
+    pub(super) sender: Sender,
+    transaction: u32,
+    form: AnnounceForm,
     pub(super) action: Action,
-    pub(super) url_data: UrlData,
+    url_data: UrlData,
 }
 
 /// What became of the announce URL on its way here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UrlData {
+enum UrlData {
     Sent,
     /// The client does not know how, or has nothing to send.
     Absent,
@@ -63,7 +45,7 @@ pub(super) enum UrlData {
 }
 
 impl UrlData {
-    pub(super) fn of(url: Option<&[u8]>) -> Self {
+    fn of(url: Option<&[u8]>) -> Self {
         match url {
             None => Self::Absent,
             Some(url) if url.len() == url_data::CUT_AT => Self::MaybeCut,
@@ -72,8 +54,27 @@ impl UrlData {
     }
 }
 
-impl Call {
-    /// The reply to an announce.
+impl Unanswered {
+    /// `url`: what the announce carried as URL data.
+    pub(super) fn announce(request: &AnnounceRequest<'_>, sender: Sender, url: Option<&[u8]>) -> Self {
+        let AnnounceRequest { transaction, form, .. } = *request;
+        Self { sender, transaction, form, action: Action::Announce, url_data: UrlData::of(url) }
+    }
+
+    pub(super) fn scrape(request: &ScrapeRequest<'_>, sender: Sender) -> Self {
+        Self {
+            sender,
+            transaction: request.transaction,
+            form: AnnounceForm::Standard,
+            action: Action::Scrape,
+            url_data: UrlData::Absent,
+        }
+    }
+
+    pub(super) fn family(&self) -> AddressFamily {
+        AddressFamily::of(self.sender.ip)
+    }
+
     pub(super) fn write_announce(&self, out: &mut Vec<u8>, outcome: &Result<Reply, Refusal>) -> Verdict {
         match outcome {
             Ok(reply) => {
@@ -84,7 +85,6 @@ impl Call {
         }
     }
 
-    /// The reply to a scrape.
     pub(super) fn write_scrape(&self, out: &mut Vec<u8>, outcome: &Result<ScrapeReply, Refusal>) -> Verdict {
         match outcome {
             Ok(reply) => {
@@ -95,46 +95,58 @@ impl Call {
         }
     }
 
-    /// The reply to a refused announce or scrape.
     pub(super) fn write_refusal(&self, out: &mut Vec<u8>, refusal: &Refusal) -> Verdict {
-        let text = match hint(self, refusal) {
+        let text = match self.hint(refusal.kind) {
             Some(hint) => Cow::Owned(format!("{}: {hint}", refusal.reason)),
             None => Cow::Borrowed(refusal.reason.as_ref()),
         };
         packet::write_error(out, self.transaction, &text);
         Verdict::Refused
     }
-}
 
-impl Desk {
-    /// Has a reply sent, which `write` makes, by the thread for late replies. Never waits.
-    pub(super) fn answer_later(&self, call: &Call, write: impl FnOnce(&mut Vec<u8>) -> Verdict) {
-        let mut packet = Vec::with_capacity(LATE_REPLY);
-        let verdict = write(&mut packet);
-        let (family, took) = (AddressFamily::of(call.caller.ip), call.caller.received.elapsed());
-        self.metrics.latency.observe(call.action, family, verdict, took);
-        match self.late.try_send(LateReply { path: call.caller.from, packet }) {
-            Ok(()) => {}
-            // Disconnected only if that thread panicked.
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.metrics.drop_packets(Dropped::Overloaded, 1);
+    /// What a user can do whose client cannot send what a hook misses: no protocol error, but the client's
+    /// own limit.
+    fn hint(&self, kind: RefusalKind) -> Option<&'static str> {
+        use RefusalKind::{InvalidCredential, InvalidUrl, MissingCredential};
+        match (self.action, self.url_data, kind) {
+            (Action::Announce, UrlData::Absent, MissingCredential) => {
+                Some("use the http announce URL, or a client that sends URL data over udp (BEP 41)")
             }
+            (Action::Announce, UrlData::MaybeCut, MissingCredential | InvalidCredential | InvalidUrl) => {
+                Some("this client cuts long URLs over udp, use the http announce URL")
+            }
+            (Action::Scrape, _, MissingCredential) => Some("a scrape over udp cannot carry it, use http"),
+            _ => None,
         }
     }
 }
 
-/// What a user can do whose client cannot send what a hook misses: no protocol error, but the client's own
-/// limit.
-fn hint(call: &Call, refusal: &Refusal) -> Option<&'static str> {
-    let misses = |word| refusal.reason.contains(word);
-    match (call.action, call.url_data) {
-        (Action::Announce, UrlData::Absent) if misses("missing") => {
-            Some("use the http announce URL, or a client that sends URL data over udp (BEP 41)")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    /// What a refused client reads behind the reason.
+    fn advice(action: Action, url_data: UrlData, kind: RefusalKind) -> Option<&'static str> {
+        let path = ReturnPath { to: (Ipv4Addr::LOCALHOST, 6881).into(), from: None };
+        let ip = Ipv4Addr::LOCALHOST.into();
+        let sender = Sender { path, ip, received: Instant::now(), unix_secs: 0 };
+        let form = AnnounceForm::Standard;
+        Unanswered { sender, transaction: 1, form, action, url_data }.hint(kind)
+    }
+
+    #[test]
+    fn advice_is_given_to_those_whose_client_could_not_send_a_credential_or_cut_it() {
+        use RefusalKind::{InvalidCredential, InvalidUrl, MissingCredential, Other};
+        let announce = |url_data, kind| advice(Action::Announce, url_data, kind);
+        assert!(announce(UrlData::Absent, MissingCredential).unwrap().contains("BEP 41"));
+        for kind in [MissingCredential, InvalidCredential, InvalidUrl] {
+            assert!(announce(UrlData::MaybeCut, kind).unwrap().contains("cuts long URLs"));
+            assert_eq!(announce(UrlData::Sent, kind), None);
         }
-        (Action::Announce, UrlData::MaybeCut) if misses("missing") || misses("invalid") => {
-            Some("this client cuts long URLs over udp, use the http announce URL")
+        assert!(advice(Action::Scrape, UrlData::Absent, MissingCredential).unwrap().contains("use http"));
+        for url_data in [UrlData::Absent, UrlData::MaybeCut, UrlData::Sent] {
+            assert_eq!(announce(url_data, Other), None);
         }
-        (Action::Scrape, _) if misses("missing") => Some("a scrape over udp cannot carry it, use http"),
-        _ => None,
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use self::key_set::{KeySet, Source};
 use super::{Hook, LookUp, Verdict};
-use crate::announce::{Admission, Announce, Credential, Refusal};
+use crate::announce::{Admission, Announce, Credential, Refusal, RefusalKind};
 use crate::fetch::{self, Fetcher};
 use crate::hooks::metrics::KeySetMetrics;
 
@@ -113,7 +113,7 @@ impl Jwt {
 
     fn judge(&self, announce: &Announce) -> Verdict {
         let Some(token) = announce.jwt.as_ref() else {
-            return Verdict::Refuse(Refusal::because("unapproved request: missing jwt"));
+            return refused("unapproved request: missing jwt", RefusalKind::MissingCredential);
         };
         let Some(kid) = key_id(token) else { return invalid() };
         match self.keys.find(&kid) {
@@ -174,7 +174,11 @@ fn wait_for(refreshed: key_set::Refreshed) -> LookUp {
 }
 
 fn invalid() -> Verdict {
-    Verdict::Refuse(Refusal::because("unapproved request: invalid jwt"))
+    refused("unapproved request: invalid jwt", RefusalKind::InvalidCredential)
+}
+
+fn refused(reason: &'static str, kind: RefusalKind) -> Verdict {
+    Verdict::Refuse(Refusal::because(reason).of_kind(kind))
 }
 
 fn not_now() -> Refusal {
