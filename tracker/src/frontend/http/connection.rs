@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-use super::deadline::{Phase, Progress, Watched};
+use super::deadline::{Deadlines, Phase, Watched};
 use super::origin::Origin;
 use super::respond::{Frontend, Reply, Scheme};
 use super::stream::Stream;
@@ -38,37 +38,37 @@ pub enum Keepalive {
     Off,
 }
 
-/// Tells a worker's connections that it is time to go.
+/// Tells a worker's connections to end.
 #[derive(Debug, Default)]
-pub(super) struct Closing {
-    has_come: AtomicBool,
-    bell: Notify,
+pub(super) struct Shutdown {
+    has_begun: AtomicBool,
+    begins: Notify,
 }
 
-impl Closing {
+impl Shutdown {
     /// Tells them.
-    pub(super) fn announce(&self) {
-        self.has_come.store(true, Ordering::Release);
-        self.bell.notify_waiters();
+    pub(super) fn begin(&self) {
+        self.has_begun.store(true, Ordering::Release);
+        self.begins.notify_waiters();
     }
 
-    /// Runs a connection to its end. From closing time on that is the end of the request in hand. To be
-    /// awaited by one task from beginning to end.
+    /// Runs a connection to its end. Once the shutdown has begun that is the end of the request in hand. To
+    /// be awaited by one task from beginning to end.
     async fn watch<C: GracefulConnection>(&self, mut connection: Pin<&mut C>) -> C::Output {
-        let mut bell = pin!(self.bell.notified());
-        let (mut listens, mut is_going) = (false, false);
+        let mut begins = pin!(self.begins.notified());
+        let (mut listens, mut is_ending) = (false, false);
         std::future::poll_fn(|cx| {
             if let Poll::Ready(output) = connection.as_mut().poll(cx) {
                 return Poll::Ready(output);
             }
             if !listens {
-                // Once is enough: the bell wakes this task, and `has_come` tells why.
-                listens = bell.as_mut().poll(cx).is_pending();
+                // Once is enough: the notice wakes this task, and `has_begun` tells why.
+                listens = begins.as_mut().poll(cx).is_pending();
             }
-            if is_going || !self.has_come.load(Ordering::Acquire) {
+            if is_ending || !self.has_begun.load(Ordering::Acquire) {
                 return Poll::Pending;
             }
-            is_going = true;
+            is_ending = true;
             connection.as_mut().graceful_shutdown();
             connection.as_mut().poll(cx)
         })
@@ -76,22 +76,22 @@ impl Closing {
     }
 }
 
-/// One connection.
-pub(super) struct Guest {
+/// One connection, from its first byte to its last.
+pub(super) struct Connection {
     pub(super) frontend: Arc<Frontend>,
-    pub(super) closing: Arc<Closing>,
-    pub(super) progress: Progress,
+    pub(super) shutdown: Arc<Shutdown>,
+    pub(super) deadlines: Deadlines,
     pub(super) keepalive: Keepalive,
     pub(super) origin: Origin,
     pub(super) scheme: Scheme,
 }
 
-impl Guest {
+impl Connection {
     /// Serves the client until it, or its time, is over.
-    pub(super) async fn talk(&self, stream: Stream, acceptor: Option<TlsAcceptor>) {
+    pub(super) async fn run(&self, stream: Stream, acceptor: Option<TlsAcceptor>) {
         self.metrics().open_connections.inc();
         let acceptor = acceptor.filter(|_| !matches!(stream, Stream::Unix(_)));
-        let stream = Watched::new(stream, self.progress.clone());
+        let stream = Watched::new(stream, self.deadlines.clone());
         match acceptor {
             None => self.serve(stream).await,
             // Apart, or each plain connection would reserve the room that TLS takes.
@@ -103,7 +103,7 @@ impl Guest {
     async fn serve_tls(&self, stream: Watched<Stream>, acceptor: &TlsAcceptor) {
         // A slow handshake is as bad as a slow request.
         let handshake = pin!(acceptor.accept(stream));
-        match self.progress.supervise(handshake).await {
+        match self.deadlines.supervise(handshake).await {
             Ok(Ok(stream)) => self.serve(stream).await,
             Ok(Err(_)) => self.broke(),
             Err(phase) => self.was_slow(phase),
@@ -124,8 +124,8 @@ impl Guest {
         // Pinned here and lent: wherever it moved to, it would be copied and have room reserved.
         let connection =
             pin!(builder.serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request))));
-        let watched = pin!(self.closing.watch(connection));
-        match self.progress.supervise(watched).await {
+        let watched = pin!(self.shutdown.watch(connection));
+        match self.deadlines.supervise(watched).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => self.broke(),
             Err(phase) => self.was_slow(phase),
@@ -133,11 +133,11 @@ impl Guest {
     }
 
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Reply, Infallible>> {
-        self.progress.enter(Phase::Answering);
+        self.deadlines.enter(Phase::Answering);
         let reply_phase = if self.ends_with(&request) { Phase::LastReply } else { Phase::Reply };
         let answer = self.frontend.respond(request, self.origin, self.scheme);
         answer.map(move |reply| {
-            self.progress.enter(reply_phase);
+            self.deadlines.enter(reply_phase);
             Ok(reply)
         })
     }

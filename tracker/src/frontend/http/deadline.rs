@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::stream::LastWords;
+use super::stream::WriteLast;
 
 /// The longest waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +48,15 @@ pub(super) enum Phase {
 /// Marks a phase that has begun since the clock was looked at last.
 const NEW: u8 = 0x80;
 
-/// The phase of one connection. Clones share it.
+/// One connection's phase and how long it may last. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Progress {
+pub(super) struct Deadlines {
     phase: Arc<AtomicU8>,
     accepted: Instant,
     timeouts: Timeouts,
 }
 
-impl Progress {
+impl Deadlines {
     /// A connection that was accepted now.
     #[must_use]
     pub(super) fn new(timeouts: Timeouts) -> Self {
@@ -154,13 +154,13 @@ impl Progress {
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
-    progress: Progress,
+    deadlines: Deadlines,
 }
 
 impl<S> Watched<S> {
-    /// Watches `stream` on behalf of `progress`.
-    pub(super) fn new(stream: S, progress: Progress) -> Self {
-        Self { stream, progress }
+    /// Watches `stream` on behalf of `deadlines`.
+    pub(super) fn new(stream: S, deadlines: Deadlines) -> Self {
+        Self { stream, deadlines }
     }
 }
 
@@ -173,15 +173,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         if buffer.filled().len() > before {
-            self.progress.leave(Phase::Idle, Phase::Head);
+            self.deadlines.leave(Phase::Idle, Phase::Head);
         }
         Poll::Ready(read)
     }
 }
 
-impl<S: LastWords + Unpin> AsyncWrite for Watched<S> {
+impl<S: WriteLast + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.progress.phase() {
+        match self.deadlines.phase() {
             Phase::LastReply => Pin::new(&mut self.stream).poll_write_last(cx, bytes),
             _ => Pin::new(&mut self.stream).poll_write(cx, bytes),
         }
@@ -189,7 +189,7 @@ impl<S: LastWords + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-        self.progress.leave(Phase::Reply, Phase::Idle);
+        self.deadlines.leave(Phase::Reply, Phase::Idle);
         Poll::Ready(flushed)
     }
 
@@ -204,7 +204,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::sleep;
 
-    impl LastWords for DuplexStream {
+    impl WriteLast for DuplexStream {
         fn poll_write_last(
             self: Pin<&mut Self>,
             cx: &mut Context<'_>,
@@ -221,17 +221,17 @@ mod tests {
     };
 
     /// Runs `connection` under supervision on a paused clock: how it ended, and after how many seconds.
-    async fn run<F: Future>(progress: &Progress, connection: F) -> (Option<Phase>, u64) {
+    async fn run<F: Future>(deadlines: &Deadlines, connection: F) -> (Option<Phase>, u64) {
         let begun = Instant::now();
-        let outcome = progress.supervise(pin!(connection)).await;
+        let outcome = deadlines.supervise(pin!(connection)).await;
         (outcome.err(), begun.elapsed().as_secs())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_head_is_given_the_read_timeout_however_its_bytes_drip() {
-        let progress = Progress::new(TIMEOUTS);
+        let deadlines = Deadlines::new(TIMEOUTS);
         let (mut client, server) = duplex(64);
-        let mut server = Watched::new(server, progress.clone());
+        let mut server = Watched::new(server, deadlines.clone());
         let dripping = async {
             loop {
                 client.write_all(b"x").await.unwrap();
@@ -239,38 +239,38 @@ mod tests {
                 sleep(Duration::from_secs(1)).await;
             }
         };
-        assert_eq!(run(&progress, dripping).await, (Some(Phase::Head), 5));
+        assert_eq!(run(&deadlines, dripping).await, (Some(Phase::Head), 5));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_next_request_may_take_longer_to_begin_but_not_to_arrive() {
-        let progress = Progress::new(TIMEOUTS);
+        let deadlines = Deadlines::new(TIMEOUTS);
         let (mut client, server) = duplex(64);
-        let mut server = Watched::new(server, progress.clone());
+        let mut server = Watched::new(server, deadlines.clone());
         let next_request = async {
-            progress.enter(Phase::Reply);
+            deadlines.enter(Phase::Reply);
             server.flush().await.unwrap();
             sleep(Duration::from_secs(20)).await;
             client.write_all(b"G").await.unwrap();
             server.read_u8().await.unwrap();
             std::future::pending::<()>().await;
         };
-        assert_eq!(run(&progress, next_request).await, (Some(Phase::Head), 25));
-        progress.enter(Phase::Idle);
-        assert_eq!(run(&progress, std::future::pending::<()>()).await, (Some(Phase::Idle), 30));
+        assert_eq!(run(&deadlines, next_request).await, (Some(Phase::Head), 25));
+        deadlines.enter(Phase::Idle);
+        assert_eq!(run(&deadlines, std::future::pending::<()>()).await, (Some(Phase::Idle), 30));
     }
 
     #[tokio::test(start_paused = true)]
     async fn our_own_work_is_not_timed_and_a_client_that_does_not_read_is() {
-        let progress = Progress::new(TIMEOUTS);
+        let deadlines = Deadlines::new(TIMEOUTS);
         let (_client, server) = duplex(64);
-        let mut server = Watched::new(server, progress.clone());
+        let mut server = Watched::new(server, deadlines.clone());
         let stuck = async {
-            progress.enter(Phase::Answering);
+            deadlines.enter(Phase::Answering);
             sleep(Duration::from_secs(100)).await;
-            progress.enter(Phase::Reply);
+            deadlines.enter(Phase::Reply);
             server.write_all(&[0; 1000]).await.unwrap();
         };
-        assert_eq!(run(&progress, stuck).await, (Some(Phase::Reply), 103));
+        assert_eq!(run(&deadlines, stuck).await, (Some(Phase::Reply), 103));
     }
 }

@@ -17,9 +17,9 @@ use contract::config::ListenAddr;
 
 const BACKLOG: i32 = 4096;
 
-/// A bound listener that no runtime has yet.
+/// A bound socket that no runtime has yet.
 #[derive(Debug)]
-pub(super) enum Bound {
+pub(super) enum BoundSocket {
     Inet(StdTcpListener),
     Unix(StdUnixListener),
 }
@@ -34,15 +34,15 @@ pub(super) enum Listener {
 }
 
 /// Binds `address` so many times. Returns where that is: port 0 is chosen by the kernel.
-pub(super) fn bind(address: &ListenAddr, times: usize) -> io::Result<(ListenAddr, Vec<Bound>)> {
+pub(super) fn bind(address: &ListenAddr, times: usize) -> io::Result<(ListenAddr, Vec<BoundSocket>)> {
     match address {
         ListenAddr::Off => Ok((ListenAddr::Off, Vec::new())),
         ListenAddr::Inet(address) => {
             let first = listen(*address)?;
             let bound = first.local_addr()?;
-            let mut listeners = vec![Bound::Inet(first)];
+            let mut listeners = vec![BoundSocket::Inet(first)];
             for _ in 1..times {
-                listeners.push(Bound::Inet(listen(bound)?));
+                listeners.push(BoundSocket::Inet(listen(bound)?));
             }
             Ok((ListenAddr::Inet(bound), listeners))
         }
@@ -50,9 +50,9 @@ pub(super) fn bind(address: &ListenAddr, times: usize) -> io::Result<(ListenAddr
             let first = listen_unix(path)?;
             let mut listeners = Vec::new();
             for _ in 1..times {
-                listeners.push(Bound::Unix(first.try_clone()?));
+                listeners.push(BoundSocket::Unix(first.try_clone()?));
             }
-            listeners.push(Bound::Unix(first));
+            listeners.push(BoundSocket::Unix(first));
             Ok((address.clone(), listeners))
         }
     }
@@ -123,7 +123,7 @@ impl Drop for SocketFile {
     }
 }
 
-impl Bound {
+impl BoundSocket {
     /// Hands it to the runtime that this is called in.
     pub(super) fn into_listener(self) -> io::Result<Listener> {
         Ok(match self {
@@ -145,7 +145,7 @@ impl Listener {
             Self::Inet(listener) => {
                 let accept = |listener: &mio::net::TcpListener| listener.accept();
                 let (stream, peer) = listener.async_io(Interest::READABLE, accept).await?;
-                Ok((Stream::Fresh(Some(stream)), Origin::Address(peer.ip())))
+                Ok((Stream::Unregistered(Some(stream)), Origin::Address(peer.ip())))
             }
             Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Origin::LocalProxy)),
         }
@@ -188,7 +188,7 @@ mod tests {
         };
         let listener = bound.remove(0).into_listener().unwrap();
         let client = std::net::TcpStream::connect(address).unwrap();
-        let (Stream::Fresh(Some(stream)), origin) = listener.accept().await.unwrap() else {
+        let (Stream::Unregistered(Some(stream)), origin) = listener.accept().await.unwrap() else {
             panic!("over TCP")
         };
         assert!(stream.nodelay().unwrap());

@@ -11,9 +11,9 @@ use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{info, warn};
 
-use super::connection::{Closing, Guest, Keepalive};
-use super::deadline::{Progress, Timeouts};
-use super::listener::{Bound, Listener, SocketFile, bind};
+use super::connection::{Connection, Keepalive, Shutdown};
+use super::deadline::{Deadlines, Timeouts};
+use super::listener::{BoundSocket, Listener, SocketFile, bind};
 use super::origin::Origin;
 use super::respond::{Frontend, Scheme};
 use super::stream::Stream;
@@ -56,8 +56,8 @@ pub struct Server {
     _socket_files: Vec<SocketFile>,
 }
 
-/// A listener and what it speaks.
-struct Door<L> {
+/// A worker's listener and what it speaks. `L`: a bound socket, or a listener within the worker's runtime.
+struct EndpointListener<L> {
     listener: L,
     certificate: Option<Arc<CertificateSource>>,
 }
@@ -74,22 +74,22 @@ impl Server {
         settings: Settings,
         stop: &watch::Receiver<bool>,
     ) -> anyhow::Result<Self> {
-        let mut doors: Vec<Vec<Door<Bound>>> = (0..settings.workers.max(1)).map(|_| Vec::new()).collect();
+        let mut by_worker: Vec<Vec<_>> = (0..settings.workers.max(1)).map(|_| Vec::new()).collect();
         let (mut addresses, mut socket_files) = (Vec::new(), Vec::new());
         for Endpoint { address, certificate } in endpoints {
             let scheme = scheme(certificate.as_ref());
-            let (bound, listeners) = bind(&address, doors.len())
+            let (bound, listeners) = bind(&address, by_worker.len())
                 .map_err(|error| anyhow::anyhow!("{scheme:?}: cannot listen on {address}: {error}"))?;
             if !bound.is_off() {
-                info!(address = %bound, workers = doors.len(), ?scheme, "announce and scrape");
+                info!(address = %bound, workers = by_worker.len(), ?scheme, "announce and scrape");
             }
             socket_files.extend(SocketFile::of(&bound));
             addresses.push(bound);
-            for (doors, listener) in doors.iter_mut().zip(listeners) {
-                doors.push(Door { listener, certificate: certificate.clone() });
+            for (listeners_of_one, listener) in by_worker.iter_mut().zip(listeners) {
+                listeners_of_one.push(EndpointListener { listener, certificate: certificate.clone() });
             }
         }
-        let workers = start_workers(frontend, doors, settings, stop)?;
+        let workers = start_workers(frontend, by_worker, settings, stop)?;
         Ok(Self { addresses, workers, _socket_files: socket_files })
     }
 
@@ -104,21 +104,21 @@ impl Server {
 
 fn start_workers(
     frontend: &Arc<Frontend>,
-    doors: Vec<Vec<Door<Bound>>>,
+    by_worker: Vec<Vec<EndpointListener<BoundSocket>>>,
     settings: Settings,
     stop: &watch::Receiver<bool>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let mut threads = Vec::new();
-    for (number, doors) in doors.into_iter().enumerate() {
+    for (number, listeners) in by_worker.into_iter().enumerate() {
         let worker = Worker {
             frontend: frontend.clone(),
             settings,
-            room: Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER as usize)),
-            closing: Arc::default(),
+            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER as usize)),
+            shutdown: Arc::default(),
             stop: stop.clone(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = move || runtime.block_on(worker.run(doors));
+        let work = move || runtime.block_on(worker.run(listeners));
         threads.push(std::thread::Builder::new().name(format!("http-{number}")).spawn(work)?);
     }
     Ok(threads)
@@ -131,39 +131,40 @@ fn scheme(certificate: Option<&Arc<CertificateSource>>) -> Scheme {
 struct Worker {
     frontend: Arc<Frontend>,
     settings: Settings,
-    room: Arc<Semaphore>,
-    closing: Arc<Closing>,
+    /// One for each connection that it may still take.
+    permits: Arc<Semaphore>,
+    shutdown: Arc<Shutdown>,
     stop: watch::Receiver<bool>,
 }
 
 impl Worker {
-    async fn run(self, doors: Vec<Door<Bound>>) {
+    async fn run(self, listeners: Vec<EndpointListener<BoundSocket>>) {
         let mut open = Vec::new();
-        for Door { listener, certificate } in doors {
+        for EndpointListener { listener, certificate } in listeners {
             match listener.into_listener() {
-                Ok(listener) => open.push(Door { listener, certificate }),
+                Ok(listener) => open.push(EndpointListener { listener, certificate }),
                 Err(error) => warn!(%error, "an HTTP worker lost a listener"),
             }
         }
-        join_all(open.into_iter().map(|door| self.keep(door))).await;
-        self.closing.announce();
-        // All room is free again once the last connection is gone.
-        let last_one_gone = self.room.acquire_many(MAX_CONNECTIONS_PER_WORKER);
+        join_all(open.into_iter().map(|endpoint| self.accept(endpoint))).await;
+        self.shutdown.begin();
+        // All permits are back once the last connection is gone.
+        let last_one_gone = self.permits.acquire_many(MAX_CONNECTIONS_PER_WORKER);
         if tokio::time::timeout(self.settings.grace, last_one_gone).await.is_err() {
             warn!("requests were still in hand when the grace period ended");
         }
     }
 
     /// Accepts until told to stop.
-    async fn keep(&self, door: Door<Listener>) {
+    async fn accept(&self, endpoint: EndpointListener<Listener>) {
         let mut stop = self.stop.clone();
         // The sender gone means the same as told to stop.
         let mut stopped = pin!(stop.wait_for(|stop| *stop));
         // Under many connections `stopped` may not come to a poll for long.
         while !self.stop.has_changed().unwrap_or(true) {
             let next = async {
-                let permit = self.room.clone().acquire_owned().await.map_err(io::Error::other)?;
-                let (stream, origin) = door.listener.accept().await?;
+                let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+                let (stream, origin) = endpoint.listener.accept().await?;
                 Ok::<_, io::Error>((stream, origin, permit))
             };
             let accepted = tokio::select! {
@@ -172,7 +173,7 @@ impl Worker {
                 _ = &mut stopped => return,
             };
             match accepted {
-                Ok((stream, origin, permit)) => self.open(stream, origin, &door, permit),
+                Ok((stream, origin, permit)) => self.open(stream, origin, &endpoint, permit),
                 Err(error) => {
                     warn!(%error, "HTTP cannot accept connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -181,19 +182,25 @@ impl Worker {
         }
     }
 
-    fn open(&self, stream: Stream, origin: Origin, door: &Door<Listener>, permit: OwnedSemaphorePermit) {
-        let scheme = scheme(door.certificate.as_ref());
-        let guest = Guest {
+    fn open(
+        &self,
+        stream: Stream,
+        origin: Origin,
+        endpoint: &EndpointListener<Listener>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let scheme = scheme(endpoint.certificate.as_ref());
+        let connection = Connection {
             frontend: self.frontend.clone(),
-            closing: self.closing.clone(),
-            progress: Progress::new(self.settings.timeouts),
+            shutdown: self.shutdown.clone(),
+            deadlines: Deadlines::new(self.settings.timeouts),
             keepalive: self.settings.keepalive,
             origin,
             scheme,
         };
-        let acceptor = door.certificate.as_ref().map(|certificate| certificate.acceptor());
+        let acceptor = endpoint.certificate.as_ref().map(|certificate| certificate.acceptor());
         tokio::spawn(async move {
-            guest.talk(stream, acceptor).await;
+            connection.run(stream, acceptor).await;
             drop(permit);
         });
     }

@@ -1,7 +1,13 @@
-//! A connection's bytes. One over TCP is registered with the runtime only once it has to wait.
+//! A connection's bytes, for clients that connect anew for each announce, as most do. Their one request is
+//! there when the connection is accepted, and two things spare them system calls and packets:
 //!
-//! Most connections of BitTorrent clients carry one request, which is there when they are accepted: read,
-//! answered and closed they never meet epoll, which would cost as much as reading the request does.
+//! - A connection over TCP is registered with the runtime only once it has to wait: read, answered and closed
+//!   it never meets epoll, which would cost as much as reading the request does.
+//! - A connection's last reply leaves in one packet with its end (`MSG_MORE`), so that the client is woken
+//!   once and not twice.
+//!
+//! With both, an announce over a connection of its own costs 12.1 µs of processor time, 21 without; a bare epoll
+//! loop takes 11.9 (docs/performance.md). Connections that are kept gain nothing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
@@ -15,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 #[derive(Debug)]
 pub(super) enum Stream {
     /// Over TCP, and has never had to wait. `None` for one that the runtime would not take.
-    Fresh(Option<mio::net::TcpStream>),
+    Unregistered(Option<mio::net::TcpStream>),
     /// Over TCP.
     Inet(TcpStream),
     /// From a proxy on this machine.
@@ -23,16 +29,17 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// What a fresh connection can do without waiting; `None` for one that is not, or has just ceased to be.
+    /// What an unregistered connection can do without waiting; `None` for one that is registered, or has just
+    /// had to be.
     fn at_once<T>(
         &mut self,
         act: impl FnOnce(&mut mio::net::TcpStream) -> io::Result<T>,
     ) -> io::Result<Option<T>> {
-        let Self::Fresh(fresh) = self else { return Ok(None) };
-        let stream = fresh.as_mut().ok_or(ErrorKind::NotConnected)?;
+        let Self::Unregistered(unregistered) = self else { return Ok(None) };
+        let stream = unregistered.as_mut().ok_or(ErrorKind::NotConnected)?;
         match act(stream) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let taken = fresh.take().ok_or(ErrorKind::NotConnected)?;
+                let taken = unregistered.take().ok_or(ErrorKind::NotConnected)?;
                 *self = Self::Inet(TcpStream::from_std(taken.into())?);
                 Ok(None)
             }
@@ -42,12 +49,12 @@ impl Stream {
 }
 
 /// Bytes that nothing follows but the end of the connection.
-pub(super) trait LastWords: AsyncWrite {
+pub(super) trait WriteLast: AsyncWrite {
     /// As `poll_write`; they may leave together with the end.
     fn poll_write_last(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 }
 
-impl LastWords for Stream {
+impl WriteLast for Stream {
     /// A reply and the end of its connection are one packet instead of two, for which the client must be
     /// woken, too.
     fn poll_write_last(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -84,7 +91,7 @@ impl AsyncRead for Stream {
         match this {
             Self::Inet(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Fresh(_) => Poll::Ready(Err(ErrorKind::NotConnected.into())),
+            Self::Unregistered(_) => Poll::Ready(Err(ErrorKind::NotConnected.into())),
         }
     }
 }
@@ -98,7 +105,7 @@ impl AsyncWrite for Stream {
         match this {
             Self::Inet(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Fresh(_) => Poll::Ready(Err(ErrorKind::NotConnected.into())),
+            Self::Unregistered(_) => Poll::Ready(Err(ErrorKind::NotConnected.into())),
         }
     }
 
@@ -128,7 +135,7 @@ mod tests {
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let server = listener.accept().unwrap().0;
         server.set_nonblocking(true).unwrap();
-        (client, Stream::Fresh(Some(mio::net::TcpStream::from_std(server))))
+        (client, Stream::Unregistered(Some(mio::net::TcpStream::from_std(server))))
     }
 
     #[tokio::test]
@@ -138,7 +145,7 @@ mod tests {
         let mut read = [0; 8];
         stream.read_exact(&mut read).await.unwrap();
         stream.write_all(b"answer").await.unwrap();
-        assert!(matches!(stream, Stream::Fresh(Some(_))));
+        assert!(matches!(stream, Stream::Unregistered(Some(_))));
         stream.shutdown().await.unwrap();
         drop(stream);
         let mut answer = String::new();
@@ -147,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn last_words_arrive_with_the_end() {
+    async fn what_is_written_last_arrives_with_the_end() {
         for has_waited in [false, true] {
             let (mut client, mut stream) = pair();
             if has_waited {
