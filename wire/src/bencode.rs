@@ -195,15 +195,6 @@ impl Writer {
         self
     }
 
-    /// A string of `length` bytes that `fill` appends to the buffer.
-    pub fn bytes_with(&mut self, length: usize, fill: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
-        self.header(length);
-        let end = self.0.len() + length;
-        fill(&mut self.0);
-        debug_assert_eq!(self.0.len(), end, "the string has the length it was announced with");
-        self
-    }
-
     /// What was written.
     #[inline]
     #[must_use]
