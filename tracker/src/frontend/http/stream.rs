@@ -6,8 +6,8 @@
 //! - A connection's last reply leaves in one packet with its end (`MSG_MORE`), so that the client is woken
 //!   once and not twice.
 //!
-//! With both, an announce over a connection of its own costs 12.1 µs of processor time, 21 without; a bare epoll
-//! loop takes 11.9 (docs/performance.md). Connections that are kept gain nothing.
+//! With both, an announce over a connection of its own costs 12.1 µs of processor time, 21 without; a bare
+//! epoll loop takes 11.9 (docs/performance.md). Connections that are kept gain nothing.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;

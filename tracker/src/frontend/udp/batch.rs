@@ -1,5 +1,5 @@
-//! The packets that one system call brings: what they share is fetched once and not for each of them, and their
-//! replies leave together.
+//! The packets that one system call brings: what they share is fetched once and not for each of them, and
+//! their replies leave together.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -10,8 +10,8 @@ use super::socket::{BATCH, SendBuffer};
 use super::unanswered::Unanswered;
 use crate::frontend::metrics::{Dropped, UdpMetrics, Verdict};
 
-/// Replies that wait to be sent. Each is at most one frame: 24 MB when all wait. What finds no room is dropped
-/// and counted, because UDP clients repeat.
+/// Replies that wait to be sent. Each is at most one frame: 24 MB when all wait. What finds no room is
+/// dropped and counted, because UDP clients repeat.
 const MAX_WAITING: usize = 16_384;
 /// Bytes of most replies: a header and 50 IPv4 peers.
 const USUAL_BYTES: usize = 320;

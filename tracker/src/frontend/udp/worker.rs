@@ -1,5 +1,5 @@
-//! The threads that receive and answer, one per core: batch after batch, without ever waiting for anything but
-//! the next one.
+//! The threads that receive and answer, one per core: batch after batch, without ever waiting for anything
+//! but the next one.
 
 use std::io;
 use std::net::UdpSocket;
