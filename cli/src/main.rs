@@ -101,7 +101,7 @@ enum Command {
     /// Ask a tracker how many seed and leech torrents.
     Scrape(announce::Scrape),
     /// Put announces on a tracker and measure it.
-    Load(load::Load),
+    Load(load::Options),
     /// Check a configuration file.
     Check(check::Check),
     /// Print a completion script for a shell.

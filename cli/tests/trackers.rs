@@ -61,7 +61,7 @@ fn an_announce_asks_as_a_client_does_and_shows_the_reply() {
     let asked = asked.join().unwrap();
     for part in [
         "GET /announce?info_hash=%FFa%FFa",
-        "&peer_id=%2DSB0001%2D",
+        "&peer_id=-SB0001-",
         "&port=6881&",
         "&left=5&",
         "&event=started",

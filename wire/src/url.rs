@@ -117,6 +117,17 @@ pub fn escape(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// The scrape path that belongs to an announce path, if there is one (BEP 48):
+/// `/x/announce.php` -> `/x/scrape.php`, also where a passkey follows: `/announce/KEY` -> `/scrape/KEY`.
+#[must_use]
+pub fn scrape_path(path: &str) -> Option<String> {
+    if path.split('/').any(|segment| segment.starts_with("scrape")) {
+        return Some(path.to_owned());
+    }
+    let (before, after) = path.rsplit_once("/announce")?;
+    Some(format!("{before}/scrape{after}"))
+}
+
 /// The names and raw values of a query.
 #[inline]
 pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -176,6 +187,16 @@ mod tests {
         let mut out = Vec::new();
         escape(b"aZ0-_.~ \xff\x00&=%+/?#\"'(", &mut out);
         assert_eq!(out, b"aZ0-_.~%20%FF%00%26%3D%25%2B%2F%3F%23%22%27%28");
+    }
+
+    #[test]
+    fn an_announce_url_becomes_its_scrape_url() {
+        assert_eq!(scrape_path("/announce").as_deref(), Some("/scrape"));
+        assert_eq!(scrape_path("/x/announce.php").as_deref(), Some("/x/scrape.php"));
+        assert_eq!(scrape_path("/announce/KEY").as_deref(), Some("/scrape/KEY"));
+        assert_eq!(scrape_path("/KEY/announce").as_deref(), Some("/KEY/scrape"));
+        assert_eq!(scrape_path("/scrape/KEY").as_deref(), Some("/scrape/KEY"));
+        assert_eq!(scrape_path("/a"), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use harness::free_port;
 use tempfile::TempDir;
 
-pub use load::{Answered, Connections, Filling, Load, Shape, import_passkeys};
+pub use self::load::{Connections, Filling, Load, Shape, import_passkeys};
 pub use peers::{AQUATIC_HTTP, AQUATIC_UDP, BARE_CLOSE, BARE_HTTP, BARE_HYPER, BARE_UDP, OPENTRACKER};
 pub use seedbook::{Doors, consumer, tracker};
 
@@ -53,7 +53,6 @@ pub struct Contestant {
 /// What a start of it depends on.
 #[derive(Debug)]
 pub struct Setting<'a> {
-    bench: &'a Bench,
     /// Its own folder, in which it is started.
     folder: &'a Path,
     /// Where it shall listen.
@@ -86,7 +85,7 @@ impl Contestant {
         let (folder, address) = (bench.folder()?, SocketAddr::from(([127, 0, 0, 1], free_port())));
         let mut command = Command::new(program);
         command.current_dir(folder.path());
-        (self.prepare)(&mut command, &Setting { bench, folder: folder.path(), address, shape })?;
+        (self.prepare)(&mut command, &Setting { folder: folder.path(), address, shape })?;
         Server::start(bench, self.place, command, folder, (address, protocol))
     }
 }

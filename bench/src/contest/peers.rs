@@ -63,8 +63,8 @@ fn aquatic_http(command: &mut Command, Setting { folder, address, .. }: &Setting
     Ok(())
 }
 
-fn opentracker(command: &mut Command, Setting { bench, folder, address, shape }: &Setting<'_>) -> Result<()> {
-    let list: Vec<String> = info_hashes(bench, *shape)?;
+fn opentracker(command: &mut Command, Setting { folder, address, shape }: &Setting<'_>) -> Result<()> {
+    let list = info_hashes(*shape);
     write(folder, "whitelist", &(list.join("\n") + "\n"))?;
     // Started by root it becomes `nobody` with this folder as its root, so others must be able to look into
     // it.

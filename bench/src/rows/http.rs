@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{Bench, CPU, Scale};
 use crate::contest::{
@@ -68,7 +68,7 @@ fn measured(
     };
     let answered = load.put_on(bench, server, &[])?;
     Ok(vec![
-        Sample::new(name, CPU, answered.cpu_us(0)?),
+        Sample::new(name, CPU, answered.cpu_us(0).context("nothing was answered")?),
         Sample::new(name, "p99 ms, as fast as it goes", answered.latency_us.p99 / 1000.0),
     ])
 }

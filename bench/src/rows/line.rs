@@ -13,9 +13,7 @@ use anyhow::{Context, Result, ensure};
 use harness::RedisServer;
 
 use super::{Bench, Scale};
-use crate::contest::{
-    self, Answered, Connections, Doors, Filling, Load, Protocol, Server, Shape, import_passkeys,
-};
+use crate::contest::{self, Connections, Doors, Filling, Load, Protocol, Server, Shape, import_passkeys};
 use crate::cores::Place;
 use crate::cost::as_f64;
 use crate::figures::Sample;
@@ -82,7 +80,7 @@ impl Line {
     }
 
     /// Announces for so long.
-    pub(super) fn load(&self, bench: &Bench, pace: Pace, duration: Duration) -> Result<Answered> {
+    pub(super) fn load(&self, bench: &Bench, pace: Pace, duration: Duration) -> Result<load::Results> {
         let (filling, rate) = match pace {
             Pace::FillAndGo => (Filling::First, None),
             Pace::Every(rate) => (Filling::Done, Some(rate)),

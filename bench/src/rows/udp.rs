@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{Bench, CPU, Scale};
 use crate::contest::{
@@ -55,7 +55,7 @@ fn measured(bench: &Bench, name: &str, server: &Server, path: &'static str) -> R
     };
     let answered = load.put_on(bench, server, &[])?;
     Ok(vec![
-        Sample::new(name, CPU, answered.cpu_us(0)?),
+        Sample::new(name, CPU, answered.cpu_us(0).context("nothing was answered")?),
         Sample::new(name, "peers in a reply", answered.peers_per_reply.unwrap_or_default()),
     ])
 }

@@ -4,8 +4,6 @@ mod http;
 mod reply;
 mod request;
 
-pub(crate) use request::scrape_path;
-
 use clap::Args;
 use contract::{InfoHash, PeerId};
 use hyper::Uri;

@@ -4,6 +4,7 @@ use contract::{Event, PeerId};
 use hyper::Uri;
 use wire::http::PeerForm;
 use wire::http::request::{AnnounceRequest, ScrapeRequest};
+use wire::url::scrape_path;
 
 use super::{Announce, Scrape, checked_passkey};
 use crate::failure::Failure;
@@ -40,15 +41,6 @@ pub(super) fn scrape_url(command: &Scrape) -> Result<Uri, Failure> {
     url(&command.url, &path, |out| request.write(out))
 }
 
-/// `/x/announce.php` -> `/x/scrape.php`, also where a passkey follows: `/announce/KEY` -> `/scrape/KEY`.
-pub(crate) fn scrape_path(path: &str) -> Option<String> {
-    if path.split('/').any(|segment| segment.starts_with("scrape")) {
-        return Some(path.to_owned());
-    }
-    let (before, after) = path.rsplit_once("/announce")?;
-    Some(format!("{before}/scrape{after}"))
-}
-
 /// Eight characters of our own and twelve random digits, as clients do (BEP 20).
 fn random_peer_id() -> PeerId {
     let mut id = *b"-SB0001-000000000000";
@@ -81,16 +73,6 @@ fn url(base: &Uri, path: &str, write: impl FnOnce(&mut Vec<u8>)) -> Result<Uri, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_announce_url_becomes_its_scrape_url() {
-        assert_eq!(scrape_path("/announce").as_deref(), Some("/scrape"));
-        assert_eq!(scrape_path("/x/announce.php").as_deref(), Some("/x/scrape.php"));
-        assert_eq!(scrape_path("/announce/KEY").as_deref(), Some("/scrape/KEY"));
-        assert_eq!(scrape_path("/KEY/announce").as_deref(), Some("/KEY/scrape"));
-        assert_eq!(scrape_path("/scrape/KEY").as_deref(), Some("/scrape/KEY"));
-        assert_eq!(scrape_path("/a"), None);
-    }
 
     #[test]
     fn a_query_goes_on_where_the_url_ends() {

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use contract::Passkey;
+use load::{Closing, Load, Reach, Rest};
 
 /// Put announces and scrapes on a tracker, and say what it did with them.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Load {
+pub(crate) struct Options {
     /// Trackers: http://HOST:PORT/announce or udp://HOST:PORT. `:passkey` in a path stands for each user's
     /// passkey; without it, passkeys go into the query. Over UDP path and query travel as URL data (BEP 41).
     #[arg(required_unless_present_any = ["print_passkeys", "print_torrents"], value_name = "URL", num_args = 1..=16)]
@@ -149,6 +151,50 @@ Example:
   trackerctl load --users 1000 --print-passkeys | trackerctl passkey import -
   trackerctl load http://127.0.0.1:6969/:passkey/announce --users 1000 --close --json";
 
+impl Options {
+    /// The same for the generator.
+    pub(super) fn load(&self, passkeys: Vec<Passkey>) -> Load {
+        Load {
+            urls: self.urls.clone(),
+            duration: self.duration,
+            requests: self.requests,
+            rate: self.rate,
+            connections: self.connections,
+            closing: if self.close { Closing::Asked } else { Closing::NotAsked },
+            window: self.window,
+            timeout: self.timeout,
+            workers: self.workers,
+            swarms: self.swarms.swarms(),
+            passkeys,
+            pids: self.pids.clone(),
+            rest: if self.spin { Rest::Spins } else { Rest::Sleeps },
+            reach: if self.allow_remote { Reach::Anywhere } else { Reach::Local },
+        }
+    }
+}
+
+impl Swarms {
+    pub(super) fn swarms(&self) -> load::Swarms {
+        load::Swarms {
+            torrents: self.torrents,
+            peers: self.peers,
+            zipf: self.zipf,
+            seeders: self.seeders,
+            numwant: self.numwant,
+            scrape: self.scrape,
+            events: match self.events {
+                Events::Plain => load::Events::Plain,
+                Events::Realistic => load::Events::Realistic,
+            },
+            fill: self.fill,
+            spoof: self.spoof,
+            real_ip_header: self.real_ip_header.clone(),
+            ipv6: self.ipv6,
+            seed: self.seed,
+        }
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     (0.0..=1.0).contains(&share).then_some(share).ok_or_else(|| "a share is between 0 and 1".into())
@@ -167,4 +213,23 @@ fn exponent(text: &str) -> Result<f64, String> {
 fn header_name(text: &str) -> Result<String, String> {
     let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_name.then(|| text.to_owned()).ok_or_else(|| "a header's name is letters, digits and hyphens".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn without_options_the_load_is_the_generators_default() {
+        let url = "http://127.0.0.1:6969/announce";
+        let command = Command::try_parse_from(["load", url]).unwrap();
+        assert_eq!(command.options.load(Vec::new()), Load::on(url.into()));
+    }
 }

@@ -3,7 +3,7 @@
 
 /// What follows one number in the splitmix64 sequence: every bit of the result depends on every bit of
 /// `value`.
-pub(super) fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -11,39 +11,39 @@ pub(super) fn mix(value: u64) -> u64 {
 }
 
 /// Whether the thing that `number` stands for belongs to this share (0 to 1) of all things.
-pub(super) fn belongs(number: u64, share: f64) -> bool {
+pub(crate) fn belongs(number: u64, share: f64) -> bool {
     // 53 bits are what a float holds exactly.
     ((mix(number) >> 11) as f64) < share * (1u64 << 53) as f64
 }
 
 /// A sequence of draws.
 #[derive(Debug)]
-pub(super) struct Draw(u64);
+pub(crate) struct Draw(u64);
 
 impl Draw {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(mix(seed))
     }
 
     /// The next 64 bits.
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
     /// A number below `bound`, each as likely as any other to one part in 2^32. `bound` is below 2^32.
-    pub(super) fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         let product = (self.next() >> 32) * u64::from(bound);
         u32::try_from(product >> 32).unwrap_or(0)
     }
 
     /// Yes once in so many times.
-    pub(super) fn once_in(&mut self, times: u32) -> bool {
+    pub(crate) fn once_in(&mut self, times: u32) -> bool {
         self.below(times) == 0
     }
 
     /// Yes for this share (0 to 1) of all draws.
-    pub(super) fn falls_in(&mut self, share: f64) -> bool {
+    pub(crate) fn falls_in(&mut self, share: f64) -> bool {
         share > 0.0 && belongs(self.next(), share)
     }
 }

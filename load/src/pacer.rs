@@ -13,6 +13,8 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use crate::settings::Rest;
+
 /// Stands for the timer among the tokens.
 const TIMER: Token = Token(usize::MAX);
 /// Events taken with one system call.
@@ -21,27 +23,18 @@ const EVENTS: usize = 256;
 /// request.
 const TOGETHER: Duration = Duration::from_micros(50);
 
-/// What a worker does while there is nothing to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// It sleeps. Whoever sends it a reply then spends time on waking it up, which counts as the tracker's.
-    Sleeps,
-    /// It looks again and again, and costs a core.
-    Spins,
-}
-
 /// Waits for sockets and for the schedule.
-pub(super) struct Pacer {
-    pub(super) poll: Poll,
+pub(crate) struct Pacer {
+    pub(crate) poll: Poll,
     /// The tokens that had news at the last wait.
-    pub(super) news: Vec<usize>,
+    pub(crate) news: Vec<usize>,
     events: Events,
     timer: TimerFd,
     rest: Rest,
 }
 
 impl Pacer {
-    pub(super) fn new(rest: Rest) -> io::Result<Self> {
+    pub(crate) fn new(rest: Rest) -> io::Result<Self> {
         let poll = Poll::new()?;
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
@@ -57,7 +50,7 @@ impl Pacer {
     }
 
     /// Waits for news, until `due`, or for as long as `longest`; not at all when it spins.
-    pub(super) fn wait(&mut self, due: Option<Instant>, longest: Duration) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, due: Option<Instant>, longest: Duration) -> io::Result<()> {
         let longest = if self.rest == Rest::Spins { Duration::ZERO } else { longest };
         if let (Some(due), Rest::Sleeps) = (due, self.rest) {
             let wait = due.saturating_duration_since(Instant::now()).max(TOGETHER);

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 const PLACE_BITS: u32 = 16;
 /// Requests under way on one socket at most: the last place is never used, so that [`CONNECTING`] is nobody's
 /// number.
-pub(super) const MAX_SLOTS: usize = (1 << PLACE_BITS) - 1;
+pub(crate) const MAX_SLOTS: usize = (1 << PLACE_BITS) - 1;
 /// The number under which connection ids are asked for.
-pub(super) const CONNECTING: u32 = u32::MAX;
+pub(crate) const CONNECTING: u32 = u32::MAX;
 
 /// The requests of one socket.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     places: Vec<Slot>,
     free: Vec<u16>,
 }
@@ -26,25 +26,25 @@ struct Slot {
 
 impl Slots {
     /// Room for so many requests, at most [`MAX_SLOTS`].
-    pub(super) fn new(room: usize) -> Self {
+    pub(crate) fn new(room: usize) -> Self {
         let room = u16::try_from(room.min(MAX_SLOTS)).unwrap_or(u16::MAX - 1);
         Self { places: vec![Slot::default(); room.into()], free: (0..room).rev().collect() }
     }
 
-    pub(super) fn free(&self) -> usize {
+    pub(crate) fn free(&self) -> usize {
         self.free.len()
     }
 
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.places.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.free.len() == self.places.len()
     }
 
     /// Takes a free place; its transaction number.
-    pub(super) fn take(&mut self, due: Instant, now: Instant) -> Option<u32> {
+    pub(crate) fn take(&mut self, due: Instant, now: Instant) -> Option<u32> {
         let place = self.free.pop()?;
         let slot = &mut self.places[usize::from(place)];
         slot.times = Some((due, now));
@@ -54,7 +54,7 @@ impl Slots {
 
     /// Ends the request of this number; from when its latency counts. `None` for one that was given up or
     /// never made.
-    pub(super) fn end(&mut self, transaction: u32) -> Option<Instant> {
+    pub(crate) fn end(&mut self, transaction: u32) -> Option<Instant> {
         let place = u16::try_from(transaction & 0xffff).ok()?;
         let slot = self.places.get_mut(usize::from(place))?;
         if u32::from(slot.generation) != transaction >> PLACE_BITS {
@@ -66,7 +66,7 @@ impl Slots {
     }
 
     /// Gives up what left before `now - timeout`; how many these were.
-    pub(super) fn expire(&mut self, now: Instant, timeout: Duration) -> u64 {
+    pub(crate) fn expire(&mut self, now: Instant, timeout: Duration) -> u64 {
         let mut expired = 0;
         for (place, slot) in (0..).zip(&mut self.places) {
             if slot.times.is_some_and(|(_, sent)| now.saturating_duration_since(sent) > timeout) {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use contract::{InfoHash, Passkey, PeerId};
 
-use super::draw::{belongs, mix};
-use super::options::Swarms;
+use crate::draw::{belongs, mix};
+use crate::settings::Swarms;
 
 /// Made-up IPv4 addresses: a public network, because trackers may hide private ones. Nothing is ever sent
 /// there.
@@ -19,7 +19,7 @@ const PORTS: u32 = 65_536 - FIRST_PORT;
 
 /// Torrents, sessions, users.
 #[derive(Debug)]
-pub(super) struct Population {
+pub(crate) struct Population {
     hashes: Vec<InfoHash>,
     sessions: u32,
     passkeys: Vec<Passkey>,
@@ -30,7 +30,7 @@ pub(super) struct Population {
 }
 
 impl Population {
-    pub(super) fn new(swarms: &Swarms, passkeys: Vec<Passkey>) -> Self {
+    pub(crate) fn new(swarms: &Swarms, passkeys: Vec<Passkey>) -> Self {
         let seed = mix(swarms.seed);
         Self {
             hashes: (0..swarms.torrents).map(|torrent| info_hash(seed, torrent)).collect(),
@@ -45,7 +45,7 @@ impl Population {
 
     /// The torrent of each session, in order: those of one torrent are neighbours. Where there are enough
     /// sessions, no torrent is without one.
-    pub(super) fn torrents_of_sessions(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn torrents_of_sessions(&self) -> impl Iterator<Item = u32> {
         let torrents = u32::try_from(self.hashes.len()).unwrap_or(u32::MAX);
         let weights = move |torrent: u32| f64::from(torrent + 1).powf(-self.zipf);
         let total: f64 = (0..torrents).map(weights).sum();
@@ -66,16 +66,16 @@ impl Population {
     }
 
     /// All torrents, the largest first.
-    pub(super) fn hashes(&self) -> impl Iterator<Item = &InfoHash> {
-        self.hashes.iter()
+    pub(crate) fn into_hashes(self) -> impl Iterator<Item = InfoHash> {
+        self.hashes.into_iter()
     }
 
-    pub(super) fn hash(&self, torrent: u32) -> &InfoHash {
+    pub(crate) fn hash(&self, torrent: u32) -> &InfoHash {
         &self.hashes[torrent as usize]
     }
 
     /// Letters and digits only, as most clients' ids: nothing in it needs escaping.
-    pub(super) fn peer_id(&self, session: u32) -> PeerId {
+    pub(crate) fn peer_id(&self, session: u32) -> PeerId {
         let mut id = *b"-SB0001-000000000000";
         let number = (self.seed & 0xffff) << 32 | u64::from(session);
         for (place, digit) in id[8..].iter_mut().enumerate() {
@@ -86,12 +86,12 @@ impl Population {
 
     /// Neighbours have ports of their own, so that trackers which know clients by address and port tell them
     /// apart.
-    pub(super) fn port(&self, session: u32) -> u16 {
+    pub(crate) fn port(&self, session: u32) -> u16 {
         u16::try_from(FIRST_PORT + session % PORTS).unwrap_or(u16::MAX)
     }
 
     /// An address of the session's own, for trackers that can be told one, of either family.
-    pub(super) fn address(&self, session: u32) -> IpAddr {
+    pub(crate) fn address(&self, session: u32) -> IpAddr {
         if belongs(self.seed ^ u64::from(session) ^ (6 << 40), self.ipv6) {
             return self.v6(session).into();
         }
@@ -99,22 +99,22 @@ impl Population {
     }
 
     /// As [`Population::address`], IPv4.
-    pub(super) fn v4(&self, session: u32) -> Ipv4Addr {
+    pub(crate) fn v4(&self, session: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(MADE_UP_V4 | ((session + 1) & 0x00ff_ffff))
     }
 
     /// As [`Population::address`], IPv6.
-    pub(super) fn v6(&self, session: u32) -> Ipv6Addr {
+    pub(crate) fn v6(&self, session: u32) -> Ipv6Addr {
         Ipv6Addr::from_bits(MADE_UP_V6 | u128::from(session + 1))
     }
 
     /// Whether a session begins as a seeder.
-    pub(super) fn seeds(&self, session: u32) -> bool {
+    pub(crate) fn seeds(&self, session: u32) -> bool {
         belongs(self.seed ^ u64::from(session) ^ (1 << 40), self.seeders)
     }
 
     /// Neighbours in a swarm are different users, as far as there are enough of them.
-    pub(super) fn passkey(&self, session: u32) -> Option<&str> {
+    pub(crate) fn passkey(&self, session: u32) -> Option<&str> {
         let user = (session as usize).checked_rem(self.passkeys.len())?;
         Some(self.passkeys[user].reveal())
     }
@@ -130,7 +130,7 @@ fn info_hash(seed: u64, torrent: u32) -> InfoHash {
 }
 
 /// The digit of the lowest four bits.
-pub(super) fn hex_digit(number: u64) -> u8 {
+pub(crate) fn hex_digit(number: u64) -> u8 {
     b"0123456789abcdef"[(number & 0xf) as usize]
 }
 

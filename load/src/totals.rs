@@ -14,45 +14,45 @@ const OTHER: &str = "other failures";
 /// Latencies are kept from a microsecond to ten minutes, exact to a thousandth.
 const LONGEST_NANOSECONDS: u64 = 600_000_000_000;
 
-/// A tally that one worker writes and the progress line reads.
-pub(super) type Shared = Arc<Mutex<Tally>>;
+/// Totals that one worker writes and whoever shows the progress reads.
+pub(crate) type Shared = Arc<Mutex<Totals>>;
 
 /// What came of requests.
 #[derive(Debug, Clone)]
-pub(super) struct Tally {
-    pub(super) sent: u64,
+pub(crate) struct Totals {
+    pub(crate) sent: u64,
     /// Answered with what was asked for.
-    pub(super) granted: u64,
+    pub(crate) granted: u64,
     /// Answered with a failure reason.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
     /// Without an answer.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
     /// Due in an open loop, and never sent.
-    pub(super) unsent: u64,
+    pub(crate) unsent: u64,
     /// Requests sent again on a new connection, because the server closed the old one meanwhile.
-    pub(super) reopened: u64,
+    pub(crate) reopened: u64,
     /// Of requests and replies, without what TCP, UDP and IP add.
-    pub(super) bytes_out: u64,
-    pub(super) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) bytes_in: u64,
     /// Peers in those replies that were looked into, and how many replies these were.
-    pub(super) peers: (u64, u64),
-    pub(super) latency: Histogram<u64>,
-    pub(super) failures: BTreeMap<String, u64>,
+    pub(crate) peers: (u64, u64),
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) failures: BTreeMap<String, u64>,
     /// When the last reply came.
-    pub(super) last_reply: Option<Instant>,
+    pub(crate) last_reply: Option<Instant>,
 }
 
 /// What a reply was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict<'a> {
+pub(crate) enum Verdict<'a> {
     /// As asked; with the number of peers, if somebody counted.
     Granted(Option<u64>),
     /// A failure reason.
     Refused(&'a [u8]),
 }
 
-impl Tally {
-    pub(super) fn new() -> Self {
+impl Totals {
+    pub(crate) fn new() -> Self {
         let latency = Histogram::new_with_bounds(1000, LONGEST_NANOSECONDS, 3);
         Self {
             sent: 0,
@@ -70,12 +70,12 @@ impl Tally {
         }
     }
 
-    pub(super) fn answered(&self) -> u64 {
+    pub(crate) fn answered(&self) -> u64 {
         self.granted + self.refused
     }
 
     /// A whole reply arrived.
-    pub(super) fn reply(&mut self, verdict: Verdict<'_>, bytes: usize, due: Instant, now: Instant) {
+    pub(crate) fn reply(&mut self, verdict: Verdict<'_>, bytes: usize, due: Instant, now: Instant) {
         let waited = now.saturating_duration_since(due);
         self.latency.saturating_record(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
         self.bytes_in += bytes as u64;
@@ -95,7 +95,7 @@ impl Tally {
     }
 
     /// A request was given up, because of this.
-    pub(super) fn lose(&mut self, why: &str) {
+    pub(crate) fn lose(&mut self, why: &str) {
         self.lost += 1;
         self.failure(why);
     }
@@ -110,7 +110,7 @@ impl Tally {
     }
 
     /// Adds what another worker measured.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         self.granted += other.granted;
         self.refused += other.refused;
@@ -128,14 +128,14 @@ impl Tally {
     }
 
     /// All workers' figures together.
-    pub(super) fn sum<'a>(tallies: impl IntoIterator<Item = &'a Shared>) -> Self {
+    pub(crate) fn sum<'a>(totals: impl IntoIterator<Item = &'a Shared>) -> Self {
         let mut sum = Self::new();
-        tallies.into_iter().for_each(|tally| sum.add(&tally.lock()));
+        totals.into_iter().for_each(|totals| sum.add(&totals.lock()));
         sum
     }
 
     /// The latency that this share (0 to 1) of the replies kept within.
-    pub(super) fn quantile(&self, share: f64) -> Duration {
+    pub(crate) fn quantile(&self, share: f64) -> Duration {
         Duration::from_nanos(self.latency.value_at_quantile(share))
     }
 }
@@ -151,21 +151,21 @@ mod tests {
 
     #[test]
     fn failures_are_counted_by_text_and_cannot_fill_memory() {
-        let mut tally = Tally::new();
+        let mut totals = Totals::new();
         let now = Instant::now();
         for number in 0..1000 {
-            tally.reply(Verdict::Refused(format!("refusal {number}\x1b[m").as_bytes()), 10, now, now);
+            totals.reply(Verdict::Refused(format!("refusal {number}\x1b[m").as_bytes()), 10, now, now);
         }
-        tally.lose("no answer");
-        assert_eq!((tally.refused, tally.lost, tally.answered()), (1000, 1, 1000));
-        assert_eq!(tally.failures.len(), MAX_TEXTS + 1);
-        assert_eq!(tally.failures["refusal 0.[m"], 1);
-        assert_eq!(tally.failures[OTHER], 1001 - 32);
+        totals.lose("no answer");
+        assert_eq!((totals.refused, totals.lost, totals.answered()), (1000, 1, 1000));
+        assert_eq!(totals.failures.len(), MAX_TEXTS + 1);
+        assert_eq!(totals.failures["refusal 0.[m"], 1);
+        assert_eq!(totals.failures[OTHER], 1001 - 32);
     }
 
     #[test]
     fn workers_figures_add_up() {
-        let (mut one, mut other) = (Tally::new(), Tally::new());
+        let (mut one, mut other) = (Totals::new(), Totals::new());
         let due = Instant::now();
         one.reply(Verdict::Granted(Some(50)), 100, due, due + Duration::from_millis(1));
         other.reply(Verdict::Granted(None), 100, due, due + Duration::from_millis(9));

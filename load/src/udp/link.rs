@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use wire::udp::{Request, Response};
+use wire::udp::{self, Response};
 
 use super::slots::{CONNECTING, Slots};
 
@@ -18,16 +18,16 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// A socket that is connected to the tracker.
 #[derive(Debug)]
-pub(super) struct Door {
-    pub(super) socket: UdpSocket,
-    pub(super) slots: Slots,
-    pub(super) connection: u64,
+pub(crate) struct Link {
+    pub(crate) socket: UdpSocket,
+    pub(crate) slots: Slots,
+    pub(crate) connection: u64,
     asked: Instant,
 }
 
-impl Door {
+impl Link {
     /// Opens a socket and asks for its connection id.
-    pub(super) fn open(to: SocketAddr, room: usize) -> io::Result<Self> {
+    pub(crate) fn open(to: SocketAddr, room: usize) -> io::Result<Self> {
         let any: IpAddr =
             if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((any, 0))?;
@@ -41,7 +41,7 @@ impl Door {
 
     /// Asks for the next id in time. The old one is used until the new one is there; a lost question is asked
     /// again.
-    pub(super) fn renew(&mut self, now: Instant) -> io::Result<()> {
+    pub(crate) fn renew(&mut self, now: Instant) -> io::Result<()> {
         if now.saturating_duration_since(self.asked) < RENEW_AFTER {
             return Ok(());
         }
@@ -52,7 +52,7 @@ impl Door {
     }
 
     /// The tracker gave an id.
-    pub(super) fn renewed(&mut self, connection: u64, now: Instant) {
+    pub(crate) fn renewed(&mut self, connection: u64, now: Instant) {
         (self.connection, self.asked) = (connection, now);
     }
 }
@@ -71,7 +71,7 @@ fn first_id(socket: &UdpSocket) -> io::Result<u64> {
 
 fn question() -> Vec<u8> {
     let mut packet = Vec::with_capacity(16);
-    Request::Connect { transaction: CONNECTING }.write(&mut packet);
+    udp::Request::Connect { transaction: CONNECTING }.write(&mut packet);
     packet
 }
 

@@ -8,23 +8,24 @@ use std::time::{Duration, Instant};
 /// A schedule's last requests are due just before its end and may leave just behind it; a backlog may not.
 const GRACE: Duration = Duration::from_millis(20);
 
-/// Said by Ctrl-C to all workers.
+/// An order to all workers to stop.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    pub(super) fn order(&self) {
+    /// Ends every schedule that has it.
+    pub fn order(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_ordered(&self) -> bool {
+    pub(crate) fn is_ordered(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// One worker's part of one phase.
 #[derive(Debug)]
-pub(super) struct Shift {
+pub(crate) struct Schedule {
     start: Instant,
     /// When sending ends, if time ends it.
     end: Option<Instant>,
@@ -36,9 +37,9 @@ pub(super) struct Shift {
     stop: Stop,
 }
 
-impl Shift {
+impl Schedule {
     /// `rate`: requests per second of this worker; `None` is a closed loop. `left`: how many to send at most.
-    pub(super) fn new(
+    pub(crate) fn new(
         start: Instant,
         length: Option<Duration>,
         rate: Option<f64>,
@@ -49,7 +50,7 @@ impl Shift {
     }
 
     /// Takes the next request, if one is due: the time from which its latency counts.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Instant> {
         let due = self.next_due().filter(|due| *due <= now)?;
         if self.is_sent(now) {
             return None;
@@ -61,7 +62,7 @@ impl Shift {
     }
 
     /// When the next request is due; `None` when there will be none.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         let due = match self.rate {
             Some(rate) => self.start + Duration::from_secs_f64(self.sent as f64 / rate),
             None => self.start,
@@ -70,29 +71,29 @@ impl Shift {
     }
 
     /// Whether nothing more is to be sent.
-    pub(super) fn is_sent(&self, now: Instant) -> bool {
+    pub(crate) fn is_sent(&self, now: Instant) -> bool {
         let grace = if self.is_paced() { GRACE } else { Duration::ZERO };
         let is_late = self.end.is_some_and(|end| now.saturating_duration_since(end) >= grace && now >= end);
         self.is_broken_off() || self.next_due().is_none() || is_late
     }
 
     /// Whether requests are due at certain times.
-    pub(super) fn is_paced(&self) -> bool {
+    pub(crate) fn is_paced(&self) -> bool {
         self.rate.is_some()
     }
 
-    /// Nothing more to send: the crowd has nothing more to say.
-    pub(super) fn finish(&mut self) {
+    /// Nothing more to send: the sessions have nothing more to say.
+    pub(crate) fn finish(&mut self) {
         self.left = 0;
     }
 
     /// Whether even replies are not waited for.
-    pub(super) fn is_broken_off(&self) -> bool {
+    pub(crate) fn is_broken_off(&self) -> bool {
         self.stop.is_ordered()
     }
 
     /// How many requests an open loop's schedule had by `now` that were never sent.
-    pub(super) fn unsent(&self, now: Instant) -> u64 {
+    pub(crate) fn unsent(&self, now: Instant) -> u64 {
         let mut late = 0;
         if let Some(rate) = self.rate {
             let end = self.end.map_or(now, |end| end.min(now));
@@ -112,35 +113,38 @@ mod tests {
     #[test]
     fn an_open_loop_keeps_its_schedule_and_counts_what_it_could_not_send() {
         let start = Instant::now();
-        let mut shift = Shift::new(start, Some(SECOND), Some(10.0), u64::MAX, Stop::default());
-        assert_eq!(shift.take(start), Some(start));
-        assert_eq!(shift.take(start), None);
+        let mut schedule = Schedule::new(start, Some(SECOND), Some(10.0), u64::MAX, Stop::default());
+        assert_eq!(schedule.take(start), Some(start));
+        assert_eq!(schedule.take(start), None);
         // Half a second late, five requests are due, each at its own time.
         let late = start + SECOND / 2;
-        let due: Vec<Instant> = std::iter::from_fn(|| shift.take(late)).collect();
+        let due: Vec<Instant> = std::iter::from_fn(|| schedule.take(late)).collect();
         assert_eq!(due, [1, 2, 3, 4, 5].map(|tenth| start + SECOND * tenth / 10));
-        assert_eq!(shift.unsent(start + SECOND * 9), 4);
-        assert_eq!(shift.take(start + SECOND + GRACE / 2), Some(start + SECOND * 6 / 10));
-        assert_eq!(shift.take(start + SECOND + GRACE), None);
+        assert_eq!(schedule.unsent(start + SECOND * 9), 4);
+        assert_eq!(schedule.take(start + SECOND + GRACE / 2), Some(start + SECOND * 6 / 10));
+        assert_eq!(schedule.take(start + SECOND + GRACE), None);
     }
 
     #[test]
     fn a_closed_loop_sends_at_once_until_the_number_or_the_time_is_up() {
         let start = Instant::now();
-        let mut shift = Shift::new(start, Some(SECOND), None, 2, Stop::default());
+        let mut schedule = Schedule::new(start, Some(SECOND), None, 2, Stop::default());
         let now = start + SECOND / 4;
-        assert_eq!((shift.take(now), shift.take(now), shift.take(now)), (Some(now), Some(now), None));
-        assert!(shift.is_sent(now) && shift.unsent(now) == 0);
-        let mut shift = Shift::new(start, Some(SECOND), None, 2, Stop::default());
-        assert_eq!(shift.take(start + SECOND), None);
+        assert_eq!(
+            (schedule.take(now), schedule.take(now), schedule.take(now)),
+            (Some(now), Some(now), None)
+        );
+        assert!(schedule.is_sent(now) && schedule.unsent(now) == 0);
+        let mut schedule = Schedule::new(start, Some(SECOND), None, 2, Stop::default());
+        assert_eq!(schedule.take(start + SECOND), None);
     }
 
     #[test]
     fn an_order_to_stop_ends_it() {
         let (start, stop) = (Instant::now(), Stop::default());
-        let mut shift = Shift::new(start, None, None, u64::MAX, stop.clone());
-        assert!(shift.take(start).is_some());
+        let mut schedule = Schedule::new(start, None, None, u64::MAX, stop.clone());
+        assert!(schedule.take(start).is_some());
         stop.order();
-        assert!(shift.take(start).is_none() && shift.is_sent(start) && shift.is_broken_off());
+        assert!(schedule.take(start).is_none() && schedule.is_sent(start) && schedule.is_broken_off());
     }
 }

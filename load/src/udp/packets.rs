@@ -8,33 +8,33 @@ use std::os::fd::AsRawFd;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 
 /// Datagrams in one system call.
-pub(super) const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// A tracker's reply fits one frame of 1500 bytes.
 const MAX_DATAGRAM: usize = 2048;
 
 /// Requests that leave together.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     bytes: Vec<u8>,
     packets: Vec<Range<usize>>,
     headers: MultiHeaders<SockaddrStorage>,
 }
 
 impl Outbox {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let headers = MultiHeaders::preallocate(BATCH, None);
         Self { bytes: Vec::with_capacity(BATCH * 256), packets: Vec::with_capacity(BATCH), headers }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.packets.len() >= BATCH
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.packets.len()
     }
 
     /// Adds a packet that `write` appends.
-    pub(super) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
         self.packets.push(start..self.bytes.len());
@@ -42,7 +42,7 @@ impl Outbox {
 
     /// Sends everything to where the socket is connected. Returns the bytes, and why the first one that did
     /// not leave stayed.
-    pub(super) fn send(&mut self, socket: &UdpSocket) -> (usize, io::Result<()>) {
+    pub(crate) fn send(&mut self, socket: &UdpSocket) -> (usize, io::Result<()>) {
         let (mut next, mut result) = (0, Ok(()));
         while next < self.packets.len() {
             match self.send_from(next, socket) {
@@ -77,20 +77,20 @@ impl Outbox {
 }
 
 /// What one system call brought.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     buffers: Box<[[u8; MAX_DATAGRAM]; BATCH]>,
     headers: MultiHeaders<SockaddrStorage>,
     lengths: Vec<usize>,
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let headers = MultiHeaders::preallocate(BATCH, None);
         Self { buffers: Box::new([[0; MAX_DATAGRAM]; BATCH]), headers, lengths: Vec::with_capacity(BATCH) }
     }
 
     /// Takes as many datagrams as are there. `WouldBlock` when there are none.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         let Self { buffers, headers, lengths } = self;
         lengths.clear();
         let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
@@ -101,12 +101,12 @@ impl Inbox {
     }
 
     /// What the last call brought.
-    pub(super) fn packets(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn packets(&self) -> impl Iterator<Item = &[u8]> {
         self.lengths.iter().zip(self.buffers.iter()).map(|(length, buffer)| &buffer[..*length])
     }
 
     /// Whether there may be more.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.lengths.len() == BATCH
     }
 }

@@ -5,33 +5,34 @@
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use crate::announce::scrape_path;
-use crate::failure::Failure;
+use wire::url::scrape_path;
+
+use crate::error::LoadError;
 
 /// Stands for each user's passkey, as in the tracker's own routes.
 const PLACEHOLDER: &str = ":passkey";
 
 /// How a tracker is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     Http,
     Udp,
 }
 
 /// One tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) protocol: Protocol,
-    pub(super) address: SocketAddr,
+pub(crate) struct Target {
+    pub(crate) protocol: Protocol,
+    pub(crate) address: SocketAddr,
     /// Host and port as the URL has them.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     /// Path and query; at least `/`.
     path: String,
 }
 
 impl Target {
     /// Reads a URL and looks its host up. Without `allow_remote` only this machine's own addresses are taken.
-    pub(super) fn read(url: &str) -> Result<Self, Failure> {
+    pub(crate) fn read(url: &str) -> Result<Self, LoadError> {
         let (scheme, rest) = url.split_once("://").ok_or_else(bad_url)?;
         let (protocol, port) = match scheme {
             "http" => (Protocol::Http, Some(80)),
@@ -55,24 +56,24 @@ impl Target {
     }
 
     /// Whether the address is this machine's loopback.
-    pub(super) fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         self.address.ip().to_canonical().is_loopback()
     }
 
     /// Where announces go. `passkeys`: whether there are any to send.
-    pub(super) fn announce(&self, passkeys: Passkeys) -> Result<Path, Failure> {
+    pub(crate) fn announce(&self, passkeys: Passkeys) -> Result<Path, LoadError> {
         Path::new(&self.path, passkeys)
     }
 
     /// Where scrapes go, or `None` on a tracker that offers none there.
-    pub(super) fn scrape(&self, passkeys: Passkeys) -> Result<Option<Path>, Failure> {
+    pub(crate) fn scrape(&self, passkeys: Passkeys) -> Result<Option<Path>, LoadError> {
         let (path, query) = self.path.split_at(self.path.find('?').unwrap_or(self.path.len()));
         let scrape = scrape_path(path).map(|path| Path::new(&format!("{path}{query}"), passkeys));
         scrape.transpose()
     }
 
     /// Whether the URL says more than where the tracker is.
-    pub(super) fn has_url_data(&self) -> bool {
+    pub(crate) fn has_url_data(&self) -> bool {
         self.path != "/announce"
     }
 }
@@ -86,7 +87,7 @@ impl fmt::Display for Target {
 
 /// Whether users' passkeys are to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Passkeys {
+pub(crate) enum Passkeys {
     /// One with each request.
     Sent,
     /// None, or one for all that stands in the URL.
@@ -95,20 +96,20 @@ pub(super) enum Passkeys {
 
 /// A path with the place where a passkey goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path {
+pub(crate) struct Path {
     before: String,
     after: String,
     /// What the next parameter of the query begins with.
-    pub(super) separator: u8,
+    pub(crate) separator: u8,
 }
 
 impl Path {
-    fn new(path: &str, passkeys: Passkeys) -> Result<Self, Failure> {
+    fn new(path: &str, passkeys: Passkeys) -> Result<Self, LoadError> {
         let joint = |text: &str| if text.contains('?') { b'&' } else { b'?' };
         let (before, after) = match (path.split_once(PLACEHOLDER), passkeys) {
             (Some((before, after)), Passkeys::Sent) => (before.to_owned(), after.to_owned()),
             (Some(_), Passkeys::NotSent) => {
-                return Err(Failure::usage("`:passkey` in the URL needs --users or --passkeys"));
+                return Err(LoadError::usage("`:passkey` in the URL needs --users or --passkeys"));
             }
             (None, Passkeys::Sent) => (format!("{path}{}passkey=", char::from(joint(path))), String::new()),
             (None, Passkeys::NotSent) => (path.to_owned(), String::new()),
@@ -118,26 +119,26 @@ impl Path {
     }
 
     /// Appends the path with this passkey.
-    pub(super) fn write(&self, passkey: Option<&str>, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, passkey: Option<&str>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.before.as_bytes());
         out.extend_from_slice(passkey.unwrap_or_default().as_bytes());
         out.extend_from_slice(self.after.as_bytes());
     }
 }
 
-fn resolve(authority: &str, default_port: Option<u16>) -> Result<SocketAddr, Failure> {
+fn resolve(authority: &str, default_port: Option<u16>) -> Result<SocketAddr, LoadError> {
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let named = match default_port {
         Some(port) if !has_port => format!("{authority}:{port}"),
         _ => authority.to_owned(),
     };
-    let found = named.to_socket_addrs().map_err(|error| Failure::usage(format!("{named}: {error}")))?;
-    found.into_iter().next().ok_or_else(|| Failure::usage(format!("{named} has no address")))
+    let found = named.to_socket_addrs().map_err(|error| LoadError::usage(format!("{named}: {error}")))?;
+    found.into_iter().next().ok_or_else(|| LoadError::usage(format!("{named} has no address")))
 }
 
 /// The URL is not repeated: it may hold a passkey.
-fn bad_url() -> Failure {
-    Failure::usage("expected a URL such as http://127.0.0.1:6969/announce or udp://127.0.0.1:6969")
+fn bad_url() -> LoadError {
+    LoadError::usage("expected a URL such as http://127.0.0.1:6969/announce or udp://127.0.0.1:6969")
 }
 
 #[cfg(test)]

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 /// A process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// As the kernel has it, at most 15 characters.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// User and system time of all threads since its start, to the kernel's tick of usually 10 ms.
-    pub(super) cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Resident memory in bytes.
-    pub(super) rss: u64,
+    pub(crate) rss: u64,
 }
 
 impl Usage {
     /// Looks at a process; `None` when there is none of this number.
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let pages: u64 =
             fs::read_to_string(format!("/proc/{pid}/statm")).ok()?.split(' ').nth(1)?.parse().ok()?;

@@ -3,9 +3,9 @@
 
 use contract::Event;
 
-use super::draw::Draw;
-use super::options::{Events, Swarms};
-use super::population::Population;
+use crate::draw::Draw;
+use crate::population::Population;
+use crate::settings::{Events, Swarms};
 
 /// A torrent's size, as far as its leechers are concerned.
 const TORRENT_BYTES: u64 = 4 << 30;
@@ -17,27 +17,27 @@ const STOPS_ONCE_IN: u32 = 16;
 
 /// A request to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(crate) struct Request {
     /// Whose, among all sessions.
-    pub(super) session: u32,
-    pub(super) torrent: u32,
-    pub(super) what: What,
+    pub(crate) session: u32,
+    pub(crate) torrent: u32,
+    pub(crate) kind: Kind,
 }
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    Announce(Words),
+pub(crate) enum Kind {
+    Announce(Announce),
     Scrape,
 }
 
 /// What an announce says. Bytes, since the session's last start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Words {
-    pub(super) event: Event,
-    pub(super) uploaded: u64,
-    pub(super) downloaded: u64,
-    pub(super) left: u64,
+pub(crate) struct Announce {
+    pub(crate) event: Event,
+    pub(crate) uploaded: u64,
+    pub(crate) downloaded: u64,
+    pub(crate) left: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,20 +53,20 @@ struct Session {
 }
 
 /// What one session takes, for the bound on all of them.
-pub(super) const SESSION_BYTES: usize = size_of::<Session>();
+pub(crate) const SESSION_BYTES: usize = size_of::<Session>();
 
 /// Who speaks next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(crate) enum Order {
     /// Everybody once, with a first announce.
-    Introductions,
+    EachOnce,
     /// Anybody, any number of times.
-    Anybody,
+    Random,
 }
 
 /// The sessions of one worker: every n-th of all, so that all workers are in all large swarms.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(crate) struct Sessions {
     sessions: Vec<Session>,
     first: u32,
     step: u32,
@@ -79,9 +79,9 @@ pub(super) struct Crowd {
     stride: u32,
 }
 
-impl Crowd {
+impl Sessions {
     /// The sessions `first`, `first + step`, ...
-    pub(super) fn new(population: &Population, swarms: &Swarms, first: u32, step: u32) -> Self {
+    pub(crate) fn new(population: &Population, swarms: &Swarms, first: u32, step: u32) -> Self {
         let mine = population.torrents_of_sessions().skip(first as usize).step_by(step as usize);
         let sessions: Vec<Session> = (first..)
             .step_by(step as usize)
@@ -91,45 +91,45 @@ impl Crowd {
         let stride = stride(u32::try_from(sessions.len()).unwrap_or(u32::MAX));
         let draw = Draw::new(swarms.seed ^ u64::from(first) << 32);
         let (events, scrape) = (swarms.events, swarms.scrape);
-        Self { sessions, first, step, events, scrape, draw, order: Order::Anybody, introduced: 0, stride }
+        Self { sessions, first, step, events, scrape, draw, order: Order::Random, introduced: 0, stride }
     }
 
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.sessions.len()).unwrap_or(u32::MAX)
     }
 
     /// Says who speaks from now on.
-    pub(super) fn call(&mut self, order: Order) {
+    pub(crate) fn call(&mut self, order: Order) {
         self.order = order;
     }
 
     /// The next request; `None` when nobody has anything to say any more.
-    pub(super) fn next(&mut self) -> Option<Ask> {
+    pub(crate) fn next(&mut self) -> Option<Request> {
         match self.order {
-            Order::Introductions => self.introduce(),
-            Order::Anybody => self.anybody(),
+            Order::EachOnce => self.each_once(),
+            Order::Random => self.random(),
         }
     }
 
-    fn anybody(&mut self) -> Option<Ask> {
+    fn random(&mut self) -> Option<Request> {
         let place = match self.len() {
             0 => return None,
             sessions => self.draw.below(sessions),
         };
         if self.draw.falls_in(self.scrape) {
-            return Some(self.ask(place, What::Scrape));
+            return Some(self.request(place, Kind::Scrape));
         }
         let session = &mut self.sessions[place as usize];
-        let words = match self.events {
+        let announce = match self.events {
             Events::Plain => session.go_on(Event::None),
             Events::Realistic => session.live(&mut self.draw),
         };
-        Some(self.ask(place, What::Announce(words)))
+        Some(self.request(place, Kind::Announce(announce)))
     }
 
     /// The first announce of the next session that has made none; `None` when all have. The order leaps
     /// through the swarms.
-    fn introduce(&mut self) -> Option<Ask> {
+    fn each_once(&mut self) -> Option<Request> {
         let sessions = self.len();
         if self.introduced >= sessions {
             return None;
@@ -138,13 +138,13 @@ impl Crowd {
         let place = u32::try_from(place).unwrap_or(0);
         self.introduced += 1;
         let session = &mut self.sessions[place as usize];
-        let words = session.go_on(if session.is_present { Event::None } else { Event::Started });
-        Some(self.ask(place, What::Announce(words)))
+        let announce = session.go_on(if session.is_present { Event::None } else { Event::Started });
+        Some(self.request(place, Kind::Announce(announce)))
     }
 
-    fn ask(&self, place: u32, what: What) -> Ask {
+    fn request(&self, place: u32, kind: Kind) -> Request {
         let torrent = self.sessions[place as usize].torrent;
-        Ask { session: self.first + place * self.step, torrent, what }
+        Request { session: self.first + place * self.step, torrent, kind }
     }
 }
 
@@ -154,7 +154,7 @@ impl Session {
     }
 
     /// Says what a client says next.
-    fn live(&mut self, draw: &mut Draw) -> Words {
+    fn live(&mut self, draw: &mut Draw) -> Announce {
         let event = match *self {
             Self { is_present: false, .. } => Event::Started,
             _ if draw.once_in(STOPS_ONCE_IN) => Event::Stopped,
@@ -164,23 +164,23 @@ impl Session {
         self.go_on(event)
     }
 
-    fn go_on(&mut self, event: Event) -> Words {
+    fn go_on(&mut self, event: Event) -> Announce {
         match event {
             Event::Started => (self.is_present, self.announces, self.leeched) = (true, 0, 0),
             Event::Completed => self.seeds = true,
             Event::Stopped => self.is_present = false,
             Event::None => (),
         }
-        let words = self.words(event);
+        let announce = self.announce(event);
         self.announces = self.announces.saturating_add(1);
         self.leeched = self.leeched.saturating_add(u32::from(!self.seeds));
-        words
+        announce
     }
 
-    fn words(&self, event: Event) -> Words {
+    fn announce(&self, event: Event) -> Announce {
         let downloaded = (u64::from(self.leeched) * STEP_BYTES).min(TORRENT_BYTES - 1);
         let left = if self.seeds { 0 } else { TORRENT_BYTES - downloaded };
-        Words { event, uploaded: u64::from(self.announces) * STEP_BYTES, downloaded, left }
+        Announce { event, uploaded: u64::from(self.announces) * STEP_BYTES, downloaded, left }
     }
 }
 
@@ -216,19 +216,21 @@ mod tests {
         let mut draw = Draw::new(3);
         let mut session = Session::new(0, false, Events::Realistic);
         let mut said: HashMap<Event, u32> = HashMap::new();
-        let mut before: Option<Words> = None;
+        let mut before: Option<Announce> = None;
         for _ in 0..1000 {
-            let words = session.live(&mut draw);
+            let announce = session.live(&mut draw);
             match before {
-                None | Some(Words { event: Event::Stopped, .. }) => assert_eq!(words.event, Event::Started),
+                None | Some(Announce { event: Event::Stopped, .. }) => {
+                    assert_eq!(announce.event, Event::Started);
+                }
                 Some(before) => {
-                    assert_ne!(words.event, Event::Started);
-                    assert!(words.uploaded > before.uploaded && words.downloaded >= before.downloaded);
-                    assert!(words.left <= before.left);
+                    assert_ne!(announce.event, Event::Started);
+                    assert!(announce.uploaded > before.uploaded && announce.downloaded >= before.downloaded);
+                    assert!(announce.left <= before.left);
                 }
             }
-            *said.entry(words.event).or_default() += 1;
-            before = Some(words);
+            *said.entry(announce.event).or_default() += 1;
+            before = Some(announce);
         }
         assert_eq!(said[&Event::Completed], 1);
         assert!(said[&Event::Stopped] > 20 && said[&Event::None] > 500, "{said:?}");

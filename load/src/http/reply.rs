@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 
-use super::super::tally::Verdict;
+use crate::totals::Verdict;
 
 /// A head beyond this is no tracker's.
 const MAX_HEAD: usize = 16 << 10;
@@ -13,7 +13,7 @@ const REFUSAL: &[u8] = b"14:failure reason";
 
 /// How far a reply has arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Arrival<'a> {
+pub(crate) enum Arrival<'a> {
     /// More is to come.
     Partial,
     /// All of it is there.
@@ -29,13 +29,13 @@ pub(super) enum Arrival<'a> {
 
 /// Whether the server has said all it will say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Open,
     Ended,
 }
 
 /// Looks at what came so far.
-pub(super) fn read(bytes: &[u8], stream: Stream) -> Arrival<'_> {
+pub(crate) fn read(bytes: &[u8], stream: Stream) -> Arrival<'_> {
     let Some(head_end) = memmem::find(bytes, b"\r\n\r\n") else {
         return if bytes.len() > MAX_HEAD || stream == Stream::Ended {
             Arrival::Garbage
@@ -91,7 +91,7 @@ fn first_chunk(body: &[u8]) -> &[u8] {
 }
 
 /// What a body says. `counted`: whether its peers are counted.
-pub(super) fn verdict(status: u16, body: &[u8], counted: Counted) -> Verdict<'_> {
+pub(crate) fn verdict(status: u16, body: &[u8], counted: Counted) -> Verdict<'_> {
     let looked = if body.starts_with(b"d14:") { body } else { &body[..body.len().min(SHORT_BODY)] };
     if let Some(place) = memmem::find(looked, REFUSAL) {
         return Verdict::Refused(text(&body[place + REFUSAL.len()..]).unwrap_or(b"a failure without a text"));
@@ -107,7 +107,7 @@ pub(super) fn verdict(status: u16, body: &[u8], counted: Counted) -> Verdict<'_>
 
 /// Whether the peers in a reply are counted, which costs a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counted {
+pub(crate) enum Counted {
     Yes,
     No,
 }
