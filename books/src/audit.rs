@@ -12,8 +12,8 @@ use thiserror::Error;
 use crate::dead_letters::{self, Shelf, decode};
 use crate::entry::{Entry, EntryId};
 use crate::groups::groups;
-use crate::ledger::{Ledger, LedgerError};
-use crate::presence::Older;
+use crate::ledger::{Drift, Ledger, LedgerError};
+use crate::presence::{Older, Rebuilt};
 use crate::retention::{Progress, Target, pending};
 
 /// Entries or letters read at once.
@@ -89,6 +89,38 @@ pub async fn stream(
         audit.pending += waiting.len() as u64;
         audit.add(finished, &dead, ledger)?;
         progress(audit.entries);
+    }
+}
+
+/// The sets against the stream's entries and the settled events.
+#[derive(Debug)]
+pub struct PresenceAudit {
+    /// The sets against what they would be if they were built anew.
+    pub found: Rebuilt,
+    /// Sessions older than the stream's first entry, and not in the ledger either.
+    pub unsettled: Vec<Older>,
+}
+
+/// What was compared with each other, and what differs.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Totals that are not what the settled events add up to.
+    pub drifts: Vec<Drift>,
+    /// The stream's entries against the settled events, if they were compared.
+    pub stream: Option<StreamAudit>,
+    /// The sets, if they were compared.
+    pub presence: Option<PresenceAudit>,
+}
+
+impl Verdict {
+    /// Whether totals, settled events, the stream and the sets tell the same story.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        let settled = |stream: &StreamAudit| stream.missing == 0;
+        let shown = |sets: &PresenceAudit| sets.found.differences == 0 && sets.unsettled.is_empty();
+        self.drifts.is_empty()
+            && self.stream.as_ref().is_none_or(settled)
+            && self.presence.as_ref().is_none_or(shown)
     }
 }
 

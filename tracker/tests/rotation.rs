@@ -8,7 +8,7 @@ use harness::RedisServer;
 use redis::Commands;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
-use tracker::traffic::{Booking, Entry, Outcome, RecordScript, Rules, rotation};
+use tracker::traffic::{Booking, Entry, Outcome, RecordScript, Rules};
 
 const T0: u64 = 1_700_000_000_000;
 const MIB: u64 = 1 << 20;
@@ -53,7 +53,9 @@ impl Books {
         let (old, new): (Passkey, Passkey) = ("old".parse().unwrap(), "new".parse().unwrap());
         let prefix = Keys::default().snapshot_prefix();
         let folded =
-            rotation::fold_snapshots(&mut self.connection, &prefix, (&old, &new), &mut |_| {}).await.unwrap();
+            books::rotation::fold_snapshots(&mut self.connection, &prefix, (&old, &new), &mut |_| {})
+                .await
+                .unwrap();
         self.server.connection().del::<_, ()>("tracker:rotating").unwrap();
         folded
     }

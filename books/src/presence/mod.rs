@@ -17,6 +17,7 @@ mod rebuild;
 mod reconcile;
 mod rotate;
 mod scan;
+mod user;
 
 use std::sync::LazyLock;
 
@@ -31,6 +32,7 @@ pub use rebuild::{Progress, Rebuilt, Scope, rebuild};
 pub use reconcile::{Finding, Newest, Older, Reconciled, Span, Subject, reconcile};
 
 pub use rotate::{count_sessions, rotate};
+pub use user::{Side, clients_on, counts_of, torrents_of};
 
 /// Brings sessions into the sets. Its key is the hash old passkey -> new (without one, nobody was
 /// rotated); its arguments: [`bases`], then [`Standing::arguments`] of each session.

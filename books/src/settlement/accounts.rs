@@ -162,6 +162,14 @@ pub struct UserAccount {
 }
 
 impl UserAccount {
+    /// Credited upload by credited download; `None` while nothing was downloaded.
+    #[must_use]
+    pub fn ratio(&self) -> Option<f64> {
+        let Sums { credited_up, credited_down, .. } = self.sums;
+        #[expect(clippy::cast_precision_loss, reason = "a ratio is shown with three decimals")]
+        (credited_down > 0).then(|| credited_up as f64 / credited_down as f64)
+    }
+
     /// Adds what is known of a whole torrent.
     pub fn add_torrent(&mut self, torrent: &TorrentAccount) {
         self.sums.add_sums(&torrent.sums);

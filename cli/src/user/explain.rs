@@ -1,15 +1,13 @@
 //! `user explain`: every settled announce of a user, what it was worth and why, so that a support question
 //! ends here.
 
-use std::collections::{HashMap, HashSet};
-
-use books::ledger::{Access, EventQuery, Ledger, LedgerError};
-use books::settlement::{Promotion, SettledRow, Sums};
+use books::explanation::{Explanation, Question, explain};
+use books::ledger::Access;
 use clap::Args;
-use contract::{InfoHash, Passkey};
+use contract::InfoHash;
 use serde::Serialize;
 
-use super::story::{Known, Line};
+use super::line::Line;
 use super::totals::Totals;
 use crate::Answer;
 use crate::connect::Context;
@@ -34,7 +32,7 @@ pub(crate) struct Explain {
 }
 
 #[derive(Serialize)]
-struct Story {
+struct Shown {
     /// The one torrent asked for.
     infohash: Option<InfoHash>,
     events: Vec<Line>,
@@ -48,66 +46,35 @@ struct Story {
 
 /// Tells how a user's totals came about.
 pub(crate) fn run(command: &Explain, context: &Context) -> Result<Answer, Failure> {
-    let passkey = passkey::parse(&command.passkey)?;
-    let mut ledger = context.ledger(Access::Read)?;
-    let story = tell(command, &passkey, &mut ledger).map_err(|error| context.ledger_failure(&error))?;
-    context.output.show(&story)?;
-    if story.older_left_out {
+    let question = Question {
+        passkey: passkey::parse(&command.passkey)?,
+        info_hash: command.infohash,
+        since: command.since,
+        newest: command.limit,
+    };
+    let explanation = explain(&mut context.ledger(Access::Read)?, &question);
+    let explanation = explanation.map_err(|error| context.ledger_failure(&error))?;
+    let shown = Shown::new(command.infohash, explanation);
+    context.output.show(&shown)?;
+    if shown.older_left_out {
         note("note: older announces are left out (--limit, --since), so the sums may differ");
     }
     Ok(Answer::Done)
 }
 
-fn tell(command: &Explain, passkey: &Passkey, ledger: &mut Ledger) -> Result<Story, LedgerError> {
-    let query = EventQuery {
-        passkey: *passkey,
-        info_hash: command.infohash,
-        since: command.since,
-        // One more than is shown tells whether there are more.
-        newest: command.limit.saturating_add(1),
-    };
-    let mut rows = ledger.events(&query)?;
-    let beyond = rows.len().saturating_sub(command.limit as usize);
-    rows.drain(..beyond);
-    let sums = ledger_sums(command, passkey, ledger)?;
-    let first_shown = rows.first().map_or(i64::MAX, |row| row.ts);
-    let older_left_out = beyond > 0 || sums.as_ref().is_some_and(|sums| sums.first_seen < first_shown);
-    let promotions = ledger.promotions()?.into_iter().map(|promotion| (promotion.id, promotion)).collect();
-    Ok(Story {
-        infohash: command.infohash,
-        shown: Totals::of_rows(&rows),
-        events: lines(&rows, &promotions, older_left_out),
-        ledger: Totals::of_sums(&sums.unwrap_or_default()),
-        older_left_out,
-    })
+impl Shown {
+    fn new(infohash: Option<InfoHash>, explanation: Explanation) -> Self {
+        Self {
+            infohash,
+            events: explanation.events.into_iter().map(Line::new).collect(),
+            shown: explanation.shown.into(),
+            ledger: explanation.ledger.into(),
+            older_left_out: explanation.older_left_out,
+        }
+    }
 }
 
-fn ledger_sums(
-    command: &Explain,
-    passkey: &Passkey,
-    ledger: &mut Ledger,
-) -> Result<Option<Sums>, LedgerError> {
-    let Some(wanted) = command.infohash else { return Ok(ledger.user(passkey)?.map(|user| user.sums)) };
-    let torrents = ledger.torrents_of(passkey)?;
-    let torrent = torrents.into_iter().find(|(info_hash, _)| *info_hash == wanted);
-    Ok(torrent.map(|(_, account)| account.sums))
-}
-
-fn lines(rows: &[SettledRow], promotions: &HashMap<i64, Promotion>, older_left_out: bool) -> Vec<Line> {
-    let mut sessions = HashSet::new();
-    let line = |row: &SettledRow| {
-        let first_shown = sessions.insert((row.info_hash, row.peer_id));
-        let known = match (first_shown, older_left_out) {
-            (true, false) => Known::FirstOfSession,
-            (true, true) => Known::MaybeFirst,
-            (false, _) => Known::Later,
-        };
-        Line::new(row, promotions, known)
-    };
-    rows.iter().map(line).collect()
-}
-
-impl Report for Story {
+impl Report for Shown {
     fn text(&self) -> String {
         let Some(first) = self.events.first() else { return "no settled announce".into() };
         let one_torrent = self.events.iter().all(|event| event.infohash == first.infohash);
@@ -126,7 +93,7 @@ impl Report for Story {
     }
 }
 
-impl Story {
+impl Shown {
     fn closing(&self) -> String {
         let total = &self.ledger;
         let mut text = format!(

@@ -2,9 +2,9 @@
 
 pub(crate) mod client_name;
 mod explain;
+mod line;
 mod presence;
 mod stats;
-mod story;
 mod totals;
 
 use clap::Subcommand;
@@ -12,7 +12,8 @@ use clap::Subcommand;
 use crate::Answer;
 use crate::connect::Context;
 use crate::failure::Failure;
-use crate::user::presence::{Presence, Side};
+use crate::user::presence::Presence;
+use books::presence::Side;
 
 /// What one user seeds, leeches and was credited.
 #[derive(Debug, Subcommand)]

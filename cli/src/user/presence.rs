@@ -1,7 +1,9 @@
 //! `user seeding` and `user leeching`: the presence sets that the consumer keeps.
 
+use books::presence::{self, Side};
 use clap::Args;
 use contract::{InfoHash, Passkey, PeerId};
+use redis::RedisResult;
 use serde::Serialize;
 
 use super::client_name;
@@ -10,9 +12,6 @@ use crate::connect::{Context, Redis};
 use crate::failure::Failure;
 use crate::output::{Report, table};
 use crate::passkey;
-
-/// Torrents per round trip when members are asked for.
-const CHUNK: usize = 500;
 
 /// Whom to ask for.
 #[derive(Debug, Args)]
@@ -24,19 +23,9 @@ pub(crate) struct Presence {
     members: bool,
 }
 
-/// Which of a user's two sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Side {
-    /// Complete torrents.
-    Seeding,
-    /// Incomplete ones.
-    Leeching,
-}
-
 #[derive(Serialize)]
 struct Torrents {
-    side: Side,
+    side: &'static str,
     count: usize,
     torrents: Vec<Torrent>,
 }
@@ -58,12 +47,12 @@ struct Member {
 pub(crate) async fn run(command: &Presence, side: Side, context: &Context) -> Result<Answer, Failure> {
     let passkey = passkey::parse(&command.passkey)?;
     let mut redis = context.redis().await?;
-    let mut torrents = torrents(&mut redis, &passkey, side, context).await?;
-    if command.members {
-        for chunk in torrents.chunks_mut(CHUNK) {
-            add_members(&mut redis, &passkey, side, chunk, context).await?;
-        }
-    }
+    let torrents = torrents(&mut redis, &passkey, (side, command.members), context).await;
+    let torrents = torrents.map_err(|error| redis.failure(&error))?;
+    let side = match side {
+        Side::Seeding => "seeding",
+        Side::Leeching => "leeching",
+    };
     context.output.show(&Torrents { side, count: torrents.len(), torrents })?;
     Ok(Answer::Done)
 }
@@ -71,43 +60,21 @@ pub(crate) async fn run(command: &Presence, side: Side, context: &Context) -> Re
 async fn torrents(
     redis: &mut Redis,
     passkey: &Passkey,
-    side: Side,
+    (side, with_members): (Side, bool),
     context: &Context,
-) -> Result<Vec<Torrent>, Failure> {
-    let set = match side {
-        Side::Seeding => context.keys.seeding(passkey),
-        Side::Leeching => context.keys.leeching(passkey),
+) -> RedisResult<Vec<Torrent>> {
+    let (connection, keys) = (&mut redis.connection, &context.keys);
+    let torrents = presence::torrents_of(connection, keys, passkey, side).await?;
+    if !with_members {
+        return Ok(torrents.into_iter().map(|infohash| Torrent { infohash, members: None }).collect());
+    }
+    let clients = presence::clients_on(connection, keys, (passkey, side), &torrents).await?;
+    let member = |peer_id| Member { client: client_name::of(&peer_id), peer_id };
+    let torrent = |(infohash, ids): (InfoHash, Vec<PeerId>)| Torrent {
+        infohash,
+        members: Some(ids.into_iter().map(member).collect()),
     };
-    let members: Vec<Vec<u8>> = redis.query(&redis::Cmd::smembers(set)).await?;
-    let mut hashes: Vec<InfoHash> =
-        members.iter().filter_map(|member| InfoHash::from_bytes(member).ok()).collect();
-    hashes.sort_unstable();
-    Ok(hashes.into_iter().map(|infohash| Torrent { infohash, members: None }).collect())
-}
-
-async fn add_members(
-    redis: &mut Redis,
-    passkey: &Passkey,
-    side: Side,
-    torrents: &mut [Torrent],
-    context: &Context,
-) -> Result<(), Failure> {
-    let mut pipeline = redis::pipe();
-    for torrent in &*torrents {
-        pipeline.smembers(match side {
-            Side::Seeding => context.keys.seeding_members(passkey, &torrent.infohash),
-            Side::Leeching => context.keys.leeching_members(passkey, &torrent.infohash),
-        });
-    }
-    let replies: Vec<Vec<Vec<u8>>> = redis.pipe(&pipeline).await?;
-    for (torrent, reply) in torrents.iter_mut().zip(replies) {
-        let mut ids: Vec<PeerId> =
-            reply.iter().filter_map(|member| PeerId::from_bytes(member).ok()).collect();
-        ids.sort_unstable();
-        let member = |peer_id| Member { client: client_name::of(&peer_id), peer_id };
-        torrent.members = Some(ids.into_iter().map(member).collect());
-    }
-    Ok(())
+    Ok(torrents.into_iter().zip(clients).map(torrent).collect())
 }
 
 impl Report for Torrents {

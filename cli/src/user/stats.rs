@@ -1,6 +1,7 @@
 //! `user stats`: what the ledger holds of a user, and what Redis says of the present.
 
 use books::ledger::Access;
+use books::presence;
 use books::settlement::UserAccount;
 use clap::Args;
 use contract::Passkey;
@@ -68,16 +69,17 @@ pub(crate) async fn run(command: &Stats, context: &Context) -> Result<Answer, Fa
 }
 
 async fn present(passkey: &Passkey, context: &Context) -> Result<(u64, u64), Failure> {
-    let mut sizes = redis::pipe();
-    sizes.scard(context.keys.seeding(passkey)).scard(context.keys.leeching(passkey));
-    context.redis().await?.pipe(&sizes).await
+    let mut redis = context.redis().await?;
+    let counts = presence::counts_of(&mut redis.connection, &context.keys, passkey).await;
+    counts.map_err(|error| redis.failure(&error))
 }
 
 impl From<UserAccount> for LedgerTotals {
     fn from(account: UserAccount) -> Self {
+        let ratio = account.ratio();
         let sums = account.sums;
         Self {
-            ratio: ratio(sums.credited_up, sums.credited_down),
+            ratio,
             raw_up: sums.raw_up,
             raw_down: sums.raw_down,
             credited_up: sums.credited_up,
@@ -89,11 +91,6 @@ impl From<UserAccount> for LedgerTotals {
             last_seen: sums.last_seen,
         }
     }
-}
-
-fn ratio(up: i64, down: i64) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "a ratio is shown with three decimals")]
-    (down > 0).then(|| up as f64 / down as f64)
 }
 
 impl Report for Totals {

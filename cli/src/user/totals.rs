@@ -1,6 +1,6 @@
-//! Sums over settled announces, as the ledger keeps them and as the rows add up.
+//! Sums over settled announces, as a line of a table and as JSON.
 
-use books::settlement::{SettledRow, Sums};
+use books::explanation;
 use serde::Serialize;
 
 use crate::human::{signed_bytes, signed_seconds};
@@ -22,33 +22,16 @@ pub(crate) struct Totals {
     pub(crate) leech_seconds: i64,
 }
 
+impl From<explanation::Totals> for Totals {
+    fn from(totals: explanation::Totals) -> Self {
+        let explanation::Totals { raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds } =
+            totals;
+        Self { raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds }
+    }
+}
+
 impl Totals {
-    /// The plain sums of rows: time that two clients claim both counts twice here.
-    pub(crate) fn of_rows(rows: &[SettledRow]) -> Self {
-        let sum = |figure: fn(&SettledRow) -> i64| rows.iter().map(figure).fold(0, i64::saturating_add);
-        Self {
-            raw_up: sum(|row| row.raw_up),
-            raw_down: sum(|row| row.raw_down),
-            credited_up: sum(|row| row.credited_up),
-            credited_down: sum(|row| row.credited_down),
-            seed_seconds: sum(|row| row.seed_seconds),
-            leech_seconds: sum(|row| row.leech_seconds),
-        }
-    }
-
-    /// What the ledger's totals say.
-    pub(crate) fn of_sums(sums: &Sums) -> Self {
-        Self {
-            raw_up: sums.raw_up,
-            raw_down: sums.raw_down,
-            credited_up: sums.credited_up,
-            credited_down: sums.credited_down,
-            seed_seconds: sums.seed_seconds,
-            leech_seconds: sums.leech_seconds,
-        }
-    }
-
-    /// The same cells as a [`super::story::Line`].
+    /// The same cells as a [`super::line::Line`].
     pub(crate) fn cells(&self, name: &str) -> Vec<String> {
         let both = |raw: i64, credited: i64| match raw == credited {
             true => signed_bytes(raw),

@@ -13,7 +13,6 @@ mod notices;
 mod options;
 mod recorder;
 mod reply;
-pub mod rotation;
 mod script;
 mod sender;
 mod spool;

@@ -8,6 +8,8 @@
 //! A batch touches the keys of many sessions and the stream in one step, which needs one node: Redis Cluster
 //! is not supported.
 
+use std::sync::LazyLock;
+
 use contract::Keys;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisResult, RedisWrite, Script, ServerErrorKind, Value};
@@ -77,8 +79,10 @@ impl RecordScript {
 
     /// The script itself.
     #[must_use]
-    pub const fn text() -> &'static str {
-        concat!(include_str!("fold.lua"), include_str!("record.lua"))
+    pub fn text() -> &'static str {
+        static TEXT: LazyLock<String> =
+            LazyLock::new(|| [contract::FOLD_SNAPSHOT, include_str!("record.lua")].concat());
+        &TEXT
     }
 
     /// An id for this process.

@@ -4,12 +4,12 @@ mod verdict;
 
 use std::cell::OnceCell;
 
-use books::audit::{self, AuditError, StreamAudit};
+use books::audit::{self, AuditError, PresenceAudit, StreamAudit, Verdict};
 use books::ledger::{Access, Drift, Intent, Ledger};
 use books::retention::Target;
 use clap::Args;
 use contract::Passkey;
-use verdict::{PresenceVerdict, StreamVerdict, TotalDrift, Verified};
+use verdict::Verified;
 
 use crate::connect::{Context, Redis};
 use crate::failure::Failure;
@@ -42,14 +42,12 @@ pub(crate) async fn run(command: &Verify, context: &Context) -> Result<Answer, F
     let (mut stream, mut presence) = (None, None);
     if !command.ledger_only {
         let mut redis = context.redis().await?;
-        stream = Some(StreamVerdict::new(&compare_stream(&mut redis, &mut ledger, context).await?, show));
-        presence = Some(compare_presence(&mut redis, &mut ledger, (command, context), show).await?);
+        stream = Some(compare_stream(&mut redis, &mut ledger, context).await?);
+        presence = Some(compare_presence(&mut redis, &mut ledger, (command, context)).await?);
     }
-    let agrees = drifts.is_empty()
-        && stream.as_ref().is_none_or(|stream| stream.missing == 0)
-        && presence.as_ref().is_none_or(|presence| presence.differences + presence.unsettled == 0);
-    let drifts = drifts.into_iter().map(|drift| TotalDrift::new(drift, show)).collect();
-    context.output.show(&Verified { agrees, drifts, stream, presence })?;
+    let verdict = Verdict { drifts, stream, presence };
+    let agrees = verdict.agrees();
+    context.output.show(&Verified::new(verdict, show))?;
     Ok(if agrees { Answer::Done } else { Answer::No })
 }
 
@@ -88,10 +86,9 @@ async fn compare_presence(
     redis: &mut Redis,
     ledger: &mut Ledger,
     (command, context): (&Verify, &Context),
-    show: impl Fn(&Passkey) -> String + Copy,
-) -> Result<PresenceVerdict, Failure> {
+) -> Result<PresenceAudit, Failure> {
     let found = reconcile_all(redis, command.config.as_deref(), Intent::Look, context).await?;
     let unsettled = audit::unsettled_sessions(ledger, &found.older);
     let unsettled = unsettled.map_err(|error| context.ledger_failure(&error))?;
-    Ok(PresenceVerdict::new(&found, &unsettled, show))
+    Ok(PresenceAudit { found, unsettled })
 }

@@ -1,9 +1,9 @@
 //! What `ledger verify` found, for programs and for people.
 
 use books::Entry;
-use books::audit::StreamAudit;
+use books::audit::{PresenceAudit, StreamAudit, Verdict};
 use books::ledger::Drift;
-use books::presence::{Older, Rebuilt};
+use books::presence::Older;
 use contract::Passkey;
 use serde::Serialize;
 
@@ -13,17 +13,17 @@ use crate::presence::Difference;
 
 #[derive(Serialize)]
 pub(super) struct Verified {
-    pub(super) agrees: bool,
+    agrees: bool,
     /// Totals that are not what the settled events add up to.
-    pub(super) drifts: Vec<TotalDrift>,
+    drifts: Vec<TotalDrift>,
     /// The stream's entries against the settled events; not with `--ledger-only`.
-    pub(super) stream: Option<StreamVerdict>,
+    stream: Option<StreamVerdict>,
     /// The sets against the stream's entries and the settled events; not with `--ledger-only`.
-    pub(super) presence: Option<PresenceVerdict>,
+    presence: Option<PresenceVerdict>,
 }
 
 #[derive(Serialize)]
-pub(super) struct TotalDrift {
+struct TotalDrift {
     table: &'static str,
     passkey: String,
     infohash: Option<String>,
@@ -33,7 +33,7 @@ pub(super) struct TotalDrift {
 }
 
 #[derive(Serialize)]
-pub(super) struct StreamVerdict {
+struct StreamVerdict {
     entries: u64,
     settled: u64,
     /// Not read or not acknowledged yet: no drift.
@@ -41,18 +41,18 @@ pub(super) struct StreamVerdict {
     dead: u64,
     dropped: u64,
     /// Acknowledged, and neither settled nor a dead letter.
-    pub(super) missing: u64,
+    missing: u64,
     /// The first of them.
     listed: Vec<Missing>,
 }
 
 #[derive(Serialize)]
-pub(super) struct PresenceVerdict {
+struct PresenceVerdict {
     seeding: u64,
     leeching: u64,
-    pub(super) differences: u64,
+    differences: u64,
     /// Sessions older than the stream's first entry, and not in the ledger either.
-    pub(super) unsettled: u64,
+    unsettled: u64,
     findings: Vec<Difference>,
     listed: Vec<Missing>,
 }
@@ -65,8 +65,19 @@ struct Missing {
     peer_id: String,
 }
 
+impl Verified {
+    pub(super) fn new(verdict: Verdict, show: impl Fn(&Passkey) -> String + Copy) -> Self {
+        Self {
+            agrees: verdict.agrees(),
+            stream: verdict.stream.as_ref().map(|stream| StreamVerdict::new(stream, show)),
+            presence: verdict.presence.as_ref().map(|sets| PresenceVerdict::new(sets, show)),
+            drifts: verdict.drifts.into_iter().map(|drift| TotalDrift::new(drift, show)).collect(),
+        }
+    }
+}
+
 impl StreamVerdict {
-    pub(super) fn new(audit: &StreamAudit, show: impl Fn(&Passkey) -> String + Copy) -> Self {
+    fn new(audit: &StreamAudit, show: impl Fn(&Passkey) -> String + Copy) -> Self {
         Self {
             entries: audit.entries,
             settled: audit.settled,
@@ -92,11 +103,8 @@ impl StreamVerdict {
 }
 
 impl PresenceVerdict {
-    pub(super) fn new(
-        found: &Rebuilt,
-        unsettled: &[Older],
-        show: impl Fn(&Passkey) -> String + Copy,
-    ) -> Self {
+    fn new(sets: &PresenceAudit, show: impl Fn(&Passkey) -> String + Copy) -> Self {
+        let PresenceAudit { found, unsettled } = sets;
         Self {
             seeding: found.seeding,
             leeching: found.leeching,
@@ -144,7 +152,7 @@ impl Missing {
 }
 
 impl TotalDrift {
-    pub(super) fn new(drift: Drift, show: impl Fn(&Passkey) -> String) -> Self {
+    fn new(drift: Drift, show: impl Fn(&Passkey) -> String) -> Self {
         Self {
             table: drift.table,
             passkey: show(&drift.passkey),

@@ -1,103 +1,166 @@
-//! One settled announce in plain language: the figures, the factors and the reason.
+//! How a user's totals came about: every settled announce, what it was worth and why, so that a support
+//! question ends here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use books::settlement::{Flag, FlagReason, Promotion, SettledRow};
-use contract::{Event, InfoHash, PeerId};
-use serde::Serialize;
+use contract::{Event, InfoHash, Passkey};
 
-use super::client_name;
-use crate::human::{bytes, seconds, signed_bytes, signed_seconds, signed_utc};
+use crate::figures::{bytes, seconds};
+use crate::ledger::{EventQuery, Ledger, LedgerError};
+use crate::settlement::{Flag, FlagReason, Promotion, SettledRow, Sums};
+
+/// What to explain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// Whose totals.
+    pub passkey: Passkey,
+    /// Of one torrent only.
+    pub info_hash: Option<InfoHash>,
+    /// Only announces since then, in unix seconds.
+    pub since: Option<i64>,
+    /// At most so many announces: the newest.
+    pub newest: u32,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub struct Explanation {
+    /// Oldest first.
+    pub events: Vec<Explained>,
+    /// The sums of the events above.
+    pub shown: Totals,
+    /// The ledger's own totals of the user, or of the user on the one torrent.
+    pub ledger: Totals,
+    /// Whether older announces were left out.
+    pub older_left_out: bool,
+}
+
+/// One settled announce.
+#[derive(Debug)]
+pub struct Explained {
+    /// As the ledger has it.
+    pub row: SettledRow,
+    /// The factor on upload that it was settled with.
+    pub up_factor: f64,
+    /// The factor on download.
+    pub down_factor: f64,
+    /// The reason, as a sentence.
+    pub why: String,
+}
+
+/// Sums over several announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Bytes uploaded.
+    pub raw_up: i64,
+    /// Bytes downloaded.
+    pub raw_down: i64,
+    /// Bytes of upload that count.
+    pub credited_up: i64,
+    /// Bytes of download that count.
+    pub credited_down: i64,
+    /// Seconds seeded.
+    pub seed_seconds: i64,
+    /// Seconds leeched.
+    pub leech_seconds: i64,
+}
+
+impl Totals {
+    /// The plain sums of rows: time that two clients claim both counts twice here.
+    fn of_rows(rows: &[SettledRow]) -> Self {
+        let sum = |figure: fn(&SettledRow) -> i64| rows.iter().map(figure).fold(0, i64::saturating_add);
+        Self {
+            raw_up: sum(|row| row.raw_up),
+            raw_down: sum(|row| row.raw_down),
+            credited_up: sum(|row| row.credited_up),
+            credited_down: sum(|row| row.credited_down),
+            seed_seconds: sum(|row| row.seed_seconds),
+            leech_seconds: sum(|row| row.leech_seconds),
+        }
+    }
+
+    /// What the ledger's totals say.
+    fn of_sums(sums: &Sums) -> Self {
+        Self {
+            raw_up: sums.raw_up,
+            raw_down: sums.raw_down,
+            credited_up: sums.credited_up,
+            credited_down: sums.credited_down,
+            seed_seconds: sums.seed_seconds,
+            leech_seconds: sums.leech_seconds,
+        }
+    }
+}
+
+/// Tells how a user's totals came about.
+///
+/// # Errors
+/// The ledger's.
+pub fn explain(ledger: &mut Ledger, question: &Question) -> Result<Explanation, LedgerError> {
+    let Question { passkey, info_hash, since, newest } = *question;
+    // One more than is shown tells whether there are more.
+    let query = EventQuery { passkey, info_hash, since, newest: newest.saturating_add(1) };
+    let mut rows = ledger.events(&query)?;
+    let beyond = rows.len().saturating_sub(newest as usize);
+    rows.drain(..beyond);
+    let sums = ledger_sums(ledger, question)?;
+    let first_shown = rows.first().map_or(i64::MAX, |row| row.ts);
+    let older_left_out = beyond > 0 || sums.as_ref().is_some_and(|sums| sums.first_seen < first_shown);
+    let promotions = ledger.promotions()?.into_iter().map(|promotion| (promotion.id, promotion)).collect();
+    Ok(Explanation {
+        shown: Totals::of_rows(&rows),
+        events: explained(rows, &promotions, older_left_out),
+        ledger: Totals::of_sums(&sums.unwrap_or_default()),
+        older_left_out,
+    })
+}
+
+fn ledger_sums(ledger: &mut Ledger, question: &Question) -> Result<Option<Sums>, LedgerError> {
+    Ok(match question.info_hash {
+        Some(info_hash) => ledger.torrent_of(&question.passkey, &info_hash)?.map(|torrent| torrent.sums),
+        None => ledger.user(&question.passkey)?.map(|user| user.sums),
+    })
+}
+
+fn explained(
+    rows: Vec<SettledRow>,
+    promotions: &HashMap<i64, Promotion>,
+    older_left_out: bool,
+) -> Vec<Explained> {
+    let mut sessions = HashSet::new();
+    let known = |first_shown| match (first_shown, older_left_out) {
+        (true, false) => Known::FirstOfSession,
+        (true, true) => Known::MaybeFirst,
+        (false, _) => Known::Later,
+    };
+    let explained = |row: SettledRow| {
+        let known = known(sessions.insert((row.info_hash, row.peer_id)));
+        Explained::new(row, promotions, known)
+    };
+    rows.into_iter().map(explained).collect()
+}
+
+impl Explained {
+    fn new(row: SettledRow, promotions: &HashMap<i64, Promotion>, known: Known) -> Self {
+        let (up_milli, down_milli) = factors(&row, promotions);
+        Self {
+            up_factor: factor(up_milli),
+            down_factor: factor(down_milli),
+            why: why(&row, up_milli, down_milli, known),
+            row,
+        }
+    }
+}
 
 /// What is known of the session's announces before this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
+enum Known {
     /// There is none.
     FirstOfSession,
     /// None is shown, but older ones were left out.
     MaybeFirst,
     /// There is one.
     Later,
-}
-
-/// One settled announce.
-#[derive(Debug, Serialize)]
-pub(crate) struct Line {
-    time: String,
-    ts: i64,
-    entry_id: String,
-    /// For which torrent.
-    pub(crate) infohash: InfoHash,
-    peer_id: PeerId,
-    client: String,
-    event: &'static str,
-    raw_up: i64,
-    raw_down: i64,
-    up_factor: f64,
-    down_factor: f64,
-    credited_up: i64,
-    credited_down: i64,
-    seed_seconds: i64,
-    leech_seconds: i64,
-    left_bytes: i64,
-    promotion_id: Option<i64>,
-    down_promotion_id: Option<i64>,
-    flag: Option<&'static str>,
-    flag_details: Option<serde_json::Value>,
-    why: String,
-}
-
-impl Line {
-    /// Tells of one row.
-    pub(crate) fn new(row: &SettledRow, promotions: &HashMap<i64, Promotion>, known: Known) -> Self {
-        let (up_milli, down_milli) = factors(row, promotions);
-        Self {
-            time: signed_utc(row.ts),
-            ts: row.ts,
-            entry_id: row.entry_id.to_string(),
-            infohash: row.info_hash,
-            peer_id: row.peer_id,
-            client: client_name::of(&row.peer_id),
-            event: row.event.as_str(),
-            raw_up: row.raw_up,
-            raw_down: row.raw_down,
-            up_factor: factor(up_milli),
-            down_factor: factor(down_milli),
-            credited_up: row.credited_up,
-            credited_down: row.credited_down,
-            seed_seconds: row.seed_seconds,
-            leech_seconds: row.leech_seconds,
-            left_bytes: row.left_bytes,
-            promotion_id: row.promotion_id,
-            down_promotion_id: row.down_promotion_id,
-            flag: row.flag.as_ref().map(|flag| flag.reason.as_str()),
-            flag_details: row.flag.as_ref().and_then(|flag| serde_json::from_str(&flag.details).ok()),
-            why: why(row, up_milli, down_milli, known),
-        }
-    }
-
-    /// The table's cells: time, torrent, client, event, up, down, seeded, leeched, why.
-    pub(crate) fn cells(&self) -> Vec<String> {
-        vec![
-            self.time.clone(),
-            format!("{}…", &self.infohash.hex()[..12]),
-            self.client.clone(),
-            self.event.to_owned(),
-            worth(self.raw_up, self.up_factor, self.credited_up),
-            worth(self.raw_down, self.down_factor, self.credited_down),
-            signed_seconds(self.seed_seconds),
-            signed_seconds(self.leech_seconds),
-            self.why.clone(),
-        ]
-    }
-}
-
-/// `1.50 GiB`, or `1.50 GiB ×2 → 3.00 GiB` where the credit is another figure.
-fn worth(raw: i64, factor: f64, credited: i64) -> String {
-    if raw == credited {
-        return signed_bytes(raw);
-    }
-    format!("{} ×{factor} → {}", signed_bytes(raw), signed_bytes(credited))
 }
 
 fn factor(milli: i64) -> f64 {
@@ -195,8 +258,9 @@ fn promoted(up: (Option<i64>, Option<String>), down: (Option<i64>, Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use books::EntryId;
-    use books::settlement::Scope;
+    use crate::EntryId;
+    use crate::settlement::Scope;
+    use contract::PeerId;
 
     fn row() -> SettledRow {
         SettledRow {
@@ -235,7 +299,7 @@ mod tests {
     }
 
     fn why_of(row: &SettledRow, factors: &[(i64, i64)], known: Known) -> String {
-        Line::new(row, &promotions(factors), known).why
+        Explained::new(row.clone(), &promotions(factors), known).why
     }
 
     #[test]
@@ -265,9 +329,8 @@ mod tests {
     #[test]
     fn a_promotion_that_was_edited_since_does_not_rewrite_history() {
         let row = SettledRow { raw_up: 1000, credited_up: 1500, promotion_id: Some(1), ..row() };
-        let line = Line::new(&row, &promotions(&[(3000, 1000)]), Known::Later);
+        let line = Explained::new(row, &promotions(&[(3000, 1000)]), Known::Later);
         assert_eq!((line.up_factor, line.why.as_str()), (1.5, "promotion 1: upload ×1.5"));
-        assert_eq!(line.cells()[4], "1000 B ×1.5 → 1.46 KiB");
     }
 
     #[test]

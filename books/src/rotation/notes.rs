@@ -1,10 +1,11 @@
 //! What Redis knows of a rotation: the alias, and for as long as snapshots are being moved, that they are.
 
-use books::ledger::{Intent, Rotated};
 use contract::{Keys, Passkey};
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
 
-use crate::connect::Redis;
-use crate::failure::Failure;
+use super::{Refusal, RotationError};
+use crate::ledger::Intent;
 
 /// KEYS: aliases, whitelist, rotations under way. ARGV: old, new, whether the ledger knows the old one,
 /// whether to begin. The new one is allowed if the old one is: a rotation admits nobody who was turned away.
@@ -31,33 +32,33 @@ return 'ok'
 ";
 
 /// Begins the rotation, in one step, or only says whether it may begin: from then on whatever names the old
-/// passkey is booked on the new one. `ledger`: what the ledger has of the old one.
+/// passkey is booked on the new one. `known`: whether the ledger knows the old one.
 pub(super) async fn begin(
-    redis: &mut Redis,
+    connection: &mut MultiplexedConnection,
     keys: &Keys,
     (old, new): (&Passkey, &Passkey),
-    ledger: &Rotated,
+    known: bool,
     intent: Intent,
-) -> Result<(), Failure> {
+) -> Result<(), RotationError> {
     let mut command = redis::cmd("EVAL");
     command.arg(BEGIN).arg(3).arg(keys.passkey_alias()).arg(keys.passkeys()).arg(keys.rotating());
     command.arg(old.reveal()).arg(new.reveal());
-    command.arg(u8::from(ledger.known)).arg(u8::from(intent == Intent::Act));
-    let refusal = match redis.query::<String>(&command).await?.as_str() {
+    command.arg(u8::from(known)).arg(u8::from(intent == Intent::Act));
+    Err(match command.query_async::<String>(connection).await?.as_str() {
         "ok" => return Ok(()),
-        "new" => "the new passkey was itself rotated to another one",
-        "old" => "the old passkey was rotated to another one already",
-        "unfinished" => "another rotation with one of these passkeys was broken off: repeat that one first",
-        _ => "the old passkey is neither on the whitelist nor in the ledger",
-    };
-    Err(Failure::usage(refusal))
+        "new" => Refusal::NewWasRotated,
+        "old" => Refusal::OldWasRotated,
+        "unfinished" => Refusal::Unfinished,
+        _ => Refusal::Unknown,
+    }
+    .into())
 }
 
 /// Ends it: nothing is left under the old passkey, and nothing can be written there any more.
 pub(super) async fn finish(
-    redis: &mut Redis,
+    connection: &mut MultiplexedConnection,
     keys: &Keys,
-    (_, new): (&Passkey, &Passkey),
-) -> Result<(), Failure> {
-    redis.query(redis::cmd("HDEL").arg(keys.rotating()).arg(new.reveal())).await
+    new: &Passkey,
+) -> RedisResult<()> {
+    redis::cmd("HDEL").arg(keys.rotating()).arg(new.reveal()).query_async(connection).await
 }

@@ -3,6 +3,8 @@
 //! While the rotation is noted in Redis, `record.lua` folds a session before it books on it, so nothing
 //! depends on when this gets to a snapshot: it only brings the silent sessions along.
 
+use std::sync::LazyLock;
+
 use contract::Passkey;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
@@ -12,17 +14,17 @@ const CHUNK: usize = 200;
 /// Keys that one step of the search looks at.
 const SCAN_STEP: usize = 1000;
 
-const FOLD_ALL: &str = concat!(
-    include_str!("fold.lua"),
-    "local folded = 0
+const FOLD_ALL: &str = "local folded = 0
      for i = 2, #ARGV do
        if fold(ARGV[1] .. ':' .. ARGV[i], KEYS[1] .. ':' .. ARGV[i]) then folded = folded + 1 end
      end
-     return folded"
-);
+     return folded";
+
+static SCRIPT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[contract::FOLD_SNAPSHOT, FOLD_ALL].concat()));
 
 /// Folds every snapshot of `old` into its session's under `new` and returns how many there were. `prefix` is
-/// what snapshot keys begin with, see [`super::Rules::snapshot_prefix`]. `looked` is told, now and then, how
+/// what snapshot keys begin with, the site's prefix included. `looked` is told, now and then, how
 /// many keys were searched since the last time.
 ///
 /// # Errors
@@ -34,11 +36,10 @@ pub async fn fold_snapshots(
     looked: &mut dyn FnMut(u64),
 ) -> RedisResult<u64> {
     let (from, to) = (format!("{prefix}{}", old.reveal()), format!("{prefix}{}", new.reveal()));
-    let script = Script::new(FOLD_ALL);
     let mut folded = 0;
     search(connection, &from, looked, async |connection, sessions| {
         for chunk in sessions.chunks(CHUNK) {
-            let mut call = script.key(&to);
+            let mut call = SCRIPT.key(&to);
             folded += call.arg(&from).arg(chunk).invoke_async::<u64>(connection).await?;
         }
         Ok(())
