@@ -31,6 +31,7 @@ fn value(lua: &Lua, rest: &mut &[u8]) -> mlua::Result<Value> {
         }
         0xa0..=0xbf => usize::from(kind & 31),
         0xd9 => length(take(rest, 1)?),
+        0xda => length(take(rest, 2)?),
         0xdb => length(take(rest, 4)?),
         _ => return Err(malformed()),
     };

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use arrayvec::ArrayString;
 use contract::{AddressFamily, Event};
+use rmp::encode::{ByteBuf, RmpWrite};
 
 use super::booking::{Booking, Entry};
 
@@ -21,15 +22,16 @@ type Address = ArrayString<46>;
 
 /// All values of all entries, one behind the other, in the order of the script's variables.
 pub(super) fn encode(tracker_id: &str, batch: &[Entry]) -> Vec<u8> {
-    let mut encoder = Encoder { bytes: Vec::with_capacity(batch.len() * ROOM), seen: Vec::with_capacity(64) };
+    let mut encoder =
+        Encoder { bytes: ByteBuf::with_capacity(batch.len() * ROOM), seen: Vec::with_capacity(64) };
     for entry in batch {
         encoder.entry(tracker_id, entry);
     }
-    encoder.bytes
+    encoder.bytes.into_vec()
 }
 
 struct Encoder {
-    bytes: Vec<u8>,
+    bytes: ByteBuf,
     /// Room for one snapshot's `seen`.
     seen: Vec<u8>,
 }
@@ -88,25 +90,15 @@ impl Encoder {
         self.text(itoa::Buffer::new().format(number).as_bytes());
     }
 
-    /// `uint 64`.
     fn number(&mut self, number: u64) {
-        self.bytes.push(0xcf);
-        self.bytes.extend_from_slice(&number.to_be_bytes());
+        let Ok(()) = rmp::encode::write_u64(&mut self.bytes, number);
     }
 
-    /// `fixstr`, `str 8` or `str 32`.
     fn text(&mut self, text: &[u8]) {
-        match u8::try_from(text.len()) {
-            Ok(length @ ..=31) => self.bytes.push(0xa0 | length),
-            Ok(length) => self.bytes.extend_from_slice(&[0xd9, length]),
-            Err(_) => {
-                // An announce's texts come out of a request of some kilobytes.
-                let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-                self.bytes.push(0xdb);
-                self.bytes.extend_from_slice(&length.to_be_bytes());
-            }
-        }
-        self.bytes.extend_from_slice(text);
+        // An announce's texts come out of a request of some kilobytes.
+        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let Ok(_) = rmp::encode::write_str_len(&mut self.bytes, length);
+        let Ok(()) = self.bytes.write_bytes(text);
     }
 }
 
@@ -162,7 +154,7 @@ mod tests {
     fn texts_of_any_length_carry_their_length() {
         let pack = encode("t1", &[entry()]);
         assert!(pack.starts_with(b"\xa5alice\xd9\x2807070707"));
-        assert!(holds(&pack, b"\xdb\x00\x00\x01\x2cfff"));
+        assert!(holds(&pack, b"\xda\x01\x2cfff"));
         assert!(pack.ends_with(b"f\xa0"));
     }
 
