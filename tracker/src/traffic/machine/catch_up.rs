@@ -21,14 +21,14 @@ use crate::traffic::spool::{AppendError, Batch, DiskRequest, LetGo};
 #[derive(Debug)]
 pub(super) struct CatchUp<T> {
     replay: Replay,
-    newcomers: Newcomers,
+    new_reports: NewReports,
     /// The clients whose reports are on their way to the disk.
     appending: Option<Vec<T>>,
 }
 
 /// What happens to new reports while spooled ones travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Newcomers {
+enum NewReports {
     Wait,
     AreSpooled,
 }
@@ -50,15 +50,15 @@ enum Replay {
 
 impl<T> CatchUp<T> {
     pub(super) fn of_an_earlier_run() -> Self {
-        Self { replay: Replay::Resting, newcomers: Newcomers::Wait, appending: None }
+        Self { replay: Replay::Resting, new_reports: NewReports::Wait, appending: None }
     }
 
     pub(super) fn of_an_outage() -> Self {
-        Self { replay: Replay::Resting, newcomers: Newcomers::AreSpooled, appending: None }
+        Self { replay: Replay::Resting, new_reports: NewReports::AreSpooled, appending: None }
     }
 
-    pub(super) fn takes_newcomers(&self) -> bool {
-        self.newcomers == Newcomers::AreSpooled && self.disk_is_free()
+    pub(super) fn takes_reports(&self) -> bool {
+        self.new_reports == NewReports::AreSpooled && self.disk_is_free()
     }
 
     pub(super) fn wants_to_go_on(&self) -> bool {
@@ -225,7 +225,7 @@ impl<T> RecorderMachine<T> {
         match &mut self.stage {
             Stage::CatchingUp(_) if self.spooled == 0 => self.redis_is_back(now),
             Stage::CatchingUp(catch_up) => {
-                catch_up.newcomers = if few { Newcomers::Wait } else { Newcomers::AreSpooled };
+                catch_up.new_reports = if few { NewReports::Wait } else { NewReports::AreSpooled };
             }
             _ => {}
         }
@@ -234,7 +234,7 @@ impl<T> RecorderMachine<T> {
     fn try_again_later(&mut self, now: Instant) {
         self.failed_at = Some(now);
         if let Stage::CatchingUp(catch_up) = &mut self.stage {
-            (catch_up.replay, catch_up.newcomers) = (Replay::Resting, Newcomers::AreSpooled);
+            (catch_up.replay, catch_up.new_reports) = (Replay::Resting, NewReports::AreSpooled);
         }
     }
 }

@@ -144,7 +144,7 @@ impl<T> RecorderMachine<T> {
     pub fn room(&self) -> usize {
         match &self.stage {
             Stage::Direct(None) => self.limits.batch,
-            Stage::CatchingUp(catch_up) if catch_up.takes_newcomers() => self.limits.batch,
+            Stage::CatchingUp(catch_up) if catch_up.takes_reports() => self.limits.batch,
             _ => 0,
         }
     }
