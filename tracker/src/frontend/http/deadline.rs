@@ -2,9 +2,10 @@
 //! taking its reply.
 //!
 //! Three clocks, because a client that waits between announces is welcome for longer than one that feeds a
-//! request byte by byte to hold a place. A connection has one timer, and looks at the clock once each time it
-//! is woken, not at each change of its phase: a request that is answered in one go passes all of them within
-//! microseconds.
+//! request byte by byte to hold a place. hyper's own timer cannot tell these apart: it would cut idle
+//! clients off or give an attacker half a minute. A connection has one timer, and looks at the clock once
+//! each time it is woken, not at each change of its phase: a request that is answered in one go passes all
+//! of them within microseconds.
 
 use std::io;
 use std::pin::{Pin, pin};

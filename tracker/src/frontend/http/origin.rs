@@ -3,6 +3,10 @@
 //! A header can be written by anybody. It is believed only when the connection itself comes from a trusted
 //! proxy, and of a list of hops the right-most one counts that is not a trusted proxy: everything left of it
 //! is what a stranger claims.
+//!
+//! Whoever connects to our Unix socket is trusted, since only this machine's proxy can reach it. The address
+//! then comes from the header and from nowhere else, and a request without it is refused rather than booked
+//! on a made-up address.
 
 use std::net::IpAddr;
 

@@ -2,6 +2,14 @@
 //!
 //! Nobody gets more than a connection id who did not prove that it receives what is sent to its address, so
 //! the tracker cannot be made to flood others.
+//!
+//! Plain threads answer, one per core with a socket of its own, and never wait: what memory cannot answer is
+//! looked up on the main runtime, and a reply that waits for its recording is sent by one more thread
+//! (`udp-late`). No reply exceeds one Ethernet frame. A packet that finds no room is dropped and counted,
+//! because UDP clients repeat.
+//!
+//! Passkeys need a client with BEP 41 (libtorrent: qBittorrent, Deluge; not transmission, rTorrent, aria2),
+//! and libtorrent cuts URLs at 255 bytes: tokens do not fit.
 
 mod batch;
 mod connection_id;
