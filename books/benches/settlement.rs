@@ -1,5 +1,5 @@
 //! Settlement of one event, with and without promotions in force, and of batches into SQLite.
-//! `cargo bench -p consumer`.
+//! `cargo bench -p books`.
 
 use books::ledger::{self, Access};
 use books::settlement::{Promotion, Promotions, Rules, Scope, settle};
