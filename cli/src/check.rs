@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use contract::config::{Problems, parse_yaml};
 use serde::Serialize;
 use serde_json::Value;
+use service::program::Plan as _;
 
 use crate::Answer;
 use crate::connect::Context;
@@ -108,12 +109,8 @@ fn known<T: Serialize + Default>() -> Value {
 
 fn check(program: Program, text: &str) -> Checked {
     let effective = match program {
-        Program::Tracker => {
-            tracker::config::Config::load(Some(text), []).and_then(|config| config.effective())
-        }
-        Program::Consumer => consumer::config::Config::read(text, []).and_then(|config| {
-            serde_json::to_value(config).map_err(|error| Problems(vec![error.to_string()]))
-        }),
+        Program::Tracker => tracker::config::Plan::load(Some(text), []).and_then(|plan| plan.effective()),
+        Program::Consumer => consumer::config::Config::read(text, []).and_then(|config| config.effective()),
     };
     match effective {
         Ok(effective) => {

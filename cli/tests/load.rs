@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{command, run, run_with_input};
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::Plan;
 
 const NO_REDIS: &str = "redis://127.0.0.1:1/0";
 
@@ -24,7 +24,7 @@ async fn start(redis: &str, hooks: &str) -> App {
          udp: {{addr: '[::]:0', workers: 1, allow_ip_spoofing: true}}\n\
          metrics_addr: 127.0.0.1:0\nredis_broker: {redis}\n{hooks}"
     );
-    App::start(&Config::load(Some(&text), []).unwrap()).await.unwrap()
+    App::start(Plan::load(Some(&text), []).unwrap()).await.unwrap()
 }
 
 fn http(app: &App, path: &str) -> String {

@@ -32,8 +32,8 @@ impl Site {
             "http: {{addr: '127.0.0.1:0', workers: 1}}\nmetrics_addr: 127.0.0.1:0\nredis_broker: {}\n{HOOKS}\n",
             redis.url()
         );
-        let config = tracker::config::Config::load(Some(&text), []).unwrap_or_else(|error| panic!("{error}"));
-        let tracker = tracker::app::App::start(&config).await.unwrap();
+        let plan = tracker::config::Plan::load(Some(&text), []).unwrap_or_else(|error| panic!("{error}"));
+        let tracker = tracker::app::App::start(plan).await.unwrap();
         let site = Self { redis, folder, tracker };
         site.run(&["passkey", "add", "old"]).expect(0);
         site.run(&["ledger", "migrate"]).expect(0);

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 
 use contract::Keys;
-use contract::config::{Period, Problems, ServiceUrl, load, parse_yaml};
+use contract::config::{Check, Period, Problems, ServiceUrl, load, parse_yaml};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use service::logs::LogConfig;
+use service::program;
+use service::redis::url_problem;
 
 use books::ledger::Location;
 use books::presence::Leases;
@@ -140,20 +143,39 @@ const MAX_BATCH: usize = 50_000;
 /// More users than this are no sample; `trackerctl ledger verify` looks at everybody.
 const MAX_SAMPLE: usize = 10_000;
 
+impl program::Plan for Config {
+    fn effective(&self) -> Result<Value, Problems> {
+        serde_json::to_value(self).map_err(|error| Problems(vec![error.to_string()]))
+    }
+}
+
 impl Config {
     /// Reads a file's text (empty: none) and the environment.
     ///
     /// # Errors
     /// Every unknown key, unusable value and contradiction, together.
     pub fn read(yaml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
-        let config: Self = load(&parse_yaml(yaml)?, "CONSUMER", env, |name| name == "CONSUMER_CONFIG")?;
-        let problems = config.problems();
-        problems.or(config)
+        Self::parse(yaml, env)?.checked()
+    }
+
+    /// Reads keys and types only: flags come on top before all of it is [`Config::checked`].
+    ///
+    /// # Errors
+    /// Every unknown key and unusable value, together.
+    pub fn parse(yaml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
+        load(&parse_yaml(yaml)?, "CONSUMER", env, |name| name == "CONSUMER_CONFIG")
+    }
+
+    /// This configuration, if it can work.
+    ///
+    /// # Errors
+    /// Every contradiction, together.
+    pub fn checked(self) -> Result<Self, Problems> {
+        self.problems().or(self)
     }
 
     /// What is well-formed and still cannot work.
-    #[must_use]
-    pub fn problems(&self) -> Problems {
+    fn problems(&self) -> Problems {
         let mut problems = Problems::default();
         let mut demand = |met: bool, problem: &str| {
             if !met {
@@ -182,9 +204,8 @@ impl Config {
         if let Err(error) = Location::parse(&self.database) {
             problems.push(format!("`database`: {error}"));
         }
-        if service::redis::client(&self.redis_broker).is_err() {
-            problems.push("`redis_broker`: expected a URL such as redis://127.0.0.1:6379/0");
-        }
+        problems.0.extend(url_problem("redis_broker", Some(&self.redis_broker)));
+        problems.0.extend(self.log.problems("log").0);
         problems
     }
 
@@ -283,6 +304,14 @@ mod tests {
             assert!(error.contains(&format!("`{key}`")), "{key} in {error}");
         }
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_log_level_that_is_no_filter_and_a_database_of_another_kind_are_problems() {
+        let error =
+            read("log: {level: nonsense=x=y}\ndatabase: oracle://db/x\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("`log.level`: `nonsense=x=y` is no filter"), "{error}");
+        assert!(error.contains("`database`"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use consumer::app::App;
 use consumer::config::Config;
-use contract::config::{Problems, ServiceUrl};
+use contract::config::ServiceUrl;
+use service::program::{self, Mode};
 use tracing::info;
 
 service::profiled_allocator!();
@@ -45,50 +46,21 @@ Several consumers may run beside each other: they share the work, and one that d
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let config = match configuration(&args) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error:#}");
-            return ExitCode::from(2);
-        }
-    };
-    match if args.check { show(&config) } else { run(&config) } {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(Mode::of(args.check), configuration(&args), |config| run(&config))
 }
 
 fn configuration(args: &Args) -> Result<Config> {
-    let place = args.config.as_ref().map_or("the environment".into(), |path| path.display().to_string());
-    let text = match &args.config {
-        Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {place}"))?,
-        None => String::new(),
-    };
-    let explained = |Problems(lines): Problems, place: &str| {
-        anyhow::anyhow!("{place}: {} to mend\n  {}", plural(lines.len()), lines.join("\n  "))
-    };
-    let mut config = Config::read(&text, std::env::vars()).map_err(|problems| explained(problems, &place))?;
-    if let Some(redis) = &args.redis {
-        config.redis_broker = redis.clone();
-    }
-    if let Some(database) = &args.database {
-        config.database = database.clone();
-    }
-    config.consumer = args.name.clone().or(config.consumer);
-    let problems = config.problems();
-    problems.or(config).map_err(|problems| explained(problems, "the command line"))
-}
-
-fn plural(count: usize) -> String {
-    if count == 1 { "1 thing".into() } else { format!("{count} things") }
-}
-
-fn show(config: &Config) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(config)?);
-    Ok(())
+    program::read(args.config.as_deref(), |text| {
+        let mut config = Config::parse(text, std::env::vars())?;
+        if let Some(redis) = &args.redis {
+            config.redis_broker = redis.clone();
+        }
+        if let Some(database) = &args.database {
+            config.database = database.clone();
+        }
+        config.consumer = args.name.clone().or(config.consumer);
+        config.checked()
+    })
 }
 
 #[tokio::main(worker_threads = 2)]

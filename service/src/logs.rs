@@ -1,5 +1,6 @@
 //! Logs on stderr: lines for people, JSON for machines. Nothing secret is ever given to a log call.
 
+use contract::config::{Check, Problems};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -29,13 +30,25 @@ impl Default for LogConfig {
     }
 }
 
+impl LogConfig {
+    fn filter(&self) -> Result<EnvFilter, String> {
+        EnvFilter::try_new(&self.level).map_err(|error| format!("`{}` is no filter: {error}", self.level))
+    }
+}
+
+impl Check for LogConfig {
+    fn problems(&self, path: &str) -> Problems {
+        let problem = self.filter().err();
+        Problems(problem.map(|problem| format!("`{path}.level`: {problem}")).into_iter().collect())
+    }
+}
+
 /// Sends this process's logs to stderr. Call once, first thing in `main`.
 ///
 /// # Errors
 /// When the level is no filter, or logs were set up already.
 pub fn init(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.level)
-        .map_err(|error| anyhow::anyhow!("log.level: `{}` is no filter: {error}", config.level))?;
+    let filter = config.filter().map_err(anyhow::Error::msg)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let outcome = match config.format {
         LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
-use contract::config::{ListenAddr, Problems};
-use tracker::config::Config;
+use contract::config::ListenAddr;
+use service::program;
+use tracker::config::{Config, HttpConfig, Plan};
 
 /// A private BitTorrent tracker whose books balance.
 #[derive(Debug, Default, Parser)]
@@ -62,24 +63,16 @@ const ALIASES: [(&str, &str); 4] = [
 
 impl Args {
     /// The configuration in force: defaults, file, environment, flags.
-    pub(crate) fn configuration(&self, env: impl IntoIterator<Item = (String, String)>) -> Result<Config> {
+    pub(crate) fn plan(&self, env: impl IntoIterator<Item = (String, String)>) -> Result<Plan> {
         let mut settings = self.settings(env)?;
         let file = settings.remove("TRACKER_CONFIG").map(PathBuf::from);
-        let text = file.as_ref().map(|path| {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        });
-        let mut config = Config::load(text.transpose()?.as_deref(), settings).map_err(|problems| {
-            let place = file.map_or("the environment".into(), |path| path.display().to_string());
-            let Problems(lines) = problems;
-            anyhow::anyhow!("{place}: {} to mend\n  {}", plural(lines.len()), lines.join("\n  "))
-        })?;
-        if self.real_ip {
-            config.http.real_ip_header = "x-real-ip".into();
-            if config.http.trusted_proxies.is_empty() {
-                config.http.trusted_proxies = vec!["127.0.0.0/8".into(), "::1".into()];
+        program::read(file.as_deref(), |text| {
+            let mut config = Config::read(text, settings)?;
+            if self.real_ip {
+                believe_this_host(&mut config.http);
             }
-        }
-        Ok(config)
+            Plan::of(config)
+        })
     }
 
     /// The environment with `RETRACKER_*` under our names and the flags on top. A variable set to nothing is
@@ -123,8 +116,11 @@ fn address(name: &str, text: &str) -> Result<ListenAddr> {
     text.parse().map_err(|wanted| anyhow::anyhow!("{name} {text}: {wanted}"))
 }
 
-fn plural(count: usize) -> String {
-    if count == 1 { "1 thing".into() } else { format!("{count} things") }
+fn believe_this_host(http: &mut HttpConfig) {
+    http.real_ip_header = "x-real-ip".into();
+    if http.trusted_proxies.is_empty() {
+        http.trusted_proxies = vec!["127.0.0.0/8".into(), "::1".into()];
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +129,8 @@ mod tests {
 
     fn configuration(flags: &[&str], env: &[(&str, &str)]) -> Result<Config> {
         let args = Args::try_parse_from(std::iter::once(&"tracker").chain(flags)).unwrap();
-        args.configuration(env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+        let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        args.plan(env).map(|plan| plan.config)
     }
 
     fn port(flags: &[&str], env: &[(&str, &str)]) -> u16 {

@@ -11,7 +11,6 @@ pub mod fetch;
 pub mod forward;
 pub mod frontend;
 pub mod hooks;
-pub mod metrics;
 pub mod pipeline;
 pub mod rulebook;
 pub mod sharing;

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tracker::announce::{Admission, Admitted, Announce, Families, Offers, PeerIds};
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::{Config, Plan};
 use tracker::forward::{self, ForwardMetrics, Forwarding, Pace, Scheme, Scope, Target};
 use wire::bencode::{Value, parse};
 
@@ -26,7 +26,7 @@ const HASH: &str = "iiiiiiiiiiiiiiiiiiii";
 const HASH_HEX: &str = "6969696969696969696969696969696969696969";
 
 async fn start(more: &str) -> App {
-    App::start(&config(more)).await.unwrap()
+    App::start(Plan::of(config(more)).unwrap()).await.unwrap()
 }
 
 fn config(more: &str) -> Config {
@@ -197,12 +197,13 @@ async fn a_reload_changes_what_is_forwarded_and_forgets_nothing() {
     let mut app = start(&line).await;
     let offered = async |app: &App| ports(&announce(app, 1, "&compact=1").await);
     eventually_async("peers came", async || (offered(&app).await == [6881]).then_some(())).await;
-    app.reload(&config(&format!("{line}forward_torrents: ['{}']\n", "00".repeat(20)))).unwrap();
+    app.reload(Plan::of(config(&format!("{line}forward_torrents: ['{}']\n", "00".repeat(20)))).unwrap())
+        .unwrap();
     assert!(offered(&app).await.is_empty());
-    app.reload(&config(&line)).unwrap();
+    app.reload(Plan::of(config(&line)).unwrap()).unwrap();
     assert_eq!(offered(&app).await, [6881], "known from before");
     assert_eq!(forwarder.heard().len(), 1, "and not asked again before its time");
-    app.reload(&config("")).unwrap();
+    app.reload(Plan::of(config("")).unwrap()).unwrap();
     assert!(offered(&app).await.is_empty());
     app.stop().await.unwrap();
 }

@@ -17,6 +17,7 @@ use harness::eventually_async;
 use scene::{Web, announce, config, tracker};
 use serde_json::{Value, json};
 use tracker::app::App;
+use tracker::config::Plan;
 
 const INVALID: &str = "unapproved request: invalid jwt";
 const NO_REDIS: &str = "redis://127.0.0.1:1/0";
@@ -229,7 +230,7 @@ async fn a_reload_brings_another_issuer_into_force() {
     let good = token("k1", &FIRST, &claims());
     assert_eq!(announce_with(&app, &good).await, None);
     let other = hooks(&web, "").replace("issuer: site", "issuer: other");
-    app.reload(&config(NO_REDIS, &other).unwrap()).unwrap();
+    app.reload(Plan::of(config(NO_REDIS, &other).unwrap()).unwrap()).unwrap();
     assert_eq!(announce_with(&app, &good).await.as_deref(), Some(INVALID));
     assert_eq!(announce_with(&app, &token("k1", &FIRST, &with("iss", "other".into()))).await, None);
     app.stop().await.unwrap();

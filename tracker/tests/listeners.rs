@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::{Config, Plan};
 use wire::bencode::Value;
 
 /// Writes a new certificate for `localhost` and its key.
@@ -65,19 +65,19 @@ async fn a_reload_shows_the_new_certificate_and_a_bad_one_keeps_the_old() {
     certify(folder.path());
     let text = format!("metrics_addr: 127.0.0.1:0\nhttp:\n{}\n", https(folder.path()));
     let config = Config::load(Some(&text), []).unwrap();
-    let mut app = App::start(&config).await.unwrap();
+    let mut app = App::start(Plan::of(config.clone()).unwrap()).await.unwrap();
     let first = fs::read(folder.path().join("t.crt")).unwrap();
     let old = connect(&app, folder.path()).await.unwrap();
 
     certify(folder.path());
     connect(&app, folder.path()).await.unwrap_err();
-    app.reload(&config).unwrap();
+    app.reload(Plan::of(config.clone()).unwrap()).unwrap();
     connect(&app, folder.path()).await.unwrap();
     assert!(reply(&ask(old, &announce_path(), "").await).get("peers").is_some(), "old connections go on");
 
     let second = fs::read(folder.path().join("t.crt")).unwrap();
     fs::write(folder.path().join("t.crt"), first).unwrap();
-    let problem = app.reload(&config).unwrap_err().to_string();
+    let problem = Plan::of(config.clone()).unwrap_err().to_string();
     assert!(problem.contains("`http.tls_key_path`"), "{problem}");
     assert!(Config::load(Some(&text), []).unwrap_err().to_string().contains("`http.tls_key_path`"));
     fs::write(folder.path().join("t.crt"), second).unwrap();

@@ -15,7 +15,9 @@ use futures_util::future::join_all;
 use harness::{Process, RedisServer, eventually_async, free_port};
 use redis::Commands;
 use scene::{Web, announce, config, get, metrics, tracker};
+use service::program::Plan as _;
 use tracker::app::App;
+use tracker::config::Plan;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const UNAPPROVED: &str = "unapproved passkey";
@@ -232,7 +234,7 @@ async fn a_reload_brings_another_key_into_force() {
     let with = |key: &str| hooks(&format!("encryption_key: {key}"));
     let mut app = tracker(&redis.url(), &with(KEY)).await;
     assert_eq!(announce_as(&app, &sealed(KEY, "alice", 0)).await, None);
-    app.reload(&config(&redis.url(), &with(&next)).unwrap()).unwrap();
+    app.reload(Plan::of(config(&redis.url(), &with(&next)).unwrap()).unwrap()).unwrap();
     assert_eq!(announce_as(&app, &sealed(&next, "alice", 0)).await, None);
     assert_eq!(announce_as(&app, &sealed(KEY, "alice", 0)).await.unwrap(), "invalid passkey");
     app.stop().await.unwrap();
@@ -307,7 +309,8 @@ fn wrong_options_are_named_and_secrets_are_not_shown() {
     }
     let good =
         format!("encryption_key: {KEY}, http_url: 'https://s.example/?token=hunter2', http_api_key: hunter2");
-    let shown = config("redis://127.0.0.1:1/0", &hooks(&good)).unwrap().effective().unwrap().to_string();
+    let plan = Plan::of(config("redis://127.0.0.1:1/0", &hooks(&good)).unwrap()).unwrap();
+    let shown = plan.effective().unwrap().to_string();
     assert!(
         shown.contains("https://s.example") && !shown.contains("hunter2") && !shown.contains(KEY),
         "{shown}"

@@ -10,7 +10,7 @@ use redis::Commands;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::{Config, Plan};
 use wire::bencode::{Value, parse};
 
 const PRIVATE: &str = "
@@ -26,7 +26,7 @@ async fn start(redis_url: &str, more: &str) -> App {
     let text = format!(
         "http: {{addr: '127.0.0.1:0', workers: 2}}\nmetrics_addr: 127.0.0.1:0\nredis_broker: {redis_url}\n{more}"
     );
-    App::start(&Config::load(Some(&text), []).unwrap()).await.unwrap()
+    App::start(Plan::load(Some(&text), []).unwrap()).await.unwrap()
 }
 
 async fn get(address: SocketAddr, path: &str) -> Vec<u8> {
@@ -298,18 +298,19 @@ async fn a_reload_changes_the_rules_and_drops_no_peer() {
         )
     };
     let config = |text: &str| Config::load(Some(text), []).unwrap();
-    let mut app = App::start(&config(&text("20m", "/announce"))).await.unwrap();
+    let mut app = App::start(Plan::of(config(&text("20m", "/announce"))).unwrap()).await.unwrap();
     let query = format!("passkey=alice&{}", query(0, 0, 0));
     let first = announce(&app, &format!("/announce?{query}")).await;
     assert_eq!(number(&first, "interval"), Some(1200));
 
-    app.reload(&config(&text("25m", "/new"))).unwrap();
+    app.reload(Plan::of(config(&text("25m", "/new"))).unwrap()).unwrap();
     let second = announce(&app, &format!("/new?{query}")).await;
     assert_eq!((number(&second, "interval"), number(&second, "complete")), (Some(1500), Some(1)));
     assert!(get(app.http_address, &format!("/announce?{query}")).await.starts_with(b"this is"));
     assert_eq!(recorded(&redis), 2);
 
-    app.reload(&config("metrics_addr: 127.0.0.1:0\nhttp: {addr: '127.0.0.1:0'}\n")).unwrap();
+    app.reload(Plan::of(config("metrics_addr: 127.0.0.1:0\nhttp: {addr: '127.0.0.1:0'}\n")).unwrap())
+        .unwrap();
     let leecher = self::query(1, 0, 5);
     let third = announce(&app, &format!("/announce?{leecher}")).await;
     assert_eq!((failure(&third), number(&third, "complete")), (None, Some(1)), "nobody needs a passkey now");

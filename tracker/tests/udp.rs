@@ -12,7 +12,7 @@ use harness::{Network, RedisServer, eventually, eventually_async};
 use redis::Commands;
 use tracker::announce::Counts;
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::{Config, Plan};
 use tracker::frontend::udp::ConnectionIds;
 use udp_client::{Answer, Client};
 use wire::udp::AnnounceForm;
@@ -35,7 +35,7 @@ fn config(redis_url: &str, udp: &str, more: &str) -> Config {
 }
 
 async fn start(redis_url: &str, udp: &str, more: &str) -> App {
-    App::start(&config(redis_url, udp, more)).await.unwrap()
+    App::start(Plan::of(config(redis_url, udp, more)).unwrap()).await.unwrap()
 }
 
 /// A client on `ip` that has a connection id.
@@ -142,7 +142,7 @@ async fn a_reply_comes_from_the_address_that_was_asked() {
     for listen in ["[::]:0", "0.0.0.0:0", "127.0.0.3:0"] {
         let mut config = config(&redis.url(), "", PRIVATE);
         config.udp.addr = listen.parse().unwrap();
-        let app = App::start(&config).await.unwrap();
+        let app = App::start(Plan::of(config.clone()).unwrap()).await.unwrap();
         let own = app.udp_address.unwrap().ip();
         let asked = if own.is_unspecified() {
             ["127.0.0.1", "127.0.0.2"].map(|ip| ip.parse().unwrap())
@@ -272,7 +272,7 @@ async fn a_reload_changes_how_requests_are_read() {
     assert_eq!(client.announce(|_| ()), Answer::Refused("missing passkey".into()));
     let mut changed = config(&redis.url(), "", PRIVATE);
     changed.http.announce_routes = vec!["/t/:passkey".into()];
-    app.reload(&changed).unwrap();
+    app.reload(Plan::of(changed.clone()).unwrap()).unwrap();
     assert!(matches!(client.announce(|_| ()), Answer::Announced { .. }), "the connection id is still good");
     app.stop().await.unwrap();
 }

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tracker::config::Config;
+use tracker::config::Plan;
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
     let script = harness::repository().join("scripts/update-forwarders");
@@ -18,7 +18,8 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 /// The trackers in a file: names and where they are.
 fn trackers(file: &Path) -> Vec<(String, String)> {
     let text = format!("forwarders: {}\n", file.display());
-    let forwarders = Config::load(Some(&text), []).unwrap().forwarder_list().unwrap();
+    let plan = Plan::load(Some(&text), []).unwrap();
+    let forwarders = plan.rules.forwarding.map(|plan| plan.forwarders).unwrap_or_default();
     forwarders.into_iter().map(|forwarder| (forwarder.name, forwarder.target.to_string())).collect()
 }
 

@@ -17,14 +17,14 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use service::redis::stream::NewEntries;
 use tracker::announce::Reply;
-use tracker::config::Config;
+use tracker::app::metrics::Metrics;
+use tracker::app::rulebook;
+use tracker::config::{Config, Plan};
 use tracker::frontend::http::query;
 use tracker::frontend::limits::{Limits, Spoofing};
 use tracker::frontend::route::Routes;
 use tracker::frontend::udp::reading;
-use tracker::metrics::Metrics;
 use tracker::pipeline::{Pending, Pipeline, Progress};
-use tracker::rulebook::Rulebook;
 use tracker::swarm::Swarms;
 use tracker::traffic::{Booking, RecordScript};
 use wire::http::reply;
@@ -124,7 +124,7 @@ fn done(progress: Progress<Reply, Pending>) -> Result<Reply> {
 
 /// A tracker without hooks in which every session of the world is.
 fn filled_pipeline() -> Result<Pipeline> {
-    let (rules, _) = Rulebook::build(&Config::default(), &Metrics::new()?, None)?;
+    let (rules, _) = rulebook::build(&Plan::of(Config::default())?.rules, &Metrics::new()?, None)?;
     let line = Pipeline {
         rules: ArcSwap::from_pointee(rules),
         swarms: Swarms::new(256),

@@ -13,7 +13,7 @@ use harness::RedisServer;
 use service::redis::Timeouts;
 use tokio::sync::Semaphore;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
-use tracker::metrics::Metrics;
+use tracker::app::metrics::Metrics;
 use tracker::traffic::{self, Recorder, Rules, Setup};
 
 use super::{Bench, Scale};

@@ -1,7 +1,7 @@
 //! Where a listener listens: an address, a port on every address, a Unix socket, or nowhere.
 
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -24,7 +24,7 @@ impl ListenAddr {
     /// The port on every address, IPv4 and IPv6.
     #[must_use]
     pub const fn port(port: u16) -> Self {
-        Self::Inet(SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), port))
+        Self::Inet(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port))
     }
 
     /// The address, where it is one.
@@ -33,6 +33,25 @@ impl ListenAddr {
         match self {
             Self::Inet(address) => Some(*address),
             Self::Off | Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether one process cannot tell the two apart: the same socket file, or the same port on addresses of which
+    /// one includes the other. The kernel chooses a free port for 0, so that overlaps with nothing.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Inet(one), Self::Inet(two)) => {
+                let (ours, theirs) = (one.ip(), two.ip());
+                let includes = |wide: IpAddr, narrow: IpAddr| {
+                    // `[::]` serves IPv4 too.
+                    wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
+                };
+                let share = ours == theirs || includes(ours, theirs) || includes(theirs, ours);
+                one.port() == two.port() && one.port() != 0 && share
+            }
+            (Self::Unix(one), Self::Unix(two)) => one == two,
+            _ => false,
         }
     }
 
@@ -104,6 +123,26 @@ mod tests {
             let address: ListenAddr = text.parse().unwrap();
             assert_eq!(address.to_string(), shown);
             assert_eq!(shown.parse::<ListenAddr>().unwrap(), address);
+        }
+    }
+
+    #[test]
+    fn addresses_overlap_when_one_includes_the_other_on_the_same_port() {
+        for (one, other, overlap) in [
+            (":80", "127.0.0.1:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            (":80", ":81", false),
+            (":0", ":0", false),
+            ("", "", false),
+            ("unix:/run/t.sock", "unix:///run/t.sock", true),
+            ("unix:/run/t.sock", ":80", false),
+        ] {
+            let (one, other): (ListenAddr, ListenAddr) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(one.overlaps(&other), overlap, "{one} and {other}");
+            assert_eq!(other.overlaps(&one), overlap, "{other} and {one}");
         }
     }
 

@@ -35,6 +35,18 @@ impl Problems {
         self.0.push(problem.into());
     }
 
+    /// Adds one problem unless something holds that must.
+    pub fn require(&mut self, holds: bool, otherwise: &str) {
+        if !holds {
+            self.push(otherwise);
+        }
+    }
+
+    /// The value of a part; `None` when the part has problems, which are added.
+    pub fn gather<T>(&mut self, part: Result<T, Self>) -> Option<T> {
+        part.map_err(|found| self.0.extend(found.0)).ok()
+    }
+
     /// `value` when nothing is wrong, else the problems.
     ///
     /// # Errors

@@ -83,6 +83,13 @@ pub fn client(url: &ServiceUrl) -> RedisResult<redis::Client> {
     redis::Client::open(normalized(url.reveal()))
 }
 
+/// What is wrong with a configured URL; `None` for one that can be read, or none. `key`: where it stands.
+#[must_use]
+pub fn url_problem(key: &str, url: Option<&ServiceUrl>) -> Option<String> {
+    let unreadable = url.is_some_and(|url| client(url).is_err());
+    unreadable.then(|| format!("`{key}`: expected a URL such as redis://127.0.0.1:6379/0"))
+}
+
 fn normalized(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let Some((user_info, address)) = rest.rsplit_once('@') else {

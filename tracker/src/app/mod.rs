@@ -1,11 +1,12 @@
 //! The composition root: makes every part from the configuration, runs them, and takes them down in the order
 //! in which nothing that was promised is lost.
 
+pub mod metrics;
+pub mod rulebook;
 mod stats;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Weak};
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,23 +14,20 @@ use arc_swap::ArcSwap;
 use prometheus::Registry;
 use service::admin::{self, Pages, Readiness};
 use service::profile;
+use service::program::Plan as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use wire::http::reply::ScrapeForm;
 
-use crate::config::{Config, HttpConfig, StoreConfig};
-use crate::frontend::http::{
-    self, CertificateSource, Endpoint, Frontend, Policy, ProxyRules, Server, Timeouts,
-};
-use crate::frontend::limits::{Limits, Spoofing};
+use crate::config::{Config, HttpConfig, Plan, RulePlan, StoreConfig, UdpPlan};
+use crate::frontend::http::{CertificateSource, Endpoint, Frontend, Server};
 use crate::frontend::udp;
-use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::rulebook::{Recording, Rulebook};
 use crate::sharing::{self, Sharing};
 use crate::swarm::{SwarmMetrics, Swarms};
+use metrics::Metrics;
+use rulebook::{Last, Recording};
 
 /// The address of a listener that is off.
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
@@ -47,7 +45,9 @@ pub struct App {
     pub udp_address: Option<SocketAddr>,
     /// Where metrics are served; the unspecified address while they are off.
     pub admin_address: SocketAddr,
+    /// What is in force: a reload keeps what it must not change.
     config: Config,
+    rules: RulePlan,
     metrics: Metrics,
     pipeline: Arc<Pipeline>,
     frontend: Arc<Frontend>,
@@ -65,23 +65,24 @@ impl App {
     ///
     /// # Errors
     /// What the operator must change: an address that is taken, a URL that cannot be read.
-    pub async fn start(config: &Config) -> Result<Self> {
+    pub async fn start(plan: Plan) -> Result<Self> {
+        warn_of(&plan);
+        let Plan { config, rules, http, udp, sharing, .. } = plan;
         if config.heap_profile {
             profile::start_heap_sampling().context("heap_profile")?;
         }
-        warn_of(config);
         let metrics = Metrics::new().context("metrics")?;
-        let (rules, recording) = Rulebook::build(config, &metrics, None)?;
+        let (book, recording) = rulebook::build(&rules, &metrics, None)?;
         let pipeline = Arc::new(Pipeline {
-            rules: ArcSwap::from_pointee(rules),
+            rules: ArcSwap::from_pointee(book),
             swarms: Swarms::new(config.storage.config.shard_count),
-            outbox: config.sharing().is_some().then(|| sharing::outbox(&metrics.sharing)),
+            outbox: sharing.is_some().then(|| sharing::outbox(&metrics.sharing)),
             started: Instant::now(),
         });
-        let sharing = start_sharing(config, &pipeline, &metrics)?;
+        let sharing = start_sharing(sharing, &pipeline, &metrics)?;
         let frontend = Arc::new(Frontend {
             pipeline: pipeline.clone(),
-            policy: ArcSwap::from_pointee(policy(&config.http)?),
+            policy: ArcSwap::from_pointee(http.policy),
             http: metrics.http.clone(),
             https: metrics.https.clone(),
         });
@@ -90,25 +91,25 @@ impl App {
             None => None,
         };
         let admin_address = admin.as_ref().map_or(Ok(NOWHERE), TcpListener::local_addr)?;
-        let certificate = config.http.certificate()?.map(Arc::new);
+        let certificate = http.certificate.map(Arc::new);
         let (stop, stopped) = watch::channel(false);
         let endpoints = endpoints(&config.http, certificate.clone());
-        let server = Server::start(&frontend, endpoints, settings(config), &stopped)?;
+        let server = Server::start(&frontend, endpoints, http.settings, &stopped)?;
         let [http_address, https_address] = [0, 1].map(|place| server.addresses[place].inet());
-        let udp = start_udp(config, &pipeline, &metrics, &stopped)?;
+        let udp = start_udp(udp, &pipeline, &metrics, &stopped)?;
         let mut helpers = vec![
             tokio::spawn(count(pipeline.clone(), metrics.swarm.clone())),
             tokio::spawn(sweep(pipeline.clone(), config.storage.config.clone(), metrics.swarm.clone())),
         ];
         let pages = pages(&metrics.registry, &pipeline);
         helpers.extend(admin.map(|listener| tokio::spawn(admin::serve(listener, pages))));
-        let (config, recordings) = (config.clone(), recording.into_iter().collect());
         Ok(Self {
             http_address: http_address.unwrap_or(NOWHERE),
             https_address,
             udp_address: udp.as_ref().map(|udp| udp.address),
             admin_address,
             config,
+            rules,
             metrics,
             pipeline,
             frontend,
@@ -116,7 +117,7 @@ impl App {
             stop,
             certificate,
             server,
-            recordings,
+            recordings: recording.into_iter().collect(),
             sharing,
             helpers,
         })
@@ -128,25 +129,26 @@ impl App {
     ///
     /// # Errors
     /// What the operator must change. Everything stays as it was then.
-    pub fn reload(&mut self, config: &Config) -> Result<()> {
-        let (policy, udp_policy) = (policy(&config.http)?, udp_policy(config)?);
-        let certificate = config.http.certificate()?;
-        let (rules, recording) = Rulebook::build(config, &self.metrics, Some(&self.pipeline.rules.load()))?;
-        self.pipeline.rules.store(Arc::new(rules));
-        self.frontend.policy.store(Arc::new(policy));
-        if let (Some(current), Some(fresh)) = (&self.certificate, &certificate) {
+    pub fn reload(&mut self, plan: Plan) -> Result<()> {
+        let current = self.pipeline.rules.load_full();
+        let last = Last { plan: &self.rules, book: &current };
+        let (book, recording) = rulebook::build(&plan.rules, &self.metrics, Some(last))?;
+        // Nothing can fail from here on.
+        warn_of(&plan);
+        self.pipeline.rules.store(Arc::new(book));
+        self.rules = plan.rules;
+        self.recordings.extend(recording);
+        self.frontend.policy.store(Arc::new(plan.http.policy));
+        if let (Some(current), Some(fresh)) = (&self.certificate, &plan.http.certificate) {
             current.adopt(fresh);
         }
         if let Some(udp) = &self.udp {
-            udp.frontend.policy.store(Arc::new(udp_policy));
+            udp.frontend.policy.store(Arc::new(plan.udp.policy));
         }
-        self.recordings.extend(recording);
-        let restart = self.config.needs_restart(config);
+        let restart = self.config.needs_restart(&plan.config);
         if !restart.is_empty() {
             warn!(keys = restart.join(", "), "these keys changed and take effect only after a restart");
         }
-        warn_of(config);
-        self.config.hooks = config.hooks.clone();
         info!("the new configuration is in force");
         Ok(())
     }
@@ -227,30 +229,19 @@ fn endpoints(http: &HttpConfig, certificate: Option<Arc<CertificateSource>>) -> 
     ]
 }
 
-fn warn_of(config: &Config) {
-    for warning in config.warnings() {
+fn warn_of(plan: &Plan) {
+    for warning in plan.warnings() {
         warn!("{warning}");
     }
 }
 
-fn policy(http: &HttpConfig) -> Result<Policy> {
-    let header = (!http.real_ip_header.is_empty()).then(|| http.real_ip_header.parse()).transpose()?;
-    Ok(Policy {
-        routes: http.routes()?,
-        proxies: ProxyRules { header, trusted: http.proxies()? },
-        limits: Limits {
-            default_numwant: http.default_numwant,
-            max_numwant: http.max_numwant,
-            max_scrape_infohashes: http.max_scrape_infohashes,
-            spoofing: if http.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
-        },
-        scrape_form: if http.scrape_downloaded { ScrapeForm::WithDownloaded } else { ScrapeForm::Counts },
-    })
-}
-
 /// Starts sharing the swarms, if the operator wants it.
-fn start_sharing(config: &Config, pipeline: &Arc<Pipeline>, metrics: &Metrics) -> Result<Option<Sharing>> {
-    let (Some(setup), Some(outbox)) = (config.sharing(), pipeline.outbox.clone()) else { return Ok(None) };
+fn start_sharing(
+    setup: Option<sharing::Setup>,
+    pipeline: &Arc<Pipeline>,
+    metrics: &Metrics,
+) -> Result<Option<Sharing>> {
+    let (Some(setup), Some(outbox)) = (setup, pipeline.outbox.clone()) else { return Ok(None) };
     let line = pipeline.clone();
     Sharing::start(setup, outbox, move |sighting, age| line.learn(sighting, age), &metrics.sharing)
         .context("storage.config.redis_broker")
@@ -259,39 +250,16 @@ fn start_sharing(config: &Config, pipeline: &Arc<Pipeline>, metrics: &Metrics) -
 
 /// Starts UDP, if it has an address.
 fn start_udp(
-    config: &Config,
+    plan: UdpPlan,
     pipeline: &Arc<Pipeline>,
     metrics: &Metrics,
     stop: &watch::Receiver<bool>,
 ) -> Result<Option<udp::Running>> {
-    let Some(address) = config.udp.addr.inet() else { return Ok(None) };
-    let workers = threads(config.udp.workers);
-    let settings = udp::Settings { address, workers, ids: config.udp.connection_ids() };
-    udp::serve(pipeline.clone(), udp_policy(config)?, settings, metrics.udp.clone(), stop)
+    let UdpPlan { policy, settings: Some(settings) } = plan else { return Ok(None) };
+    let address = settings.address;
+    udp::serve(pipeline.clone(), policy, settings, metrics.udp.clone(), stop)
         .with_context(|| format!("udp.addr: cannot listen on {address}"))
         .map(Some)
-}
-
-fn udp_policy(config: &Config) -> Result<udp::Policy> {
-    Ok(udp::Policy { routes: config.http.routes()?, limits: config.udp.limits() })
-}
-
-/// As many as were asked for; 0 means one per core.
-fn threads(asked: usize) -> usize {
-    if asked == 0 { available_parallelism().map_or(1, std::num::NonZero::get) } else { asked }
-}
-
-fn settings(config: &Config) -> http::Settings {
-    http::Settings {
-        timeouts: Timeouts {
-            read: config.http.read_timeout.0,
-            write: config.http.write_timeout.0,
-            idle: config.http.idle_timeout.0,
-        },
-        keepalive: if config.http.enable_keepalive { http::Keepalive::On } else { http::Keepalive::Off },
-        workers: threads(config.http.workers),
-        grace: config.grace_period.0,
-    }
 }
 
 /// Forgets silent peers, one shard at a time, spread over the interval.

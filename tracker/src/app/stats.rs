@@ -107,8 +107,8 @@ fn whole(number: f64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::metrics::Metrics;
     use crate::frontend::metrics::{Action, Verdict};
-    use crate::metrics::Metrics;
     use contract::AddressFamily;
     use std::time::Duration;
 

@@ -1,44 +1,65 @@
-//! The hook lists: names to options. A new hook is one line in the macro call and one in `start` in
-//! `rulebook.rs`.
+//! The hook lists: names to options, read once into rules and, apart from them, the recorder's options. A new
+//! hook is one line in the macro call and one in `start` in `app/rulebook.rs`.
+//!
+//! Hooks change what is decided, in order: `peer limits` and the lists of torrents in the file see a hybrid's
+//! v1 name only behind the hook that found it. Hybrids must be recognised whenever traffic is recorded. Where
+//! `torrent approval` asks Redis anyway, that does it; else a rule of its own does, right behind `passkey
+//! approval` and in that hook's Redis.
 
 use contract::config::{Problems, checked_section, suggestion};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::hooks::hybrid_alias;
 use crate::{hooks, traffic};
 
 macro_rules! hooks {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $options:ty;)*) => {
-        /// One configured hook.
-        #[derive(Debug, Clone, PartialEq, Serialize)]
-        #[serde(tag = "name", content = "options")]
-        pub enum HookConfig {
-            $($(#[$doc])* #[serde(rename = $name)] $variant($options),)*
+        /// What an announce must pass, made from its options.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Rule {
+            $($(#[$doc])* $variant($options),)*
+            /// Which v1 torrent a hybrid's traffic is booked on. Never listed by itself.
+            HybridAlias(hybrid_alias::Options),
         }
 
         /// Every hook's name.
-        pub(super) const NAMES: &[&str] = &[$($name),*];
+        #[cfg(test)]
+        pub(super) const NAMES: &[&str] = &[$($name,)* TRAFFIC_PUSH];
 
         /// Which keys a sample's options leave out, and whether the rest are at their defaults.
         #[cfg(test)]
         pub(super) fn against_defaults(name: &str, options: &Value) -> (Vec<String>, bool) {
-            use contract::config::{section, unmentioned};
             match name {
-                $($name => {
-                    let read: $options = section(options, name).unwrap();
-                    (unmentioned::<$options>(options).unwrap(), read == <$options>::default())
-                })*
+                $($name => left_out::<$options>(options),)*
+                TRAFFIC_PUSH => left_out::<traffic::Options>(options),
                 unknown => panic!("there is no hook `{unknown}`"),
             }
         }
 
-        fn read_one(name: &str, options: &Value, path: &str) -> Result<HookConfig, Problems> {
-            match name {
-                $($name => checked_section::<$options>(options, path).map(HookConfig::$variant),)*
-                unknown => {
-                    let near = suggestion(unknown, NAMES.iter().copied());
-                    Err(Problems(vec![format!("`{path}`: there is no hook `{unknown}`{near}")]))
-                }
+        impl HookPlan {
+            /// Reads one entry's options.
+            fn add(&mut self, name: &str, options: &Value, path: &str) -> Result<(), Problems> {
+                let shown = match name {
+                    $($name => {
+                        let read: $options = checked_section(options, path)?;
+                        let shown = shown(&read)?;
+                        self.rules.push(Rule::$variant(read));
+                        shown
+                    })*
+                    TRAFFIC_PUSH => {
+                        let read: traffic::Options = checked_section(options, path)?;
+                        let shown = shown(&read)?;
+                        self.recorder = Some(read);
+                        shown
+                    }
+                    unknown => {
+                        let near = suggestion(unknown, [$($name,)* TRAFFIC_PUSH]);
+                        return Err(Problems(vec![format!("`{path}`: there is no hook `{unknown}`{near}")]));
+                    }
+                };
+                self.shown.push(json!({ "name": name, "options": shown }));
+                Ok(())
             }
         }
     };
@@ -59,36 +80,109 @@ hooks! {
     PeerLimits = "peer limits", hooks::peer_limits::Options;
     /// Which peers a reply offers.
     Response = "response", hooks::response::Options;
-    /// Every accepted announce into the stream.
-    TrafficPush = "traffic push", traffic::Options;
 }
 
-impl HookConfig {
-    /// Whether this hook makes the tracker one that knows its users.
-    #[must_use]
-    pub fn knows_users(&self) -> bool {
-        matches!(self, Self::PasskeyApproval(_) | Self::Jwt(_))
+/// Listed among the hooks for the sake of other trackers' files, but no rule: the recorder runs when all rules
+/// are passed, wherever it is listed.
+const TRAFFIC_PUSH: &str = "traffic push";
+
+/// The hook lists, read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct HookPlan {
+    /// The rules in order.
+    pub(super) rules: Vec<Rule>,
+    /// How accepted announces are recorded; `None` when they are not.
+    pub(super) recorder: Option<traffic::Options>,
+    /// Both as they are listed, for `--check`: defaults filled in, secrets hidden.
+    pub(super) shown: Vec<Value>,
+}
+
+impl HookPlan {
+    /// Whether the tracker knows its users.
+    pub(super) fn knows_users(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule, Rule::PasskeyApproval(_) | Rule::Jwt(_)))
     }
+
+    /// What `interval variation` may add to an interval, in seconds.
+    pub(super) fn longest_delay(&self) -> u64 {
+        let delay = |rule: &Rule| match rule {
+            Rule::IntervalVariation(options) => Some(options.max_increase_delta.into()),
+            _ => None,
+        };
+        self.rules.iter().find_map(delay).unwrap_or(0)
+    }
+
+    /// Whether some of it uses the tracker's own Redis.
+    pub(super) fn needs_broker(&self) -> bool {
+        let asks = |rule: &Rule| match rule {
+            Rule::PasskeyApproval(options) => options.redis_broker.is_none(),
+            Rule::TorrentApproval(options) => options.redis_set.is_some() && options.redis_broker.is_none(),
+            _ => false,
+        };
+        let records = self.recorder.as_ref().is_some_and(|options| options.redis_broker.is_none());
+        records || self.rules.iter().any(asks)
+    }
+
+    fn place(&self, wanted: fn(&Rule) -> bool) -> Option<usize> {
+        self.rules.iter().position(wanted)
+    }
+
+    fn order_problems(&self) -> Problems {
+        let mut problems = Problems::default();
+        let names: Vec<_> = self.shown.iter().map(|entry| &entry["name"]).collect();
+        if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
+            problems.push("`hooks`: a hook may be listed once");
+        }
+        let approval = self.place(|rule| matches!(rule, Rule::PasskeyApproval(_)));
+        if let Some(limits) = self.place(|rule| matches!(rule, Rule::PeerLimits(_)))
+            && approval.is_none_or(|approval| approval > limits)
+        {
+            problems.push(
+                "`hooks`: `peer limits` needs `passkey approval` before it, which says whose clients they are",
+            );
+        }
+        if self.recorder.is_some() && approval.is_none() {
+            problems.push("`hooks`: `traffic push` needs `passkey approval`, which says whose traffic it is");
+        }
+        problems
+    }
+
+    /// Adds the look-up of hybrids where nothing else does it.
+    fn with_aliases(mut self) -> Self {
+        let asks =
+            |rule: &Rule| matches!(rule, Rule::TorrentApproval(options) if options.redis_set.is_some());
+        if self.recorder.is_some() && !self.rules.iter().any(asks) {
+            let options = self.rules.iter().enumerate().find_map(|(place, rule)| match rule {
+                Rule::PasskeyApproval(options) => Some((place, hybrid_alias::Options::beside(options))),
+                _ => None,
+            });
+            if let Some((place, options)) = options {
+                self.rules.insert(place + 1, Rule::HybridAlias(options));
+            }
+        }
+        self
+    }
+}
+
+fn shown(options: &impl Serialize) -> Result<Value, Problems> {
+    serde_json::to_value(options).map_err(|error| Problems(vec![error.to_string()]))
 }
 
 /// Reads both lists. The order within and between them is kept.
-pub(super) fn read(prehooks: &[Value], posthooks: &[Value]) -> Result<Vec<HookConfig>, Problems> {
-    let mut problems = Problems::default();
-    let mut hooks = Vec::new();
+pub(super) fn read(prehooks: &[Value], posthooks: &[Value]) -> Result<HookPlan, Problems> {
+    let (mut problems, mut plan) = (Problems::default(), HookPlan::default());
     for (list, entries) in [("prehooks", prehooks), ("posthooks", posthooks)] {
         for (number, entry) in entries.iter().enumerate() {
-            match read_entry(entry, &format!("hooks.{list}[{number}]")) {
-                Ok(hook) => hooks.push(hook),
-                Err(found) => problems.0.extend(found.0),
-            }
+            let read = read_entry(&mut plan, entry, &format!("hooks.{list}[{number}]"));
+            problems.0.extend(read.err().unwrap_or_default().0);
         }
     }
-    check_order(&hooks, &mut problems);
-    problems.or(hooks)
+    problems.0.extend(plan.order_problems().0);
+    problems.or(plan.with_aliases())
 }
 
 /// An entry is a name and its options, which older files call `config`.
-fn read_entry(entry: &Value, path: &str) -> Result<HookConfig, Problems> {
+fn read_entry(plan: &mut HookPlan, entry: &Value, path: &str) -> Result<(), Problems> {
     const KEYS: [&str; 3] = ["name", "options", "config"];
     let problem = |text: String| Err(Problems(vec![text]));
     let Value::Object(fields) = entry else {
@@ -102,44 +196,59 @@ fn read_entry(entry: &Value, path: &str) -> Result<HookConfig, Problems> {
     };
     let nothing = Value::Object(Map::new());
     let options = fields.get("options").or_else(|| fields.get("config")).unwrap_or(&nothing);
-    read_one(name, options, &format!("{path}.options"))
+    plan.add(name, options, &format!("{path}.options"))
 }
 
-fn check_order(hooks: &[HookConfig], problems: &mut Problems) {
-    let names: Vec<_> = hooks.iter().map(std::mem::discriminant).collect();
-    if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
-        problems.push("`hooks`: a hook may be listed once");
-    }
-    let place = |wanted: fn(&HookConfig) -> bool| hooks.iter().position(wanted);
-    let approval = place(|hook| matches!(hook, HookConfig::PasskeyApproval(_)));
-    if let Some(limits) = place(|hook| matches!(hook, HookConfig::PeerLimits(_)))
-        && approval.is_none_or(|approval| approval > limits)
-    {
-        problems.push(
-            "`hooks`: `peer limits` needs `passkey approval` before it, which says whose clients they are",
-        );
-    }
-    let has = |wanted: fn(&HookConfig) -> bool| hooks.iter().any(wanted);
-    if has(|hook| matches!(hook, HookConfig::TrafficPush(_)))
-        && !has(|hook| matches!(hook, HookConfig::PasskeyApproval(_)))
-    {
-        problems.push("`hooks`: `traffic push` needs `passkey approval`, which says whose traffic it is");
-    }
+#[cfg(test)]
+fn left_out<O>(options: &Value) -> (Vec<String>, bool)
+where
+    O: Default + PartialEq + Serialize + serde::de::DeserializeOwned,
+{
+    use contract::config::{section, unmentioned};
+    let read: O = section(options, "options").unwrap();
+    (unmentioned::<O>(options).unwrap(), read == O::default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    fn listed(names: &[&str]) -> Result<HookPlan, Problems> {
+        read(&names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(), &[])
+    }
 
     #[test]
     fn peer_limits_are_of_users_whom_a_hook_before_them_knows() {
-        let problems = |names: &[&str]| {
-            let entries: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
-            read(&entries, &[]).map_or_else(|problems| problems.to_string(), |_| String::new())
-        };
+        let problems = |names: &[&str]| listed(names).err().unwrap_or_default().to_string();
         assert!(problems(&["peer limits"]).contains("needs `passkey approval` before it"));
         assert!(problems(&["peer limits", "passkey approval"]).contains("before it"));
         assert_eq!(problems(&["passkey approval", "peer limits"]), "");
+    }
+
+    #[test]
+    fn the_recorder_is_no_rule_and_brings_the_look_up_of_hybrids() {
+        let plan = listed(&["client approval", "traffic push", "passkey approval", "response"]).unwrap();
+        assert_eq!(plan.recorder, Some(traffic::Options::default()));
+        assert!(matches!(
+            plan.rules[..],
+            [Rule::ClientApproval(_), Rule::PasskeyApproval(_), Rule::HybridAlias(_), Rule::Response(_)]
+        ));
+        let names: Vec<_> = plan.shown.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["client approval", "traffic push", "passkey approval", "response"]);
+        let asked = read(
+            &[
+                json!({ "name": "torrent approval", "options": { "redis_set": "pt:torrents" } }),
+                json!({ "name": "passkey approval" }),
+            ],
+            &[json!({ "name": "traffic push" })],
+        );
+        assert_eq!(asked.unwrap().rules.len(), 2, "torrent approval finds hybrids itself");
+    }
+
+    #[test]
+    fn a_hook_is_listed_once() {
+        assert!(listed(&["jwt2"]).unwrap_err().to_string().contains("no hook `jwt2`; did you mean `jwt`"));
+        let twice = listed(&["response", "response"]).unwrap_err().to_string();
+        assert!(twice.contains("listed once"), "{twice}");
     }
 }

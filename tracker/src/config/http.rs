@@ -1,15 +1,21 @@
 //! The HTTP frontend's section.
 
-use std::path::PathBuf;
+use std::num::NonZero;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+use std::time::Duration;
 
-use contract::config::{Period, Problems};
+use contract::config::{ListenAddr, Period, Problems};
 use hyper::header::HeaderName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use wire::http::reply::ScrapeForm;
 
-use crate::frontend::http::{CertificateSource, network};
+use crate::frontend::http::{CertificateSource, Keepalive, Policy, ProxyRules, Settings, Timeouts, network};
+use crate::frontend::limits::{Limits, Spoofing};
 use crate::frontend::route::Routes;
-use contract::config::ListenAddr;
 
 /// The HTTP frontend.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,20 +88,68 @@ impl Default for HttpConfig {
     }
 }
 
+/// What the HTTP frontends are built from.
+#[derive(Debug)]
+pub struct HttpPlan {
+    /// How requests are read and answered.
+    pub policy: Policy,
+    /// The certificate for HTTPS, read from its files; `None` when that is off.
+    pub certificate: Option<CertificateSource>,
+    /// Threads, waits, keep-alive.
+    pub settings: Settings,
+}
+
 impl HttpConfig {
-    /// The paths, read.
-    ///
-    /// # Errors
-    /// A sentence for each pattern that is none.
-    pub fn routes(&self) -> Result<Routes, Problems> {
-        Routes::new(&self.announce_routes, &self.scrape_routes).map_err(Problems)
+    /// Reads and checks the section. `grace`: how long requests in hand may take at the end.
+    pub(super) fn plan(&self, grace: Duration) -> Result<HttpPlan, Problems> {
+        let mut problems = self.listener_problems();
+        let certificate = problems.gather(self.certificate()).flatten();
+        let trusted = problems.gather(self.proxies()).unwrap_or_default();
+        let routes = Routes::new(&self.announce_routes, &self.scrape_routes).map_err(Problems);
+        let routes = problems.gather(routes).unwrap_or_default();
+        let header = problems.gather(self.header()).flatten();
+        problems.require(
+            self.default_numwant <= self.max_numwant,
+            "`http.default_numwant`: must not be above `http.max_numwant`",
+        );
+        problems.require(!self.announce_routes.is_empty(), "`http.announce_routes`: needs at least one path");
+        let policy = Policy {
+            routes,
+            proxies: ProxyRules { header, trusted },
+            limits: self.limits(),
+            scrape_form: if self.scrape_downloaded { ScrapeForm::WithDownloaded } else { ScrapeForm::Counts },
+        };
+        problems.or(HttpPlan { policy, certificate, settings: self.settings(grace) })
     }
 
-    /// The trusted proxies, read.
-    ///
-    /// # Errors
-    /// A sentence for each entry that is no address block.
-    pub fn proxies(&self) -> Result<Vec<IpNet>, Problems> {
+    fn limits(&self) -> Limits {
+        Limits {
+            default_numwant: self.default_numwant,
+            max_numwant: self.max_numwant,
+            max_scrape_infohashes: self.max_scrape_infohashes,
+            spoofing: if self.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
+        }
+    }
+
+    fn settings(&self, grace: Duration) -> Settings {
+        Settings {
+            timeouts: Timeouts {
+                read: self.read_timeout.0,
+                write: self.write_timeout.0,
+                idle: self.idle_timeout.0,
+            },
+            keepalive: if self.enable_keepalive { Keepalive::On } else { Keepalive::Off },
+            workers: threads(self.workers),
+            grace,
+        }
+    }
+
+    fn header(&self) -> Result<Option<HeaderName>, Problems> {
+        let read = (!self.real_ip_header.is_empty()).then(|| self.real_ip_header.parse()).transpose();
+        read.map_err(|_| Problems(vec!["`http.real_ip_header`: is not the name of a header".into()]))
+    }
+
+    fn proxies(&self) -> Result<Vec<IpNet>, Problems> {
         let mut problems = Problems::default();
         let mut networks = Vec::new();
         for text in &self.trusted_proxies {
@@ -107,37 +161,20 @@ impl HttpConfig {
         problems.or(networks)
     }
 
-    /// The certificate for HTTPS; `None` when that is off.
-    ///
-    /// # Errors
-    /// What is wrong with the files.
-    pub fn certificate(&self) -> Result<Option<CertificateSource>, Problems> {
-        if self.https_addr.is_off() {
-            return Ok(None);
-        }
-        CertificateSource::load(&self.tls_cert_path, &self.tls_key_path).map(Some)
-    }
-
-    /// What spans several keys or needs more than a type.
-    pub(super) fn problems(&self) -> Problems {
-        let mut problems = self.listener_problems();
-        problems.0.extend(self.proxies().err().unwrap_or_default().0);
-        problems.0.extend(self.routes().err().unwrap_or_default().0);
-        let mut require = |holds: bool, otherwise: &str| {
-            if !holds {
-                problems.push(otherwise);
+    fn certificate(&self) -> Result<Option<CertificateSource>, Problems> {
+        let problem = |text: &str| Err(Problems(vec![text.to_owned()]));
+        let a_path_is_missing =
+            self.tls_cert_path.as_os_str().is_empty() || self.tls_key_path.as_os_str().is_empty();
+        match &self.https_addr {
+            ListenAddr::Off => Ok(None),
+            ListenAddr::Unix(_) => {
+                problem("`http.https_addr`: a Unix socket is local and needs no TLS; put it into `http.addr`")
             }
-        };
-        require(
-            self.default_numwant <= self.max_numwant,
-            "`http.default_numwant`: must not be above `http.max_numwant`",
-        );
-        require(!self.announce_routes.is_empty(), "`http.announce_routes`: needs at least one path");
-        require(
-            self.real_ip_header.is_empty() || self.real_ip_header.parse::<HeaderName>().is_ok(),
-            "`http.real_ip_header`: is not the name of a header",
-        );
-        problems
+            ListenAddr::Inet(_) if a_path_is_missing => {
+                problem("`http.https_addr`: needs `http.tls_cert_path` and `http.tls_key_path`")
+            }
+            ListenAddr::Inet(_) => CertificateSource::load(&self.tls_cert_path, &self.tls_key_path).map(Some),
+        }
     }
 
     /// Whether a proxy's header was named, but nobody whose header counts. No problem, because files of other
@@ -150,29 +187,36 @@ impl HttpConfig {
     }
 
     fn listener_problems(&self) -> Problems {
-        let mut problems = self.https_problems();
-        let is_unix = matches!(self.addr, ListenAddr::Unix(_));
-        if is_unix && self.real_ip_header.is_empty() {
-            problems.push(
-                "`http.addr`: a Unix socket needs `http.real_ip_header`, in which its proxy passes the client's address on",
-            );
+        let mut problems = Problems::default();
+        let ListenAddr::Unix(path) = &self.addr else { return problems };
+        problems.require(
+            !self.real_ip_header.is_empty(),
+            "`http.addr`: a Unix socket needs `http.real_ip_header`, in which its proxy passes the client's \
+             address on",
+        );
+        if let Some(problem) = socket_problem(path) {
+            problems.push(format!("`http.addr`: {}: {problem}", path.display()));
         }
         problems
     }
+}
 
-    fn https_problems(&self) -> Problems {
-        let problem = |text: &str| Problems(vec![text.to_owned()]);
-        let a_path_is_missing =
-            self.tls_cert_path.as_os_str().is_empty() || self.tls_key_path.as_os_str().is_empty();
-        match &self.https_addr {
-            ListenAddr::Off => Problems::default(),
-            ListenAddr::Unix(_) => {
-                problem("`http.https_addr`: a Unix socket is local and needs no TLS; put it into `http.addr`")
-            }
-            ListenAddr::Inet(_) if a_path_is_missing => {
-                problem("`http.https_addr`: needs `http.tls_cert_path` and `http.tls_key_path`")
-            }
-            ListenAddr::Inet(_) => self.certificate().err().unwrap_or_default(),
-        }
+/// Why no socket can be bound there. A socket that is there already is another matter: of a tracker that was
+/// killed, or of the one that runs while its operator checks the next configuration.
+fn socket_problem(path: &Path) -> Option<&'static str> {
+    let is_other = path.symlink_metadata().is_ok_and(|metadata| !metadata.file_type().is_socket());
+    if is_other {
+        Some("is there already, and no socket")
+    } else if UnixAddr::from_pathname(path).is_err() {
+        Some("is too long for a socket's path")
+    } else if !path.parent().is_some_and(Path::is_dir) {
+        Some("its folder is not there")
+    } else {
+        None
     }
+}
+
+/// As many as were asked for; 0 means one per core.
+pub(super) fn threads(asked: usize) -> usize {
+    if asked == 0 { available_parallelism().map_or(1, NonZero::get) } else { asked }
 }

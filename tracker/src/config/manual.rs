@@ -3,8 +3,9 @@
 
 use contract::config::{parse_yaml, unmentioned};
 use serde_json::Value;
+use service::program::Plan as _;
 
-use super::{Config, hooks, shape};
+use super::{Config, Plan, hooks, shape};
 
 const SAMPLE: &str = include_str!("../../../deploy/tracker.yaml");
 
@@ -27,7 +28,10 @@ fn the_sample_is_complete_and_tells_the_defaults() {
 #[test]
 fn its_hooks_load_are_all_there_and_tell_their_defaults() {
     let text = with_hooks();
-    assert_eq!(Config::load(Some(&text), []).unwrap().hook_list().unwrap().len(), hooks::NAMES.len());
+    assert_eq!(
+        Plan::load(Some(&text), []).unwrap().effective().unwrap()["hooks"].as_array().unwrap().len(),
+        hooks::NAMES.len()
+    );
     let tree = parse_yaml(&text).unwrap();
     let entries = ["prehooks", "posthooks"].map(|list| tree["hooks"][list].as_array().unwrap().clone());
     for entry in entries.iter().flatten() {

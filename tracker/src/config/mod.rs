@@ -6,11 +6,11 @@ mod hooks;
 mod http;
 #[cfg(test)]
 mod manual;
+mod plan;
 mod shape;
 mod storage;
 mod udp;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use contract::InfoHash;
@@ -19,18 +19,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::logs::LogConfig;
 
-use crate::forward::{self, Forwarder, Scope};
-
-pub use hooks::HookConfig;
-pub use http::HttpConfig;
+pub use hooks::Rule;
+pub use http::{HttpConfig, HttpPlan};
+pub use plan::{ForwardPlan, Plan, RulePlan};
 pub use storage::{StorageConfig, StorageName, StoreConfig};
-pub use udp::UdpConfig;
+pub use udp::{UdpConfig, UdpPlan};
 
 /// Environment variables begin with this: `TRACKER_HTTP_ADDR` sets `http.addr`.
 pub const ENV_PREFIX: &str = "TRACKER";
-
-/// How late clients announce: retries, slow hosts, their own timers.
-const ANNOUNCE_SLACK_SECS: u64 = 30;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,7 +63,7 @@ pub struct Config {
     pub forward_torrents: Vec<InfoHash>,
 }
 
-/// The hooks as written; [`Config::hooks`] reads them.
+/// The hooks as written; the plan reads them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HookLists {
@@ -99,7 +95,17 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a file's text (none: the defaults) and the environment, in either shape.
+    /// Reads a file's text and the environment, in either shape: keys and types only. [`Plan::of`] checks what
+    /// must hold beyond them.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn read(file: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
+        let tree = shape::native(contract::config::parse_yaml(file)?)?;
+        contract::config::load(&tree, ENV_PREFIX, env, |name| name == "TRACKER_CONFIG")
+    }
+
+    /// Reads and checks as [`Plan::load`] does, for those who start nothing.
     ///
     /// # Errors
     /// Every problem at once.
@@ -107,46 +113,7 @@ impl Config {
         file: Option<&str>,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Problems> {
-        let tree = shape::native(contract::config::parse_yaml(file.unwrap_or_default())?)?;
-        let foreign = |name: &str| name == "TRACKER_CONFIG";
-        let config: Self = contract::config::load(&tree, ENV_PREFIX, env, foreign)?;
-        config.problems().or(config)
-    }
-
-    /// The hooks in order, read strictly.
-    ///
-    /// # Errors
-    /// Every problem in any hook's options.
-    pub fn hook_list(&self) -> Result<Vec<HookConfig>, Problems> {
-        hooks::read(&self.hooks.prehooks, &self.hooks.posthooks)
-    }
-
-    /// The forwarders, read from their file now.
-    ///
-    /// # Errors
-    /// Every problem in the file.
-    pub fn forwarder_list(&self) -> Result<Vec<Forwarder>, Problems> {
-        self.forwarders.as_deref().map_or(Ok(Vec::new()), forward::read_file)
-    }
-
-    /// Which torrents are forwarded. On a tracker that knows its users nothing leaves the house that the
-    /// operator did not list.
-    ///
-    /// # Errors
-    /// When there are forwarders, but nothing may be forwarded to them.
-    pub fn forward_scope(&self) -> Result<Scope, Problems> {
-        let listed: HashSet<_> = self.forward_torrents.iter().copied().collect();
-        let private = self.hook_list()?.iter().any(HookConfig::knows_users);
-        if !listed.is_empty() {
-            Ok(Scope::Listed(listed))
-        } else if private && self.forwarders.is_some() {
-            Err(Problems(vec![
-                "`forward_torrents`: a tracker that knows its users forwards only torrents that are listed here, and none is"
-                    .into(),
-            ]))
-        } else {
-            Ok(Scope::Everything)
-        }
+        Plan::load(file, env).map(|plan| plan.config)
     }
 
     /// The keys outside the reloadable part that differ in `other`.
@@ -173,97 +140,25 @@ impl Config {
         .flatten()
         .collect()
     }
-
-    /// What is in force, as a tree: defaults filled in, hooks read, secrets hidden.
-    ///
-    /// # Errors
-    /// Problems in the hooks' options.
-    pub fn effective(&self) -> Result<Value, Problems> {
-        let shown = |error: serde_json::Error| Problems(vec![error.to_string()]);
-        let mut tree = serde_json::to_value(self).map_err(shown)?;
-        // The lists hold the file's own text, passwords included: show what was read from it instead.
-        tree["hooks"] = serde_json::to_value(self.hook_list()?).map_err(shown)?;
-        Ok(tree)
-    }
-
-    /// What works, but hardly as the operator wants it.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.http.believes_nobody() {
-            warnings.push(
-                "`http.real_ip_header` is set, but there are no `http.trusted_proxies`: nobody's header is believed, and clients \
-                 behind a proxy seem to come from the proxy; list the proxies' addresses"
-                    .into(),
-            );
-        }
-        let longest = self.announce_interval.as_secs() + self.longest_delay();
-        if self.storage.config.peer_lifetime.as_secs() < longest + ANNOUNCE_SLACK_SECS {
-            warnings.push(format!(
-                "`storage.config.peer_lifetime`: some clients are asked to come back after {longest} s, and are forgotten about then; make \
-                 it {} s or more",
-                longest + ANNOUNCE_SLACK_SECS
-            ));
-        }
-        warnings
-    }
-
-    /// What `interval variation` may add to an interval, in seconds.
-    fn longest_delay(&self) -> u64 {
-        let delay = |hook: &HookConfig| match hook {
-            HookConfig::IntervalVariation(options) => Some(options.max_increase_delta.into()),
-            _ => None,
-        };
-        self.hook_list().ok().and_then(|hooks| hooks.iter().find_map(delay)).unwrap_or(0)
-    }
-
-    /// What spans several keys or needs more than a type.
-    fn problems(&self) -> Problems {
-        let mut problems = Problems::default();
-        let mut gather = |found: Problems| problems.0.extend(found.0);
-        match self.hook_list() {
-            Ok(_) => gather(self.forward_scope().err().unwrap_or_default()),
-            Err(found) => gather(found),
-        }
-        gather(self.http.problems());
-        gather(self.udp.problems());
-        gather(self.storage.problems());
-        gather(self.forwarder_list().err().unwrap_or_default());
-        let mut require = |holds: bool, otherwise: &str| {
-            if !holds {
-                problems.push(otherwise);
-            }
-        };
-        require(
-            self.min_announce_interval <= self.announce_interval,
-            "`min_announce_interval`: must not be longer than `announce_interval`",
-        );
-        require(
-            !matches!(self.metrics_addr, ListenAddr::Unix(_)),
-            "`metrics_addr`: must be an address with a port, or empty for none",
-        );
-        require(self.announce_interval.as_secs() > 0, "`announce_interval`: must be at least 1s");
-        require(
-            self.storage.config.peer_lifetime > self.announce_interval,
-            "`storage.config.peer_lifetime`: must be longer than `announce_interval`, or peers vanish between announces",
-        );
-        problems
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Config, String> {
-        Config::load(Some(text), []).map_err(|problems| problems.to_string())
+    use crate::forward::Scope;
+    use service::program::Plan as _;
+    use std::collections::HashSet;
+
+    fn load(text: &str) -> Result<Plan, String> {
+        Plan::load(Some(text), []).map_err(|problems| problems.to_string())
     }
 
     #[test]
     fn no_file_is_an_in_memory_tracker_on_6969() {
         let config = Config::load(None, []).unwrap();
         assert_eq!(config.http.addr, ListenAddr::port(6969));
-        assert!(config.hook_list().unwrap().is_empty());
+        assert!(config.hooks.prehooks.is_empty() && config.hooks.posthooks.is_empty());
         assert!(config.metrics_addr.inet().unwrap().ip().is_loopback());
     }
 
@@ -272,8 +167,8 @@ mod tests {
         let native = "announce_interval: 20m\nmin_announce_interval: 10m\nhooks:\n  prehooks:\n  - name: passkey approval\n    options: {set_key: s}\n";
         let chihaya = "chihaya:\n  announce_interval: 20m\n  min_announce_interval: 10m\n  prehooks:\n  - name: passkey approval\n    config: {set_key: s}\n";
         let (native, chihaya) = (load(native).unwrap(), load(chihaya).unwrap());
-        assert_eq!(native.announce_interval, chihaya.announce_interval);
-        assert_eq!(native.hook_list().unwrap(), chihaya.hook_list().unwrap());
+        assert_eq!(native.rules, chihaya.rules);
+        assert_eq!((native.rules.intervals.interval, native.rules.rules.len()), (1200, 1));
     }
 
     #[test]
@@ -316,12 +211,16 @@ mod tests {
     fn a_tracker_with_users_forwards_only_what_is_listed() {
         let hash = "0123456789abcdef0123456789abcdef01234567";
         let private = "hooks:\n  prehooks:\n  - name: passkey approval\n";
-        let open = load("forwarders: /dev/null\n").unwrap();
-        assert_eq!(open.forward_scope(), Ok(Scope::Everything));
-        let problems = load(&format!("forwarders: /dev/null\n{private}")).unwrap_err();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("f.yml");
+        std::fs::write(&file, "- uri: http://a/\n").unwrap();
+        let forwarders = format!("forwarders: {}\n", file.display());
+        let scope = |text: &str| load(text).unwrap().rules.forwarding.unwrap().scope;
+        assert_eq!(scope(&forwarders), Scope::Everything);
+        let problems = load(&format!("{forwarders}{private}")).unwrap_err();
         assert!(problems.contains("`forward_torrents`"), "{problems}");
-        let listed = load(&format!("forwarders: /dev/null\nforward_torrents: [{hash}]\n{private}")).unwrap();
-        assert_eq!(listed.forward_scope(), Ok(Scope::Listed(HashSet::from([hash.parse().unwrap()]))));
+        let listed = scope(&format!("{forwarders}forward_torrents: [{hash}]\n{private}"));
+        assert_eq!(listed, Scope::Listed(HashSet::from([hash.parse().unwrap()])));
         assert!(load("forward_torrents: [xyz]\n").unwrap_err().contains("`forward_torrents`"));
     }
 

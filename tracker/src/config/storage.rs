@@ -8,6 +8,9 @@ use service::redis::Timeouts;
 use super::Config;
 use crate::sharing;
 
+/// Each shard takes memory at the start: far more than anybody's cores can use.
+const MAX_SHARDS: usize = 1 << 20;
+
 /// Where swarms are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -78,9 +81,18 @@ impl StorageConfig {
                 sharing::MIN_STREAM_BYTES
             ));
         }
-        if self.config.gc_interval.0.is_zero() {
-            problems.push("`storage.config.gc_interval`: must be longer than 0s");
-        }
+        problems.require(
+            !self.config.gc_interval.0.is_zero(),
+            "`storage.config.gc_interval`: must be longer than 0s",
+        );
+        problems.require(
+            self.config.shard_count <= MAX_SHARDS,
+            "`storage.config.shard_count`: must be at most 1048576",
+        );
+        problems.0.extend(service::redis::url_problem(
+            "storage.config.redis_broker",
+            self.config.redis_broker.as_ref(),
+        ));
         problems
     }
 }
@@ -107,6 +119,8 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Plan;
+    use service::program::Plan as _;
 
     fn load(text: &str) -> Result<Config, String> {
         Config::load(Some(text), []).map_err(|problems| problems.to_string())
@@ -121,7 +135,7 @@ mod tests {
         assert_eq!((setup.stream.as_str(), setup.peer_lifetime.as_secs()), ("tracker:swarm", 31 * 60));
         assert_eq!(setup.timeouts.connect.as_secs(), 10);
         assert_eq!(setup.timeouts.response.unwrap().as_secs(), 20);
-        assert!(!config.effective().unwrap().to_string().contains("pwd"));
+        assert!(!Plan::of(config).unwrap().effective().unwrap().to_string().contains("pwd"));
     }
 
     #[test]

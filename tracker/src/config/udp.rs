@@ -1,11 +1,14 @@
 //! The UDP frontend's section.
 
-use contract::config::{Period, Problems, Secret};
+use std::net::SocketAddr;
+
+use contract::config::{ListenAddr, Period, Problems, Secret};
 use serde::{Deserialize, Serialize};
 
+use super::http::threads;
 use crate::frontend::limits::{Limits, Spoofing};
-use crate::frontend::udp::{ConnectionIds, LONGEST_LIFETIME};
-use contract::config::ListenAddr;
+use crate::frontend::route::Routes;
+use crate::frontend::udp::{ConnectionIds, LONGEST_LIFETIME, Policy, Settings};
 
 /// The UDP frontend. Off unless it has an address. Paths in URL data (BEP 41) are those of the HTTP frontend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,24 +55,16 @@ impl Default for UdpConfig {
     }
 }
 
+/// What the UDP frontend is built from.
+#[derive(Debug)]
+pub struct UdpPlan {
+    /// How requests are read.
+    pub policy: Policy,
+    /// Where it listens, and its threads and connection ids; `None` while UDP is off.
+    pub settings: Option<Settings>,
+}
+
 impl UdpConfig {
-    /// What clients are allowed.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            default_numwant: self.default_numwant,
-            max_numwant: self.max_numwant,
-            max_scrape_infohashes: self.max_scrape_infohashes,
-            spoofing: if self.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
-        }
-    }
-
-    /// What makes and judges connection ids.
-    #[must_use]
-    pub fn connection_ids(&self) -> ConnectionIds {
-        ConnectionIds::new(self.private_key.reveal(), self.connection_lifetime.0, self.max_clock_skew.0)
-    }
-
     /// Whether `other` differs in what a reload cannot change.
     pub(super) fn needs_restart(&self, other: &Self) -> bool {
         let fixed = |config: &Self| {
@@ -79,35 +74,50 @@ impl UdpConfig {
         fixed(self) != fixed(other)
     }
 
-    /// What spans several keys or needs more than a type.
-    pub(super) fn problems(&self) -> Problems {
+    /// Reads and checks the section. Paths in URL data are those of HTTP.
+    pub(super) fn plan(&self, routes: Routes) -> Result<UdpPlan, Problems> {
         let mut problems = Problems::default();
-        let mut require = |holds: bool, otherwise: &str| {
-            if !holds {
-                problems.push(otherwise);
-            }
-        };
-        require(
+        problems.require(
             !matches!(self.addr, ListenAddr::Unix(_)),
             "`udp.addr`: must be an address with a port, or empty for none",
         );
-        require(
+        problems.require(
             self.default_numwant <= self.max_numwant,
             "`udp.default_numwant`: must not be above `udp.max_numwant`",
         );
-        require(self.connection_lifetime.as_secs() > 0, "`udp.connection_lifetime`: must be at least 1s");
+        problems.require(
+            self.connection_lifetime.as_secs() > 0,
+            "`udp.connection_lifetime`: must be at least 1s",
+        );
         let longest = self.connection_lifetime.0.saturating_add(self.max_clock_skew.0);
-        require(
+        problems.require(
             longest <= LONGEST_LIFETIME,
             "`udp.connection_lifetime`: must not be longer than 12h, `udp.max_clock_skew` included",
         );
-        problems
+        let settings = self.addr.inet().map(|address| self.settings(address));
+        problems.or(UdpPlan { policy: Policy { routes, limits: self.limits() }, settings })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            default_numwant: self.default_numwant,
+            max_numwant: self.max_numwant,
+            max_scrape_infohashes: self.max_scrape_infohashes,
+            spoofing: if self.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
+        }
+    }
+
+    fn settings(&self, address: SocketAddr) -> Settings {
+        let (lifetime, skew) = (self.connection_lifetime.0, self.max_clock_skew.0);
+        let ids = ConnectionIds::new(self.private_key.reveal(), lifetime, skew);
+        Settings { address, workers: threads(self.workers), ids }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
+    use crate::config::{Config, Plan};
+    use service::program::Plan as _;
 
     fn load(text: &str) -> Result<Config, String> {
         Config::load(Some(text), []).map_err(|problems| problems.to_string())
@@ -129,7 +139,7 @@ mod tests {
         let text = "chihaya:\n  udp:\n    addr: 0.0.0.0:6969\n    max_clock_skew: 10s\n    private_key: paste a random string\n    enable_request_timing: false\n    allow_ip_spoofing: false\n    max_numwant: 100\n    default_numwant: 50\n    max_scrape_infohashes: 50\n";
         let config = load(text).unwrap();
         assert_eq!(config.udp.private_key.reveal(), "paste a random string");
-        assert!(!config.effective().unwrap().to_string().contains("random string"));
+        assert!(!Plan::of(config).unwrap().effective().unwrap().to_string().contains("random string"));
     }
 
     #[test]

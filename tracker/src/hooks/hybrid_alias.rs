@@ -7,11 +7,26 @@
 use contract::config::ServiceUrl;
 use contract::{InfoHash, Keys};
 use redis::RedisResult;
-use service::redis::Timeouts;
+use service::redis::{Broker, Timeouts};
 
-use super::{Admission, Hook, Verdict};
+use super::{Admission, Hook, Verdict, passkey_approval};
 use crate::announce::{Announce, Refusal};
 use crate::hooks::membership::{self, Known, Membership};
+
+/// Where hybrids are looked up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    redis_broker: Option<ServiceUrl>,
+    timeouts: Timeouts,
+}
+
+impl Options {
+    /// Aliases of torrents are where those of passkeys are: in the Redis of `passkey approval`.
+    #[must_use]
+    pub fn beside(approval: &passkey_approval::Options) -> Self {
+        Self { redis_broker: approval.redis_broker.clone(), timeouts: approval.timeouts() }
+    }
+}
 
 /// The hook.
 #[derive(Debug)]
@@ -24,13 +39,13 @@ impl HybridAlias {
     ///
     /// # Errors
     /// When the Redis URL cannot be read. Redis need not be there yet.
-    pub fn start(redis: ServiceUrl, key_prefix: &str, timeouts: Timeouts) -> RedisResult<Self> {
-        let keys = Keys::new(key_prefix);
+    pub fn start(options: &Options, broker: &Broker) -> RedisResult<Self> {
+        let keys = Keys::new(&broker.key_prefix);
         let torrents = membership::spawn(membership::Options {
-            redis,
+            redis: broker.url_or(options.redis_broker.as_ref()),
             set_key: keys.torrents(),
             alias_key: keys.torrent_alias(),
-            timeouts,
+            timeouts: options.timeouts,
             subject: "torrent aliases",
         })?;
         Ok(Self { torrents })

@@ -10,7 +10,7 @@ use contract::config::{Check, Period, Problems, ServiceUrl};
 use contract::{InfoHash, Keys};
 use redis::RedisResult;
 use serde::{Deserialize, Serialize};
-use service::redis::{Broker, Timeouts};
+use service::redis::{Broker, Timeouts, url_problem};
 use tracing::warn;
 
 use super::{Admission, Hook, Verdict, list};
@@ -76,6 +76,7 @@ impl Check for Options {
         if self.unregistered_interval.as_secs() == 0 {
             problems.push(format!("`{path}.unregistered_interval`: must be at least 1s"));
         }
+        problems.0.extend(url_problem(&format!("{path}.redis_broker"), self.redis_broker.as_ref()));
         problems
     }
 }

@@ -1,10 +1,11 @@
 //! Options of `traffic push`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use contract::config::{Check, Period, Problems, ServiceUrl};
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
-use service::redis::{Broker, Timeouts};
+use service::redis::{Broker, Timeouts, url_problem};
 
 use super::recorder::Setup;
 use super::script::Rules;
@@ -98,7 +99,25 @@ impl Check for Options {
             let min = SpoolOptions::MIN_BYTES;
             problems.push(format!("`{path}.spool.max_bytes`: must be at least {min} (64 KiB)"));
         }
+        if let Some(problem) = folder_problem(&self.spool.directory) {
+            problems.push(format!("`{path}.spool.directory`: {problem}"));
+        }
+        problems.0.extend(url_problem(&format!("{path}.redis_broker"), self.redis_broker.as_ref()));
         problems
+    }
+}
+
+/// Why a spool cannot be made there. Nothing is made or locked: the tracker that uses the folder may run while
+/// its operator checks the next configuration.
+fn folder_problem(directory: &Path) -> Option<String> {
+    let there = directory.ancestors().find(|folder| folder.symlink_metadata().is_ok())?;
+    let shown = there.display();
+    if !there.is_dir() {
+        Some(format!("cannot be used: {shown} is no folder"))
+    } else if access(there, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+        Some(format!("cannot be used: {shown} cannot be written to"))
+    } else {
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 use redis::Commands;
 
 use crate::scene::{Say, config, failure, number, page, peers, private, redis, start, text};
+use tracker::config::Plan;
 
 fn limits(options: &str) -> String {
     private(&format!("  - name: peer limits\n    options: {options}\n"))
@@ -26,7 +27,7 @@ async fn what_breaks_a_limit_is_a_normal_reply_with_a_warning_and_is_booked() {
     let metrics = page(&app, "/metrics").await;
     assert!(metrics.contains("seedbook_tracker_peer_limits_total{finding=\"sessions\"} 2"), "{metrics}");
 
-    app.reload(&config(&redis.url(), &limits("{max_announces_per_minute: 2}"))).unwrap();
+    app.reload(Plan::of(config(&redis.url(), &limits("{max_announces_per_minute: 2}"))).unwrap()).unwrap();
     let announces: Vec<_> = [
         Say::plain('t').to(&app).await,
         Say::plain('t').to(&app).await,

@@ -1,6 +1,7 @@
 //! Client approval, interval variation and response, in a tracker without accounts.
 
 use crate::scene::{Say, config, failure, number, peers, start};
+use tracker::config::Plan;
 
 const NO_REDIS: &str = "redis://127.0.0.1:1/0";
 
@@ -16,7 +17,8 @@ async fn a_clients_approval_comes_and_goes_with_a_reload() {
     let refused = deluge.to(&app).await;
     assert_eq!(failure(&refused).as_deref(), Some("unapproved client"));
     assert_eq!((number(&refused, "interval"), number(&refused, "retry in")), (Some(1800), None));
-    app.reload(&config(NO_REDIS, &hook("client approval", "{blacklist: [TR4060]}"))).unwrap();
+    app.reload(Plan::of(config(NO_REDIS, &hook("client approval", "{blacklist: [TR4060]}"))).unwrap())
+        .unwrap();
     assert_eq!(failure(&Say::plain('t').to(&app).await).as_deref(), Some("unapproved client"));
     assert_eq!(failure(&deluge.to(&app).await), None);
     app.stop().await.unwrap();
@@ -44,12 +46,13 @@ async fn private_peers_are_hidden_only_with_the_response_hook_and_a_client_alone
     let other = Say { client: "-TR4060-abcdefghijk2", ..Say::plain('t') };
     assert_eq!(peers(&Say::plain('t').to(&app).await), 0);
     assert_eq!(peers(&other.to(&app).await), 1, "a local test network works as it is");
-    app.reload(&config(NO_REDIS, &hook("response", "{}"))).unwrap();
+    app.reload(Plan::of(config(NO_REDIS, &hook("response", "{}"))).unwrap()).unwrap();
     assert_eq!(peers(&other.to(&app).await), 0);
-    app.reload(&config(NO_REDIS, &hook("response", "{allow_private: true}"))).unwrap();
+    app.reload(Plan::of(config(NO_REDIS, &hook("response", "{allow_private: true}"))).unwrap()).unwrap();
     assert_eq!(peers(&other.to(&app).await), 1);
     assert_eq!(peers(&Say::plain('u').to(&app).await), 0);
-    app.reload(&config(NO_REDIS, &hook("response", "{include_self_when_alone: true}"))).unwrap();
+    app.reload(Plan::of(config(NO_REDIS, &hook("response", "{include_self_when_alone: true}"))).unwrap())
+        .unwrap();
     assert_eq!(peers(&Say::plain('u').to(&app).await), 1);
     app.stop().await.unwrap();
 }

@@ -7,7 +7,7 @@ use harness::{RedisServer, eventually_async};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::{Config, Plan};
 use wire::bencode::{Value, parse};
 
 /// Hooks that make a private tracker, with more between them.
@@ -25,7 +25,7 @@ pub(crate) fn config(redis_url: &str, hooks: &str) -> Config {
 }
 
 pub(crate) async fn start(redis_url: &str, hooks: &str) -> App {
-    App::start(&config(redis_url, hooks)).await.unwrap()
+    App::start(Plan::of(config(redis_url, hooks)).unwrap()).await.unwrap()
 }
 
 async fn get(address: SocketAddr, path: &str) -> Vec<u8> {

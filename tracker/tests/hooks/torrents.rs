@@ -6,6 +6,7 @@ use redis::streams::StreamRangeReply;
 use wire::bencode::Value;
 
 use crate::scene::{Say, failure, hex, number, page, private, redis, run, scrape, start, within_a_second};
+use tracker::config::Plan;
 
 const BY_SET: &str =
     "  - name: torrent approval\n    options: {redis_set: 'pt:torrents', unregistered_interval: 90s}\n";
@@ -140,7 +141,7 @@ async fn the_files_lists_come_and_go_with_a_reload() {
     let refused = Say::plain('b').to(&app).await;
     assert_eq!(failure(&refused).as_deref(), Some("unregistered torrent"));
     assert_eq!(number(&refused, "interval"), Some(60));
-    app.reload(&crate::scene::config(none, &black)).unwrap();
+    app.reload(Plan::of(crate::scene::config(none, &black)).unwrap()).unwrap();
     assert_eq!(failure(&Say::plain('a').to(&app).await).as_deref(), Some("unapproved torrent"));
     assert_eq!(failure(&Say::plain('b').to(&app).await), None);
     let Some(Value::Dictionary(files)) = scrape(&app, 'a').await.get("files").cloned() else {

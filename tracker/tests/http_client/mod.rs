@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::Plan;
 use wire::bencode::{Value, parse};
 
 /// Longer than any reply takes on a busy machine, shorter than a test's patience.
@@ -16,7 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// An open tracker on free ports; `http` and `more` are lines of YAML.
 pub async fn start(http: &str, more: &str) -> App {
     let text = format!("metrics_addr: 127.0.0.1:0\nhttp:\n  workers: 2\n{http}\n{more}");
-    App::start(&Config::load(Some(&text), []).unwrap()).await.unwrap()
+    App::start(Plan::load(Some(&text), []).unwrap()).await.unwrap()
 }
 
 /// A seeder's announce, as a path.

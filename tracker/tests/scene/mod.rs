@@ -21,12 +21,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::{Config, Plan};
 use wire::bencode::{Value, parse};
 
 /// A tracker on a free port with these hooks, written as YAML lists under `hooks:`.
 pub(crate) async fn tracker(redis_url: &str, hooks: &str) -> App {
-    App::start(&config(redis_url, hooks).unwrap()).await.unwrap()
+    App::start(Plan::of(config(redis_url, hooks).unwrap()).unwrap()).await.unwrap()
 }
 
 /// The configuration of [`tracker`], or all that is wrong with it.

@@ -6,7 +6,7 @@ use harness::{RedisServer, eventually_async};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::Plan;
 use wire::bencode::{Value, parse};
 
 use crate::udp_client;
@@ -25,7 +25,7 @@ pub(crate) fn text(redis: &RedisServer, store: &str, more: &str) -> String {
 }
 
 pub(crate) async fn start(redis: &RedisServer, store: &str, more: &str) -> App {
-    App::start(&Config::load(Some(&text(redis, store, more)), []).unwrap()).await.unwrap()
+    App::start(Plan::load(Some(&text(redis, store, more)), []).unwrap()).await.unwrap()
 }
 
 /// One client; its name is one letter, of which its peer id and port are made.

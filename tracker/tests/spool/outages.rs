@@ -5,6 +5,7 @@ use tracker::app::App;
 use wire::bencode::Value;
 
 use crate::scene::{MIB, Scene, accepted, announce, becomes, config, failure, get, metric, run, totals};
+use tracker::config::Plan;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_away_clients_are_answered_and_afterwards_every_byte_is_in_the_stream() {
@@ -84,7 +85,7 @@ async fn a_tracker_that_stops_during_an_outage_leaves_its_announces_to_the_next_
     scene.app.stop().await.unwrap();
     scene.redis.restart();
     let next = config(&scene.redis.url(), &scene.folder.path().join("spool"), MIB, 1);
-    let app = App::start(&next).await.unwrap();
+    let app = App::start(Plan::of(next.clone()).unwrap()).await.unwrap();
     becomes(&app, "direct").await;
     accepted(&app, 0, 300).await;
     assert_eq!(totals(&scene.redis), [200]);
@@ -99,10 +100,10 @@ async fn a_reload_during_an_outage_hands_the_spool_on() {
     run(&mut look, "ACL SETUSER default -evalsha");
     accepted(&scene.app, 0, 200).await;
     let spool = scene.folder.path().join("spool");
-    scene.app.reload(&config(&scene.redis.url(), &spool, 2 * MIB, 0)).unwrap();
+    scene.app.reload(Plan::of(config(&scene.redis.url(), &spool, 2 * MIB, 0)).unwrap()).unwrap();
     accepted(&scene.app, 0, 300).await;
     let elsewhere = config(&scene.redis.url(), &scene.folder.path().join("other"), MIB, 0);
-    let refusal = format!("{:#}", scene.app.reload(&elsewhere).unwrap_err());
+    let refusal = format!("{:#}", scene.app.reload(Plan::of(elsewhere.clone()).unwrap()).unwrap_err());
     assert!(refusal.contains("still holds 2 announces"), "{refusal}");
     accepted(&scene.app, 0, 400).await;
     run(&mut look, "ACL SETUSER default +evalsha");
@@ -119,7 +120,7 @@ async fn a_reload_while_redis_is_gone_forgets_nobody() {
     accepted(&scene.app, 0, 200).await;
     let mut other = config(&scene.redis.url(), &scene.folder.path().join("spool"), 16 * MIB, 1);
     other.announce_interval = contract::config::Period::from_secs(1200);
-    scene.app.reload(&other).unwrap();
+    scene.app.reload(Plan::of(other.clone()).unwrap()).unwrap();
     let reply = announce(&scene.app, 0, 300, "").await;
     assert_eq!(failure(&reply), None);
     assert_eq!(reply.get("interval").and_then(Value::as_integer), Some(1200));

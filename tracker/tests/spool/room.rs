@@ -9,6 +9,7 @@ use tracker::app::App;
 use wire::bencode::Value;
 
 use crate::scene::{MIB, Scene, accepted, approve, becomes, config, failure, get, totals, until_refused};
+use tracker::config::Plan;
 
 /// A small file system of its own, unmounted on drop.
 struct SmallDisk(TempDir);
@@ -36,7 +37,7 @@ async fn a_full_spool_refuses_says_when_to_come_back_and_loses_nothing() {
     let mut redis = RedisServer::start();
     approve(&redis);
     let folder = TempDir::new().unwrap();
-    let app = App::start(&config(&redis.url(), folder.path(), 64 * 1024, 1)).await.unwrap();
+    let app = App::start(Plan::of(config(&redis.url(), folder.path(), 64 * 1024, 1)).unwrap()).await.unwrap();
     becomes(&app, "direct").await;
     accepted(&app, 0, 0).await;
     redis.kill();
@@ -59,7 +60,9 @@ async fn a_full_disk_refuses_loses_nothing_and_is_used_again_once_there_is_space
     let disk = SmallDisk::mount();
     let mut redis = RedisServer::start();
     approve(&redis);
-    let app = App::start(&config(&redis.url(), &disk.0.path().join("spool"), 16 * MIB, 1)).await.unwrap();
+    let app = App::start(Plan::of(config(&redis.url(), &disk.0.path().join("spool"), 16 * MIB, 1)).unwrap())
+        .await
+        .unwrap();
     becomes(&app, "direct").await;
     accepted(&app, 0, 0).await;
     redis.kill();
@@ -81,9 +84,9 @@ async fn a_full_disk_refuses_loses_nothing_and_is_used_again_once_there_is_space
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_cannot_be_used_stops_the_start_and_is_named() {
     let scene = Scene::open().await;
-    let problem = async |directory: &Path| {
-        let config = config(&scene.redis.url(), directory, MIB, 1);
-        format!("{:#}", App::start(&config).await.unwrap_err())
+    let problem = async |directory: &Path| match Plan::of(config(&scene.redis.url(), directory, MIB, 1)) {
+        Ok(plan) => format!("{:#}", App::start(plan).await.unwrap_err()),
+        Err(problems) => problems.to_string(),
     };
     let spool = scene.folder.path().join("spool");
     let shared = problem(&spool).await;

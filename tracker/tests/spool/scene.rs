@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracker::app::App;
-use tracker::config::Config;
+use tracker::config::{Config, Plan};
 use wire::bencode::{Value, parse};
 
 /// A tracker with a spool of so many bytes.
@@ -23,7 +23,7 @@ pub(crate) fn config(redis: &str, spool: &Path, max_bytes: u64, retries: u32) ->
          spool: {{directory: '{}', max_bytes: {max_bytes}}}\n",
         spool.display()
     );
-    Config::load(Some(&text), []).unwrap()
+    Config::read(&text, []).unwrap()
 }
 
 pub(crate) const MIB: u64 = 1024 * 1024;
@@ -43,7 +43,10 @@ impl Scene {
     pub(crate) async fn with(redis: RedisServer) -> Self {
         let folder = TempDir::new().unwrap();
         approve(&redis);
-        let app = App::start(&config(&redis.url(), &folder.path().join("spool"), 16 * MIB, 1)).await.unwrap();
+        let app =
+            App::start(Plan::of(config(&redis.url(), &folder.path().join("spool"), 16 * MIB, 1)).unwrap())
+                .await
+                .unwrap();
         let scene = Self { redis, app, folder };
         scene.becomes("direct").await;
         scene

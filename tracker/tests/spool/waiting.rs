@@ -7,6 +7,7 @@ use redis::{Commands, Connection};
 use tracker::app::App;
 
 use crate::scene::{MIB, Scene, accepted, becomes, config, metric, run, totals};
+use tracker::config::Plan;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_became_a_replica_is_waited_for() {
@@ -132,7 +133,7 @@ async fn a_foreign_value_under_one_snapshot_holds_up_nobody_else_and_is_tried_ag
     scene.app.stop().await.unwrap();
     run(&mut look, &format!("RENAME aside {}", keys[0]));
     let next = config(&scene.redis.url(), &scene.folder.path().join("spool"), MIB, 1);
-    let app = App::start(&next).await.unwrap();
+    let app = App::start(Plan::of(next.clone()).unwrap()).await.unwrap();
     becomes(&app, "direct").await;
     assert_eq!(totals(&scene.redis), [200, 200]);
     app.stop().await.unwrap();

@@ -8,7 +8,7 @@ use contract::EncryptionKey;
 use contract::config::{Check, Period, Problems, Secret, ServiceUrl};
 use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use service::redis::Timeouts;
+use service::redis::{Timeouts, url_problem};
 
 use super::Reader;
 use crate::fetch::{self, Fetcher};
@@ -100,6 +100,7 @@ impl Check for Options {
         needs(self.max_age.is_some(), "max_age", "encryption_key", sealed);
         needs(self.accept_plain, "accept_plain", "encryption_key", sealed);
         needs(self.compat_set_expiry, "compat_set_expiry", "http_url", asks);
+        problems.0.extend(url_problem(&format!("{path}.redis_broker"), self.redis_broker.as_ref()));
         problems
     }
 }
