@@ -12,12 +12,10 @@ use tracing::{info, warn};
 
 use crate::chores::Chores;
 use crate::config::Config;
-use crate::finish::Finish;
 use crate::health::Health;
-use crate::intake::Intake;
 use crate::metrics::Metrics;
-use crate::pump::{Line, Pump};
-use crate::reader::{Reader, Source};
+use crate::pump::{self, ReadingHalf, SettlingHalf, Shared};
+use crate::reader::{RedisReader, Source};
 use crate::stop::Stop;
 use books::ledger::{LedgerHandle, Location};
 
@@ -57,12 +55,13 @@ impl App {
             consumer = %source.consumer, stream = %source.stream, group = %source.group,
             redis = %config.redis_broker, database = %config.database, "settling"
         );
-        let pump = pump(config, ledger, Line { source, keys: config.keys(), metrics, health, stop })?;
+        let (reading, settling) =
+            halves(config, ledger, Shared { source, keys: config.keys(), metrics, health })?;
         let helpers = vec![
             tokio::spawn(admin::serve(listener, Pages::new(registry, readiness))),
             tokio::spawn(chores.run()),
         ];
-        Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump.run()), helpers })
+        Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump::run(reading, settling, stop)), helpers })
     }
 
     /// Stops: what is in hand is settled and acknowledged, then everything ends.
@@ -86,11 +85,15 @@ impl App {
     }
 }
 
-fn pump(config: &Config, ledger: LedgerHandle, line: Line) -> anyhow::Result<Pump> {
+fn halves(
+    config: &Config,
+    ledger: LedgerHandle,
+    shared: Shared,
+) -> anyhow::Result<(ReadingHalf, SettlingHalf)> {
     let link = || Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker");
-    let reader = Reader::new(&config.redis_broker, line.source.clone()).context("redis_broker")?;
-    let intake = Intake { line: line.clone(), reader, link: link()?, leases: config.leases() };
-    Ok(Pump { intake, finish: Finish { line, link: link()?, ledger } })
+    let reader = RedisReader::new(&config.redis_broker, shared.source.clone()).context("redis_broker")?;
+    let reading = ReadingHalf::new(shared.clone(), reader, link()?, config.leases());
+    Ok((reading, SettlingHalf { shared, link: link()?, ledger }))
 }
 
 fn source(config: &Config) -> Source {

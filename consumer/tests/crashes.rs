@@ -111,6 +111,8 @@ async fn a_consumer_that_wakes_up_after_its_entries_were_taken_over_changes_noth
     batch.query::<redis::Value>(&mut redis.connection()).unwrap();
     eventually("it has them in hand", || (pending_of(&redis, "paused") == 10).then_some(()));
     paused.process.signal(Signal::STOP);
+    // On a busy machine the signal takes its time, in which the process could still take the lock.
+    eventually("it is paused", || is_stopped(paused.process.id()).then_some(()));
     lock.execute_batch("ROLLBACK").unwrap();
 
     let other = Consumer::start("other", &redis.url(), &file);
@@ -121,6 +123,12 @@ async fn a_consumer_that_wakes_up_after_its_entries_were_taken_over_changes_noth
     settled(&file, 10, 10_000).await;
     assert_eq!(other.duplicates(), Some(0));
     assert_eq!(file.open().verify(&mut |_, _| {}).unwrap(), []);
+}
+
+fn is_stopped(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name in between may hold anything.
+    status.rsplit(')').next().unwrap().trim_start().starts_with('T')
 }
 
 fn pending_of(redis: &RedisServer, consumer: &str) -> usize {

@@ -11,7 +11,7 @@ use std::process::Command;
 use books::groups::backlog;
 use consumer::app::App;
 use consumer::config::Config;
-use consumer::pump::MOST_IN_HAND;
+use consumer::pump::MOST_IN_FLIGHT;
 use harness::{RedisServer, eventually, eventually_async};
 use scene::{LedgerFile, T0, append, config, connect, count, event};
 use scene::{all_acknowledged, get, settled, start};
@@ -128,12 +128,12 @@ async fn a_locked_ledger_leaves_a_few_batches_in_hand_and_the_rest_in_the_stream
     let app = settling(&redis, &file, 5).await;
     let lock = file.sql();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (batch, all) = (5, 20 * MOST_IN_HAND as u64);
+    let (batch, all) = (5, 20 * MOST_IN_FLIGHT as u64);
     appended(&redis, 1..1 + all);
     not_ready_because(&app, "locked");
     let mut connection = connect(&redis).await;
     let waiting = backlog(&mut connection, "tracker:traffic", "site").await.unwrap();
-    assert!((1..=batch * MOST_IN_HAND as u64).contains(&waiting.pending), "{waiting:?}");
+    assert!((1..=batch * MOST_IN_FLIGHT as u64).contains(&waiting.pending), "{waiting:?}");
     assert_eq!(waiting.pending + waiting.undelivered, all);
     assert_eq!(count(&mut redis.connection(), &["XLEN", "tracker:traffic:dlq"]), 0);
 
@@ -164,7 +164,7 @@ async fn what_gathers_while_the_ledger_is_busy_is_settled_in_one_transaction() {
     all_acknowledged(&redis).await;
     let lock = file.sql();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let all = 5 * MOST_IN_HAND as u64;
+    let all = 5 * MOST_IN_FLIGHT as u64;
     appended_at_once(&redis, 1..1 + all);
     let mut connection = connect(&redis).await;
     eventually_async("all of it is in hand", || {

@@ -5,7 +5,7 @@
 mod scene;
 
 use consumer::config::Config;
-use consumer::reader::{Reader, Source};
+use consumer::reader::{RedisReader, Source};
 use harness::{RedisServer, eventually};
 use scene::{LedgerFile, T0, append, config, count, event};
 use scene::{all_acknowledged, get, settled, start};
@@ -101,7 +101,7 @@ async fn a_deleted_stream_loses_what_was_known_to_be_unread_and_its_successor_is
         batch_size: 1,
         claim_idle: std::time::Duration::from_secs(60),
     };
-    let mut reader = Reader::new(&redis.url().as_str().into(), source).unwrap();
+    let mut reader = RedisReader::new(&redis.url().as_str().into(), source).unwrap();
     let mut given = 0;
     while given < 2 {
         given += reader.read().await.unwrap().entries.len();

@@ -8,7 +8,7 @@ mod scene;
 use books::Entry;
 use books::settlement::Rules;
 use consumer::config::Config;
-use consumer::reader::{Reader, Source};
+use consumer::reader::{RedisReader, Source};
 use contract::TrafficEvent;
 use contract::config::Period;
 use harness::RedisServer;
@@ -73,7 +73,7 @@ async fn what_a_dead_consumer_committed_and_did_not_acknowledge_is_claimed_and_c
         batch_size: 10,
         claim_idle: std::time::Duration::from_secs(1),
     };
-    let mut reader = Reader::new(&redis.url().as_str().into(), source).unwrap();
+    let mut reader = RedisReader::new(&redis.url().as_str().into(), source).unwrap();
     let entries = first_batch(&mut reader).await;
     file.open().settle(&entries, &Rules::default()).unwrap();
     drop(reader);
@@ -86,7 +86,7 @@ async fn what_a_dead_consumer_committed_and_did_not_acknowledge_is_claimed_and_c
 }
 
 /// Its first reads look for pending and abandoned entries; the third is for new ones.
-async fn first_batch(reader: &mut Reader) -> Vec<Entry> {
+async fn first_batch(reader: &mut RedisReader) -> Vec<Entry> {
     for _ in 0..3 {
         let batch = reader.read().await.unwrap();
         if !batch.is_empty() {

@@ -7,7 +7,7 @@ mod scene;
 
 use std::time::Duration;
 
-use consumer::reader::{Reader, Source};
+use consumer::reader::{RedisReader, Source};
 use harness::{RedisServer, eventually};
 use redis::cmd;
 use scene::{LedgerFile, T0, append, config, count, event};
@@ -24,7 +24,7 @@ fn source() -> Source {
     }
 }
 
-async fn next_times(reader: &mut Reader) -> Vec<u64> {
+async fn next_times(reader: &mut RedisReader) -> Vec<u64> {
     for _ in 0..10 {
         let batch = reader.read().await.unwrap();
         if !batch.is_empty() {
@@ -54,7 +54,7 @@ async fn sockets_passwords_users_and_databases_of_the_url_are_those_that_are_rea
         (T0 + 2, format!("unix://{}?db=1&pass=secret", socket.display())),
     ] {
         append(&mut connection, &event(ts));
-        let mut reader = Reader::new(&url.as_str().into(), source()).unwrap();
+        let mut reader = RedisReader::new(&url.as_str().into(), source()).unwrap();
         // What an earlier reader was given is still pending and comes first.
         let mut times = Vec::new();
         while !times.contains(&ts) {
@@ -87,7 +87,7 @@ async fn an_entry_too_large_for_the_quick_reader_is_put_aside_and_the_others_set
 async fn what_a_read_was_given_that_was_given_up_comes_again() {
     let redis = RedisServer::start();
     let mut connection = redis.connection();
-    let mut reader = Reader::new(&redis.url().as_str().into(), source()).unwrap();
+    let mut reader = RedisReader::new(&redis.url().as_str().into(), source()).unwrap();
     append(&mut connection, &event(T0));
     assert_eq!(next_times(&mut reader).await, [T0]);
     assert!(timeout(Duration::from_millis(300), reader.read()).await.is_err(), "it waits for an entry");

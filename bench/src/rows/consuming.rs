@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use books::presence::{self, Leases};
 use books::{Entry, EntryId};
-use consumer::finish::acknowledgement;
-use consumer::reader::{Reader, Source};
+use consumer::pump::acknowledgement;
+use consumer::reader::{RedisReader, Source};
 use contract::Keys;
 use harness::RedisServer;
 
@@ -39,7 +39,7 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
 }
 
 async fn stages(redis: &RedisServer, count: u64) -> Result<Vec<Sample>> {
-    let mut reader = Reader::new(&redis.url().as_str().into(), source()).context("the reader")?;
+    let mut reader = RedisReader::new(&redis.url().as_str().into(), source()).context("the reader")?;
     let mut stage = Stage { redis: redis.connection() };
     let mut link = redis::Client::open(redis.url())?.get_multiplexed_async_connection().await?;
     let newcomers = read(&mut reader, World::SITE.sessions).await?;
@@ -85,7 +85,7 @@ fn source() -> Source {
     }
 }
 
-async fn read(reader: &mut Reader, count: u64) -> Result<Vec<Arc<[Entry]>>> {
+async fn read(reader: &mut RedisReader, count: u64) -> Result<Vec<Arc<[Entry]>>> {
     let (mut batches, mut entries) = (Vec::new(), 0);
     while entries < count {
         let batch = reader.read().await?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use contract::config::{Period, ServiceUrl};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use rand::{Rng, RngExt};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, RedisResult};
 use tracing::{info, warn};
@@ -185,9 +186,14 @@ impl Backoff {
 
     /// How long to wait before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
+        self.delay(&mut rand::rng())
+    }
+
+    /// The same, by this generator.
+    pub fn delay(&mut self, rng: &mut impl Rng) -> Duration {
         let ceiling = (Self::FIRST_MS << self.attempts.min(16)).min(Self::LAST_MS);
         self.attempts = self.attempts.saturating_add(1);
-        Duration::from_millis(rand::random_range(ceiling / 2..=ceiling))
+        Duration::from_millis(rng.random_range(ceiling / 2..=ceiling))
     }
 
     /// Waits for [`Backoff::next_delay`].

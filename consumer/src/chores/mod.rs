@@ -2,6 +2,8 @@
 //! another try, sets and ledger are compared, and the distance to the stream's end is measured. A chore that
 //! fails is done at its next turn.
 
+mod drift;
+
 use std::time::Duration;
 
 use contract::Keys;
@@ -11,9 +13,9 @@ use service::redis::Link;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use self::drift::Sample;
 use crate::clock;
 use crate::config::Config;
-use crate::drift::{self, Sample};
 use crate::metrics::Metrics;
 use books::dead_letters::{self, Desk, Retried, RetryError, Shelf};
 use books::groups::backlog;

@@ -1,0 +1,334 @@
+//! Carries out what a [`Pump`] decides: with Redis, the ledger's thread and the clock. Each half does one thing
+//! at a time, and tells the other when something may have changed for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use books::dead_letters::{self, Broken};
+use books::entry::{Entry, EntryId};
+use books::ledger::{LedgerError, LedgerHandle, Outcome};
+use books::presence::{self, Leases};
+use contract::Keys;
+use redis::{Cmd, RedisError, RedisResult, Script, cmd};
+use service::redis::Link;
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+use tracing::{debug, warn};
+
+use super::{Attempt, Entries, Next, Pump, Reading, Settled, Settling};
+use crate::batch::Batch;
+use crate::clock;
+use crate::health::{Health, Need};
+use crate::metrics::Metrics;
+use crate::reader::{RedisReader, Source};
+use crate::stop::Stop;
+
+/// What both halves know.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Whose entries they are.
+    pub source: Source,
+    /// The site's keys.
+    pub keys: Keys,
+    /// Figures.
+    pub metrics: Metrics,
+    /// What is waited for.
+    pub health: Health,
+}
+
+/// What reads and shows.
+pub struct ReadingHalf {
+    shared: Shared,
+    reader: RedisReader,
+    /// Redis for the sets.
+    link: Link,
+    leases: Leases,
+    /// Since when a batch is being shown, attempts that failed included.
+    showing_since: Option<Instant>,
+}
+
+/// What settles and acknowledges.
+pub struct SettlingHalf {
+    /// What both halves know.
+    pub shared: Shared,
+    /// Redis for acknowledging.
+    pub link: Link,
+    /// Where batches are settled.
+    pub ledger: LedgerHandle,
+}
+
+/// Runs until stopped; what is in flight is finished if that is possible without waiting.
+pub async fn run(mut reading: ReadingHalf, mut settling: SettlingHalf, mut stop: Stop) {
+    let line = Line::new(Pump::new(reading.shared.source.batch_size, rand::random()));
+    let both = async { tokio::join!(reading.run(&line), settling.run(&line)) };
+    let stops = async {
+        stop.wished().await;
+        line.stop();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        () = stops => {}
+        _ = both => {}
+    }
+    settling.sign_off().await;
+}
+
+/// The pump, and what wakes its halves.
+struct Line {
+    pump: Mutex<Pump>,
+    reading: Notify,
+    settling: Notify,
+}
+
+impl Line {
+    fn new(pump: Pump) -> Self {
+        Self { pump: Mutex::new(pump), reading: Notify::new(), settling: Notify::new() }
+    }
+
+    /// Nobody waits for the lock: both halves are one task. Nor is a pump half changed when a half panics.
+    fn pump(&self) -> MutexGuard<'_, Pump> {
+        self.pump.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        self.pump().stop();
+        self.reading.notify_one();
+        self.settling.notify_one();
+    }
+}
+
+async fn wait(woken: &Notify, until: Option<Instant>) {
+    match until {
+        None => woken.notified().await,
+        Some(until) => tokio::select! {
+            () = woken.notified() => {}
+            () = sleep_until(until.into()) => {}
+        },
+    }
+}
+
+impl ReadingHalf {
+    /// Reads with `reader`; shows over `link`, with the leases that peers have.
+    #[must_use]
+    pub fn new(shared: Shared, reader: RedisReader, link: Link, leases: Leases) -> Self {
+        Self { shared, reader, link, leases, showing_since: None }
+    }
+
+    async fn run(&mut self, line: &Line) {
+        loop {
+            let entries = if self.reader.looks_back() { Entries::GivenBefore } else { Entries::New };
+            let next = line.pump().poll_reading(entries, Instant::now());
+            match next {
+                Next::Do(action) => {
+                    self.carry_out(action, line).await;
+                    line.settling.notify_one();
+                }
+                Next::Wait(until) => wait(&line.reading, until).await,
+                Next::End => return line.settling.notify_one(),
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, action: Reading, line: &Line) {
+        match action {
+            Reading::Read => {
+                let batch = self.read().await;
+                line.pump().read(batch, Instant::now());
+            }
+            Reading::Show(batch) => {
+                let attempt = self.show(&batch.entries).await;
+                line.pump().shown(batch, attempt, Instant::now());
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Option<Batch> {
+        let batch = match self.reader.read().await {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.shared.redis_failed(&error);
+                return None;
+            }
+        };
+        self.shared.health.met(Need::Redis);
+        self.shared.metrics.lost.inc_by(batch.lost);
+        self.shared.metrics.gone.inc_by(batch.gone.len() as u64);
+        Some(batch)
+    }
+
+    async fn show(&mut self, entries: &[Entry]) -> Attempt {
+        let since = *self.showing_since.get_or_insert_with(Instant::now);
+        let (keys, leases) = (&self.shared.keys, self.leases);
+        let attempt = match self.link.connection().await {
+            Ok(mut redis) => presence::apply(&mut redis, keys, leases, entries, clock::now()).await,
+            Err(error) => Err(error),
+        };
+        if self.shared.done(&mut self.link, attempt).is_none() {
+            return Attempt::Failed;
+        }
+        self.shared.metrics.presence_seconds.observe(since.elapsed().as_secs_f64());
+        self.showing_since = None;
+        Attempt::Done
+    }
+}
+
+impl SettlingHalf {
+    async fn run(&mut self, line: &Line) {
+        loop {
+            let next = line.pump().poll_settling(Instant::now());
+            match next {
+                Next::Do(action) => {
+                    // What gathered is taken, for which the other half may have waited.
+                    line.reading.notify_one();
+                    self.carry_out(action, line).await;
+                    line.reading.notify_one();
+                }
+                Next::Wait(until) => wait(&line.settling, until).await,
+                Next::End => return,
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, action: Settling, line: &Line) {
+        match action {
+            Settling::Settle(entries) => {
+                let settled = self.settle(entries).await;
+                line.pump().settled(settled, Instant::now());
+            }
+            Settling::Bury(broken) => {
+                let attempt = self.bury(&broken).await;
+                line.pump().buried(attempt, Instant::now());
+            }
+            Settling::Acknowledge(ids) => {
+                let attempt = self.acknowledge(&ids).await;
+                line.pump().acknowledged(attempt, Instant::now());
+            }
+        }
+    }
+
+    async fn settle(&mut self, entries: Arc<[Entry]>) -> Settled {
+        let timer = self.shared.metrics.commit_seconds.start_timer();
+        match self.ledger.settle(entries.clone()).await {
+            Ok(outcome) => {
+                timer.observe_duration();
+                self.ledger_answers();
+                self.count(&entries, outcome);
+                Settled::Committed
+            }
+            Err(LedgerError::Rejected(reason)) => {
+                timer.stop_and_discard();
+                self.ledger_answers();
+                Settled::Refused(reason)
+            }
+            Err(error) => {
+                timer.stop_and_discard();
+                self.shared.metrics.ledger_errors.inc();
+                self.shared.metrics.ledger_up.set(0);
+                self.shared.health.unmet(Need::Ledger, &error.to_string());
+                Settled::Unavailable
+            }
+        }
+    }
+
+    fn ledger_answers(&self) {
+        self.shared.metrics.ledger_up.set(1);
+        self.shared.health.met(Need::Ledger);
+    }
+
+    fn count(&self, entries: &[Entry], outcome: Outcome) {
+        if entries.is_empty() {
+            return;
+        }
+        let metrics = &self.shared.metrics;
+        metrics.batch_size.observe(f64::from(u32::try_from(entries.len()).unwrap_or(u32::MAX)));
+        metrics.settled.inc_by(outcome.settled);
+        metrics.duplicates.inc_by(outcome.duplicates);
+        metrics.flagged.inc_by(outcome.flagged);
+        let now_ms = clock::now_ms();
+        for entry in entries {
+            // The id's milliseconds rather than the event's whole seconds: what is measured is mostly below
+            // one.
+            let waited = Duration::from_millis(now_ms.saturating_sub(entry.id.ms));
+            metrics.end_to_end.observe(waited.as_secs_f64());
+        }
+    }
+
+    async fn bury(&mut self, broken: &Broken) -> Attempt {
+        let Shared { source, keys, .. } = &self.shared;
+        let place = (source.stream.as_str(), source.group.as_str());
+        let attempt = match self.link.connection().await {
+            Ok(mut redis) => dead_letters::bury(&mut redis, keys, place, broken, clock::now()).await,
+            Err(error) => Err(error),
+        };
+        match self.shared.done(&mut self.link, attempt) {
+            Some(buried) => {
+                warn!(entry = %broken.id, error = %broken.error, "moved an entry to the dead letters");
+                self.shared.metrics.dead.inc_by(u64::from(buried));
+                Attempt::Done
+            }
+            None => Attempt::Failed,
+        }
+    }
+
+    async fn acknowledge(&mut self, ids: &[EntryId]) -> Attempt {
+        let command = acknowledgement((&self.shared.source.stream, &self.shared.source.group), ids);
+        let attempt = match self.link.connection().await {
+            Ok(mut redis) => command.query_async::<()>(&mut redis).await,
+            Err(error) => Err(error),
+        };
+        match self.shared.done(&mut self.link, attempt) {
+            Some(()) => Attempt::Done,
+            None => Attempt::Failed,
+        }
+    }
+
+    /// Leaves the group, so that names of stopped processes do not pile up in it, unless something is still
+    /// pending.
+    async fn sign_off(&mut self) {
+        let script = Script::new(
+            "if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
+             return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])",
+        );
+        let Ok(mut connection) = self.link.connection().await else { return };
+        let source = &self.shared.source;
+        let mut call = script.key(&source.stream);
+        call.arg(&source.group).arg(&source.consumer);
+        if let Err(error) = call.invoke_async::<()>(&mut connection).await {
+            debug!(%error, "this consumer's name stays in the group");
+        }
+    }
+}
+
+impl Shared {
+    /// The attempt's result; `None` after a failure, which is counted.
+    fn done<T>(&self, link: &mut Link, attempt: RedisResult<T>) -> Option<T> {
+        match attempt {
+            Ok(result) => {
+                self.health.met(Need::Redis);
+                Some(result)
+            }
+            Err(error) => {
+                link.lost(&error);
+                self.redis_failed(&error);
+                None
+            }
+        }
+    }
+
+    fn redis_failed(&self, error: &RedisError) {
+        self.metrics.redis_errors.inc();
+        self.health.unmet(Need::Redis, &format!("Redis: {error}"));
+    }
+}
+
+/// The command that acknowledges entries of a stream and a group.
+#[must_use]
+pub fn acknowledgement((stream, group): (&str, &str), ids: &[EntryId]) -> Cmd {
+    let mut acknowledge = cmd("XACK");
+    acknowledge.arg(stream).arg(group);
+    for id in ids {
+        acknowledge.arg(id.text().as_str());
+    }
+    acknowledge
+}
