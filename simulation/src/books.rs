@@ -140,7 +140,7 @@ impl World<'_> {
         }
         self.redis.up = false;
         self.messages.clear();
-        self.consumers.iter_mut().for_each(crate::consumers::Reader::start_over);
+        self.consumers.iter_mut().for_each(crate::consumers::Consumer::loses_redis);
         self.tell(|| "Redis crashes");
         if self.scenario.durability == Durability::EverySecond {
             self.redis.rolled_back = true;

@@ -1,10 +1,18 @@
-//! Consumers: read, show presence, settle, acknowledge; killed between any two of these, and claiming what
-//! others left. The presence arguments and scripts and the ledger are the shipped ones.
+//! Consumers: the shipped reader and pump, carried out in virtual time. Each is killed between any two of its
+//! steps, loses connections and answers, claims what others left, and is stopped now and then. The presence
+//! arguments and scripts and the ledger are the shipped ones, too.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use books::presence::{self, Leases};
 use books::settlement::Rules;
 use books::{Entry, EntryId};
-use contract::TrafficEvent;
+use consumer::batch::Batch;
+use consumer::pump::{Attempt, Entries, Next, Pump, Reading, Settled, Settling, acknowledgement};
+use consumer::reader::{Answer, Ask, Reader, Source};
+use redis::{Cmd, RedisError, RedisResult, Value};
+use service::redis::stream::{NewEntries, Pair};
 
 use crate::books::STREAM;
 use crate::chores::Chore;
@@ -16,160 +24,254 @@ pub(crate) const GROUP: &str = "site";
 /// Milliseconds after which another consumer's entry is taken over.
 pub(crate) const CLAIM_IDLE_MS: u64 = 30_000;
 
-/// Where the next batch comes from.
+/// A consumer's connections to Redis.
 #[derive(Debug, Clone, Copy)]
-enum Phase {
-    Own(EntryId),
-    Claim(EntryId),
-    New,
-}
-
-/// What is done next with the batch in hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Link {
+    Reader,
     Presence,
-    Settle,
-    Acknowledge,
+    Acknowledgements,
 }
 
-#[derive(Debug, Clone)]
-struct Hand {
-    entries: Vec<Entry>,
-    /// With those that were deleted from the stream while they were pending.
-    ids: Vec<EntryId>,
-    stage: Stage,
+/// What becomes of a command on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Answered,
+    /// Redis carries it out, and the consumer does not hear of it.
+    AnswerLost,
+    NotSent,
 }
 
 /// One consumer process.
-pub(crate) struct Reader {
+pub(crate) struct Consumer {
     name: String,
     pub(crate) skew_ms: i64,
-    phase: Phase,
-    group_is_there: bool,
-    next_claim_ms: u64,
-    hand: Option<Hand>,
+    pump: Pump,
+    reader: Reader,
+    /// A read is under way.
+    reads: bool,
+    /// Acknowledged already, by the mutation that does so before the commit.
+    acknowledged_early: Option<Arc<[Entry]>>,
+    broken_links: [bool; 3],
+    stopping: bool,
     pub(crate) chore: Option<Chore>,
 }
 
-impl Reader {
-    pub(crate) fn new(name: String, skew_ms: i64) -> Self {
-        let phase = Phase::Own(EntryId::default());
-        Self { name, skew_ms, phase, group_is_there: false, next_claim_ms: 0, hand: None, chore: None }
+impl Consumer {
+    pub(crate) fn new(name: String, skew_ms: i64, batch_size: u64, now: Instant) -> Self {
+        let batch_size = usize::try_from(batch_size).unwrap_or(1);
+        let source = Source {
+            stream: STREAM.into(),
+            group: GROUP.into(),
+            consumer: name.clone(),
+            batch_size,
+            claim_idle: Duration::from_millis(CLAIM_IDLE_MS),
+        };
+        Self {
+            name,
+            skew_ms,
+            pump: Pump::new(batch_size, 1),
+            reader: Reader::new(source, now),
+            reads: false,
+            acknowledged_early: None,
+            broken_links: [false; 3],
+            stopping: false,
+            chore: None,
+        }
     }
 
-    /// What follows a broken connection: a chore ends, and reading begins with what this consumer may have
-    /// been given.
-    pub(crate) fn start_over(&mut self) {
-        (self.phase, self.group_is_there, self.chore) = (Phase::Own(EntryId::default()), false, None);
+    /// Redis is gone: every connection is found broken when it is used next, and a chore ends.
+    pub(crate) fn loses_redis(&mut self) {
+        (self.broken_links, self.chore) = ([true; 3], None);
     }
 }
 
+/// Whether a turn brought anything about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Useful,
+    Idle,
+}
+
 impl World<'_> {
-    /// A consumer takes its next step.
-    pub(crate) fn consumer_turn(&mut self, who: usize) -> Checked {
-        let needs_redis = self.consumers[who].hand.as_ref().is_none_or(|hand| hand.stage != Stage::Settle);
-        if needs_redis && !self.redis.up {
-            return Ok(());
+    /// A consumer takes a step in one of its halves.
+    pub(crate) fn consumer_turn(&mut self, who: usize) -> Result<Turn, Violation> {
+        let reads_first = self.dice.percent(50);
+        let mut turn = if reads_first { self.reading_turn(who)? } else { self.settling_turn(who)? };
+        if turn == Turn::Idle {
+            turn = if reads_first { self.settling_turn(who)? } else { self.reading_turn(who)? };
         }
-        match self.consumers[who].hand.take() {
-            None => self.read(who),
-            Some(hand) => self.go_on(who, hand),
+        if turn == Turn::Idle && self.consumers[who].stopping {
+            self.starts_again_if_stopped(who);
         }
+        Ok(turn)
     }
 
-    fn go_on(&mut self, who: usize, mut hand: Hand) -> Checked {
-        let acks_first = self.mutation == Some(Mutation::AckBeforeCommit);
-        let next = match hand.stage {
-            Stage::Presence => {
-                self.show_presence(who, &hand)?;
-                Some(if acks_first { Stage::Acknowledge } else { Stage::Settle })
-            }
-            Stage::Settle => {
-                self.settle(who, &hand)?;
-                (!acks_first).then_some(Stage::Acknowledge)
-            }
-            Stage::Acknowledge => {
-                self.acknowledge(who, &hand);
-                acks_first.then_some(Stage::Settle)
-            }
-        };
-        if let Some(stage) = next {
-            hand.stage = stage;
-            self.consumers[who].hand = Some(hand);
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, who: usize) -> Checked {
-        if !self.consumers[who].group_is_there {
-            self.redis.server.run(&words(&["XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM"]));
-            self.consumers[who].group_is_there = true;
-        }
-        let now = self.now_ms;
+    fn reading_turn(&mut self, who: usize) -> Result<Turn, Violation> {
+        let now = self.instant();
         let consumer = &mut self.consumers[who];
-        if matches!(consumer.phase, Phase::New) && consumer.next_claim_ms <= now {
-            consumer.phase = Phase::Claim(EntryId::default());
+        if consumer.reads {
+            return self.read_on(who);
         }
-        let reply = match consumer.phase {
-            Phase::Own(after) => self.read_group(who, &after.to_string()),
-            Phase::Claim(cursor) => self.claim(who, cursor),
-            Phase::New => self.read_group(who, ">"),
-        };
-        if matches!(reply, Reply::Error(_)) {
-            self.consumers[who].start_over();
-            return Ok(());
+        let looks_back = consumer.reader.looks_back(now);
+        let entries = if looks_back { Entries::GivenBefore } else { Entries::New };
+        match consumer.pump.poll_reading(entries, now) {
+            Next::Do(Reading::Read) => {
+                consumer.reads = true;
+                self.read_on(who)
+            }
+            Next::Do(Reading::Show(batch)) => self.show(who, batch).map(|()| Turn::Useful),
+            Next::Wait(_) | Next::End => Ok(Turn::Idle),
         }
-        let (next, raw) = match self.consumers[who].phase {
-            Phase::Claim(_) => {
-                self.consumers[who].next_claim_ms = now + CLAIM_IDLE_MS / 2;
-                let cursor = reply.items().first().and_then(id_of).unwrap_or_default();
-                let next = if cursor == EntryId::default() { Phase::New } else { Phase::Claim(cursor) };
-                (next, reply.items().get(1).map(Reply::items).unwrap_or_default())
+    }
+
+    /// Asks one question or several, which something may come between.
+    fn read_on(&mut self, who: usize) -> Result<Turn, Violation> {
+        let now = self.instant();
+        loop {
+            let ask = self.consumers[who].reader.poll(now);
+            let answer = self.redis_answers(who, &ask);
+            let outcome = self.consumers[who].reader.answered(answer, now);
+            if let Ok(None) = outcome {
+                if !self.settling && self.dice.percent(30) {
+                    return Ok(Turn::Useful);
+                }
+                continue;
             }
-            phase => {
-                let raw = reply.items().first().and_then(|stream| stream.items().get(1));
-                let raw = raw.map(Reply::items).unwrap_or_default();
-                let last = raw.last().and_then(|entry| id_of(&entry.items()[0]));
-                let own = matches!(phase, Phase::Own(_));
-                (last.filter(|_| own).map_or(Phase::New, Phase::Own), raw)
-            }
-        };
-        let hand = hand_of(raw)?;
-        self.consumers[who].phase = next;
-        if !hand.ids.is_empty() {
-            let ids: Vec<String> = hand.ids.iter().map(ToString::to_string).collect();
+            return self.read_ends(who, outcome.ok().flatten(), now);
+        }
+    }
+
+    fn read_ends(&mut self, who: usize, batch: Option<Batch>, now: Instant) -> Result<Turn, Violation> {
+        let turn = if batch.as_ref().is_none_or(Batch::is_empty) { Turn::Idle } else { Turn::Useful };
+        if let Some(batch) = &batch {
+            self.makes_sense(who, batch)?;
+        }
+        let consumer = &mut self.consumers[who];
+        consumer.reads = false;
+        consumer.pump.read(batch, now);
+        Ok(turn)
+    }
+
+    fn makes_sense(&mut self, who: usize, batch: &Batch) -> Checked {
+        if let Some(broken) = batch.broken.first() {
+            return violation(format!("entry {} cannot be read: {}", broken.id, broken.error));
+        }
+        if batch.lost > 0 && !self.redis.rolled_back {
+            return violation(format!(
+                "consumer {who} says that {} entries are lost, and none is",
+                batch.lost
+            ));
+        }
+        if !batch.is_empty() {
+            let ids = batch.entries.iter().map(|entry| entry.id).chain(batch.gone.iter().copied());
+            let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
             self.tell(|| format!("consumer {who} reads {}", ids.join(", ")));
-            self.consumers[who].hand = Some(hand);
         }
         Ok(())
     }
 
-    fn read_group(&self, who: usize, from: &str) -> Reply {
-        let (name, count) = (&self.consumers[who].name, self.scenario.batch_size.to_string());
-        let read = ["XREADGROUP", "GROUP", GROUP, name, "COUNT", &count, "STREAMS", STREAM, from];
-        self.redis.server.run(&words(&read))
-    }
-
-    fn claim(&self, who: usize, cursor: EntryId) -> Reply {
-        let (name, count) = (&self.consumers[who].name, self.scenario.batch_size.to_string());
-        let (idle, cursor) = (CLAIM_IDLE_MS.to_string(), cursor.to_string());
-        self.redis.server.run(&words(&["XAUTOCLAIM", STREAM, GROUP, name, &idle, &cursor, "COUNT", &count]))
-    }
-
-    fn show_presence(&mut self, who: usize, hand: &Hand) -> Checked {
-        let now = self.consumer_now(who);
-        let mut args = self.bases();
-        for standing in presence::standings(Leases::default(), &hand.entries, now) {
-            args.extend(standing.arguments());
+    /// Whether a command that is sent now arrives, and its answer too.
+    fn fate(&mut self, who: usize, link: Link) -> Fate {
+        if !self.redis.up || std::mem::take(&mut self.consumers[who].broken_links[link as usize]) {
+            return Fate::NotSent;
         }
-        self.run_script(&self.scripts.apply, &args).map(drop)
+        let lost = !self.settling && self.dice.percent(self.scenario.faults / 3);
+        if lost { Fate::AnswerLost } else { Fate::Answered }
     }
 
-    fn settle(&mut self, who: usize, hand: &Hand) -> Checked {
-        let new = self.ledger.commit(&hand.entries, &Rules::default())?;
-        let count = hand.entries.len();
-        self.tell(|| format!("consumer {who} commits {count} entries, {new} of them new"));
-        for entry in &hand.entries {
+    fn redis_answers(&mut self, who: usize, ask: &Ask) -> RedisResult<Answer> {
+        let fate = self.fate(who, Link::Reader);
+        if fate == Fate::NotSent {
+            return Err(broken_connection());
+        }
+        let answer = match ask {
+            Ask::Command(command) => value(self.redis.server.run(&arguments(command))).map(Answer::Reply),
+            Ask::Together(commands) => {
+                let replies =
+                    commands.cmd_iter().map(|command| value(self.redis.server.run(&arguments(command))));
+                let replies: RedisResult<Vec<Value>> = replies.collect();
+                replies.map(|replies| Answer::Reply(Value::Array(replies)))
+            }
+            Ask::NewEntries(packed) => self.new_entries(packed).map(Answer::NewEntries),
+        };
+        if fate == Fate::AnswerLost { Err(broken_connection()) } else { answer }
+    }
+
+    /// As bytes that come in two pieces.
+    fn new_entries(&mut self, packed: &[u8]) -> RedisResult<Batch> {
+        let question = redis::parse_redis_value(packed)?;
+        let reply = self.redis.server.run(&redis::from_redis_value::<Vec<Bytes>>(question)?);
+        if matches!(reply, Reply::Error(_)) {
+            return value(reply).map(|_| Batch::default());
+        }
+        let bytes = reply.encoded();
+        let (mut entries, mut batch) = (NewEntries::default(), Batch::default());
+        let mut add = |id, fields: Option<&[Pair<'_>]>| batch.add(id, fields);
+        let cut = self.dice.index(bytes.len());
+        let first = entries.read(&bytes[..cut], &mut add)?;
+        entries.read(&bytes[first.taken..], &mut add)?;
+        Ok(batch)
+    }
+
+    fn show(&mut self, who: usize, batch: Batch) -> Checked {
+        let fate = self.fate(who, Link::Presence);
+        if fate != Fate::NotSent {
+            let now = self.consumer_now(who);
+            let mut args = self.bases();
+            for standing in presence::standings(Leases::default(), &batch.entries, now) {
+                args.extend(standing.arguments());
+            }
+            self.run_script(&self.scripts.apply, &args)?;
+        }
+        let now = self.instant();
+        self.consumers[who].pump.shown(batch, attempt(fate), now);
+        Ok(())
+    }
+
+    fn settling_turn(&mut self, who: usize) -> Result<Turn, Violation> {
+        let now = self.instant();
+        let consumer = &mut self.consumers[who];
+        let action = match consumer.acknowledged_early.take() {
+            Some(entries) => Settling::Settle(entries),
+            None => match consumer.pump.poll_settling(now) {
+                Next::Do(Settling::Settle(entries)) if self.mutation == Some(Mutation::AckBeforeCommit) => {
+                    self.acknowledge(who, &entries.iter().map(|entry| entry.id).collect::<Vec<_>>());
+                    self.consumers[who].acknowledged_early = Some(entries);
+                    return Ok(Turn::Useful);
+                }
+                Next::Do(action) => action,
+                Next::Wait(_) | Next::End => return Ok(Turn::Idle),
+            },
+        };
+        match action {
+            Settling::Settle(entries) => self.settle(who, &entries)?,
+            Settling::Bury(broken) => {
+                violation(format!("entry {} is put aside: {}", broken.id, broken.error))?;
+            }
+            Settling::Acknowledge(ids) => {
+                let fate = self.acknowledge(who, &ids);
+                self.consumers[who].pump.acknowledged(attempt(fate), now);
+            }
+        }
+        Ok(Turn::Useful)
+    }
+
+    /// A ledger that fails may have committed all the same.
+    fn settle(&mut self, who: usize, entries: &[Entry]) -> Checked {
+        let now = self.instant();
+        let fails = !self.settling && self.dice.percent(self.scenario.faults / 2);
+        if !fails || self.dice.percent(50) {
+            self.commit(who, entries)?;
+        }
+        let settled = if fails { Settled::Unavailable } else { Settled::Committed };
+        self.consumers[who].pump.settled(settled, now);
+        Ok(())
+    }
+
+    fn commit(&mut self, who: usize, entries: &[Entry]) -> Checked {
+        let new = self.ledger.commit(entries, &Rules::default())?;
+        self.tell(|| format!("consumer {who} commits {} entries, {new} of them new", entries.len()));
+        for entry in entries {
             let event = &entry.event;
             match self.session_of(&(event.passkey, event.info_hash, event.peer_id)) {
                 Some(session) => self.no_more_than_the_truth(session)?,
@@ -179,25 +281,48 @@ impl World<'_> {
         Ok(())
     }
 
-    fn acknowledge(&mut self, who: usize, hand: &Hand) {
-        let ids: Vec<String> = hand.ids.iter().map(ToString::to_string).collect();
-        let command = ["XACK", STREAM, GROUP].into_iter().chain(ids.iter().map(String::as_str));
-        self.redis.server.run(&words(&command.collect::<Vec<_>>()));
-        self.tell(|| format!("consumer {who} acknowledges {} entries", ids.len()));
+    fn acknowledge(&mut self, who: usize, ids: &[EntryId]) -> Fate {
+        let fate = self.fate(who, Link::Acknowledgements);
+        if fate != Fate::NotSent && !ids.is_empty() {
+            self.redis.server.run(&arguments(&acknowledgement((STREAM, GROUP), ids)));
+            self.tell(|| format!("consumer {who} acknowledges {} entries", ids.len()));
+        }
+        fate
     }
 
-    /// A consumer is killed; what it had in hand stays pending in the group.
+    /// A consumer is killed, or told to stop; what it has in flight and does not finish stays pending in the
+    /// group.
     pub(crate) fn consumer_crashes(&mut self, who: usize) {
+        if self.dice.percent(25) {
+            let consumer = &mut self.consumers[who];
+            consumer.pump.stop();
+            consumer.stopping = true;
+            return self.tell(|| format!("consumer {who} is told to stop"));
+        }
+        let in_flight = self.consumers[who].pump.in_flight();
+        self.starts_again(who);
+        self.tell(|| format!("consumer {who} is killed with {in_flight} batches in flight"));
+    }
+
+    fn starts_again_if_stopped(&mut self, who: usize) {
+        let now = self.instant();
+        let pump = &mut self.consumers[who].pump;
+        let reading = pump.poll_reading(Entries::New, now);
+        if matches!((reading, pump.poll_settling(now)), (Next::End, Next::End)) {
+            self.starts_again(who);
+            self.tell(|| format!("consumer {who} has stopped and starts again"));
+        }
+    }
+
+    fn starts_again(&mut self, who: usize) {
         let renamed = self.dice.percent(40);
-        let consumer = &mut self.consumers[who];
-        let name = if renamed { format!("{}+", consumer.name) } else { consumer.name.clone() };
-        let had = consumer.hand.as_ref().map(|hand| hand.stage);
-        *consumer = Reader::new(name, consumer.skew_ms);
-        self.tell(|| format!("consumer {who} is killed before {had:?}"));
+        let Consumer { name, skew_ms, .. } = &self.consumers[who];
+        let name = if renamed { format!("{name}+") } else { name.clone() };
+        self.consumers[who] = Consumer::new(name, *skew_ms, self.scenario.batch_size, self.instant());
     }
 
     pub(crate) fn consumer_is_idle(&self, who: usize) -> bool {
-        self.consumers[who].hand.is_none() && self.consumers[who].chore.is_none()
+        self.consumers[who].pump.in_flight() == 0 && self.consumers[who].chore.is_none()
     }
 
     pub(crate) fn consumer_now(&mut self, who: usize) -> u64 {
@@ -220,21 +345,36 @@ impl World<'_> {
     }
 }
 
-fn id_of(reply: &Reply) -> Option<EntryId> {
-    reply.text().parse().ok()
+fn attempt(fate: Fate) -> Attempt {
+    if fate == Fate::Answered { Attempt::Done } else { Attempt::Failed }
 }
 
-fn hand_of(raw: &[Reply]) -> Result<Hand, Violation> {
-    let mut hand = Hand { entries: Vec::new(), ids: Vec::new(), stage: Stage::Presence };
-    for item in raw {
-        let [id, fields] = item.items() else { continue };
-        let Some(id) = id_of(id) else { continue };
-        hand.ids.push(id);
-        let Reply::Array(flat) = fields else { continue };
-        let pairs = flat.chunks_exact(2).map(|pair| (pair[0].text().as_bytes(), pair[1].text().as_bytes()));
-        let event = TrafficEvent::from_fields(pairs);
-        let event = event.map_err(|error| Violation(format!("entry {id} cannot be read: {error}")))?;
-        hand.entries.push(Entry { id, event });
+fn broken_connection() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()
+}
+
+fn arguments(command: &Cmd) -> Vec<Bytes> {
+    let word = |arg| match arg {
+        redis::Arg::Simple(word) => <[u8]>::to_vec(word),
+        _ => Vec::new(),
+    };
+    command.args_iter().map(word).collect()
+}
+
+/// A reply as the redis crate gives it.
+fn value(reply: Reply) -> RedisResult<Value> {
+    match reply {
+        Reply::Error(text) => redis::parse_redis_value(format!("-{text}\r\n").as_bytes())?.extract_error(),
+        reply => Ok(nested(reply)),
     }
-    Ok(hand)
+}
+
+fn nested(reply: Reply) -> Value {
+    match reply {
+        Reply::Nil | Reply::Error(_) => Value::Nil,
+        Reply::Int(number) => Value::Int(number),
+        Reply::Status(text) => Value::SimpleString(text.into()),
+        Reply::Bulk(bytes) => Value::BulkString(bytes),
+        Reply::Array(items) => Value::Array(items.into_iter().map(nested).collect()),
+    }
 }

@@ -9,12 +9,14 @@ use contract::Event;
 
 use crate::books::STREAM;
 use crate::clients::Life;
-use crate::consumers::{CLAIM_IDLE_MS, GROUP};
+use crate::consumers::{CLAIM_IDLE_MS, GROUP, Turn};
 use crate::ledger::SessionKey;
 use crate::world::{Checked, Session, Violation, World, violation};
 
 /// Rounds that everything may take to settle; in practice some ten.
 const ROUNDS: usize = 300;
+/// Turns that a consumer may take in one round.
+const MOST_TURNS: usize = 50;
 
 impl World<'_> {
     /// Lets everything finish, then checks every promise.
@@ -114,8 +116,12 @@ impl World<'_> {
         while !self.chore_is_done(who) {
             self.chore_turn(who)?;
         }
-        for _ in 0..6 {
-            self.consumer_turn(who)?;
+        let mut idle = 0;
+        for _ in 0..MOST_TURNS {
+            idle = if self.consumer_turn(who)? == Turn::Idle { idle + 1 } else { 0 };
+            if idle > 3 {
+                break;
+            }
         }
         Ok(())
     }

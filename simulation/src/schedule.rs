@@ -6,7 +6,7 @@ use std::time::Instant;
 use books::{Entry, EntryId};
 use contract::Keys;
 
-use crate::consumers::Reader;
+use crate::consumers::Consumer;
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::mutation::{Mutation, Scripts};
@@ -158,9 +158,10 @@ impl World<'_> {
             let skew_ms = skew(&mut self.dice);
             self.add_tracker(skew_ms);
         }
+        let now = self.instant();
         for number in 0..scenario.consumers {
             let skew_ms = skew(&mut self.dice);
-            self.consumers.push(Reader::new(format!("c{number}"), skew_ms));
+            self.consumers.push(Consumer::new(format!("c{number}"), skew_ms, scenario.batch_size, now));
         }
         (0..scenario.clients).for_each(|_| self.add_client());
     }

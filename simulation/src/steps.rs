@@ -74,7 +74,7 @@ impl World<'_> {
             }
             Step::Consumer => {
                 let who = self.dice.index(self.consumers.len());
-                return self.consumer_turn(who);
+                return self.consumer_turn(who).map(drop);
             }
             Step::Chore => {
                 let who = self.dice.index(self.consumers.len());

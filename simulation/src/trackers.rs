@@ -135,8 +135,8 @@ impl World<'_> {
         }
     }
 
-    /// What the recorders' clock shows: it never jumps.
-    fn instant(&self) -> Instant {
+    /// What clocks show that never jump: those by which recorders and consumers wait.
+    pub(crate) fn instant(&self) -> Instant {
         self.epoch + Duration::from_millis(self.now_ms - T0_MS)
     }
 

@@ -8,7 +8,7 @@ use books::EntryId;
 use contract::{Event, Keys, PeerId};
 
 use crate::clients::Client;
-use crate::consumers::Reader;
+use crate::consumers::Consumer;
 use crate::dice::Dice;
 use crate::ledger::{Key, Ledger, SessionKey};
 use crate::mutation::{Mutation, Scripts};
@@ -86,7 +86,7 @@ pub(crate) struct World<'a> {
     pub(crate) redis: RedisHost<'a>,
     pub(crate) trackers: Vec<Tracker>,
     pub(crate) clients: Vec<Client>,
-    pub(crate) consumers: Vec<Reader>,
+    pub(crate) consumers: Vec<Consumer>,
     pub(crate) messages: Vec<Message>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) sessions: Vec<Session>,

@@ -17,6 +17,19 @@ use tracker::traffic::{Booking, Entry as Numbered, RecordScript, Rules};
 
 const STREAM: &str = "tracker:traffic";
 
+/// What the reader looks at in a stream and its group.
+const LOOK: &str = "local function pick(flat, wanted)
+  local it, found = {}, {}
+  for i = 1, #flat, 2 do it[flat[i]] = flat[i + 1] end
+  for i, name in ipairs(wanted) do found[i] = tostring(it[name]) end
+  return found
+end
+local stream = redis.call('XINFO', 'STREAM', KEYS[1])
+local group = redis.call('XINFO', 'GROUPS', KEYS[1])[1]
+return { pick(stream, { 'length', 'entries-added', 'recorded-first-entry-id', 'last-generated-id',
+           'max-deleted-entry-id' }),
+         pick(group, { 'name', 'pending', 'last-delivered-id', 'entries-read' }) }";
+
 type Run = Box<dyn FnMut(&[Vec<u8>]) -> Reply>;
 
 /// One of the two, with the ids that its clock gave to the entries.
@@ -120,8 +133,8 @@ fn real(server: &RedisServer) -> Side {
 
 fn load(mut run: impl FnMut(&[Vec<u8>]) -> Reply) {
     let Scripts { record, apply, sweep } = Scripts::with(None);
-    for text in [record, apply, sweep] {
-        assert_eq!(run(&words(&["SCRIPT", "LOAD", &text])).text(), Server::sha(&text));
+    for text in [&record, &apply, &sweep, LOOK] {
+        assert_eq!(run(&words(&["SCRIPT", "LOAD", text])).text(), Server::sha(text));
     }
     assert!(matches!(run(&words(&["XGROUP", "CREATE", STREAM, "site", "0", "MKSTREAM"])), Reply::Status(_)));
 }
@@ -184,13 +197,14 @@ fn command(dice: &mut Dice, side: &mut Side) -> Vec<Vec<u8>> {
     let id = side.id(number).to_owned();
     let from = if dice.percent(60) { ">".to_owned() } else { side.id(number / 2).to_owned() };
     let idle = if dice.percent(70) { "0" } else { "100000000" };
-    match dice.index(7) {
+    match dice.index(8) {
         0 => words(&["XREADGROUP", "GROUP", "site", &who, "COUNT", &count, "STREAMS", STREAM, &from]),
         1 => words(&["XAUTOCLAIM", STREAM, "site", &who, idle, &id, "COUNT", &count]),
         2 => words(&["XACK", STREAM, "site", &id]),
         3 => words(&["XPENDING", STREAM, "site"]),
         4 if dice.percent(20) => words(&["XTRIM", STREAM, "MINID", "=", side.id(number / 3)]),
         5 => apply(dice, side),
+        6 => words(&["EVALSHA", &Server::sha(LOOK), "1", STREAM]),
         _ => sweep(dice),
     }
 }

@@ -52,6 +52,7 @@ impl Server {
     pub fn run(&self, args: &[Bytes]) -> Reply {
         match args.first().map(Vec::as_slice) {
             Some(b"EVALSHA") => self.evalsha(&args[1..]),
+            Some(b"EVAL") => self.eval(&args[1..]),
             Some(b"SCRIPT") => self.script(&args[1..]),
             _ => self.keyspace().run(args),
         }
@@ -83,6 +84,14 @@ impl Server {
                 Reply::Status("OK")
             }
             _ => syntax(),
+        }
+    }
+
+    fn eval(&self, args: &[Bytes]) -> Reply {
+        let Some((text, rest)) = args.split_first() else { return syntax() };
+        match self.script(&[b"LOAD".to_vec(), text.clone()]) {
+            Reply::Bulk(sha) => self.evalsha(&[&[sha], rest].concat()),
+            error => error,
         }
     }
 

@@ -63,6 +63,32 @@ impl Reply {
         }
     }
 
+    /// The bytes of protocol 2.
+    #[must_use]
+    pub fn encoded(&self) -> Bytes {
+        let mut bytes = Bytes::new();
+        self.encode(&mut bytes);
+        bytes
+    }
+
+    fn encode(&self, to: &mut Bytes) {
+        match self {
+            Self::Nil => to.extend_from_slice(b"*-1\r\n"),
+            Self::Int(number) => to.extend_from_slice(format!(":{number}\r\n").as_bytes()),
+            Self::Status(text) => to.extend_from_slice(format!("+{text}\r\n").as_bytes()),
+            Self::Error(text) => to.extend_from_slice(format!("-{text}\r\n").as_bytes()),
+            Self::Bulk(bytes) => {
+                to.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
+                to.extend_from_slice(bytes);
+                to.extend_from_slice(b"\r\n");
+            }
+            Self::Array(items) => {
+                to.extend_from_slice(format!("*{}\r\n", items.len()).as_bytes());
+                items.iter().for_each(|item| item.encode(to));
+            }
+        }
+    }
+
     /// Whether it is an error whose code is `code`.
     #[must_use]
     pub fn is_error(&self, code: &str) -> bool {

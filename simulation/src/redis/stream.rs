@@ -23,6 +23,8 @@ struct Pending {
 pub struct Group {
     /// The newest entry delivered.
     pub last_delivered: EntryId,
+    /// How many were delivered, unless Redis has lost count.
+    read: Option<u64>,
     pending: BTreeMap<EntryId, Pending>,
     consumers: BTreeSet<Bytes>,
 }
@@ -42,6 +44,8 @@ pub struct Stream {
     pub entries: BTreeMap<EntryId, Fields>,
     /// The newest id ever given.
     pub last: EntryId,
+    /// Entries ever added.
+    added: u64,
     groups: BTreeMap<Bytes, Group>,
 }
 
@@ -57,6 +61,19 @@ impl Stream {
     }
 }
 
+/// How many entries were added up to this one, if that can be told: Redis's
+/// `streamEstimateDistanceFromFirstEverEntry`, of a stream without single deletions.
+fn distance(stream: (&BTreeMap<EntryId, Fields>, u64, EntryId), id: EntryId) -> Option<u64> {
+    let (entries, added, last) = stream;
+    let removed = added - entries.len() as u64;
+    match entries.keys().next() {
+        _ if id == last || entries.is_empty() => Some(added),
+        Some(first) if id == *first => Some(removed + 1),
+        Some(first) if id < *first => Some(removed),
+        _ => None,
+    }
+}
+
 fn no_group() -> Reply {
     Reply::Error("NOGROUP No such key or consumer group".into())
 }
@@ -65,6 +82,7 @@ pub(super) fn run(keys: &mut Keyspace, name: &[u8], args: &[Bytes]) -> Outcome {
     match name {
         b"XADD" => xadd(keys, args),
         b"XGROUP" => xgroup(keys, args),
+        b"XINFO" => xinfo(keys, args),
         b"XREADGROUP" => xreadgroup(keys, args),
         b"XAUTOCLAIM" => xautoclaim(keys, args),
         b"XACK" => xack(keys, args),
@@ -107,11 +125,18 @@ fn xadd(keys: &mut Keyspace, args: &[Bytes]) -> Outcome {
     stream.last = if now > stream.last.ms { EntryId::at_ms(now) } else { stream.last.next() };
     let fields = pairs.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
     stream.entries.insert(stream.last, fields);
+    stream.added += 1;
     Ok(id_reply(stream.last))
 }
 
-/// `XGROUP CREATE stream group from MKSTREAM`.
+/// `XGROUP CREATE stream group from MKSTREAM`, or `XGROUP SETID stream group id ENTRIESREAD n`.
 fn xgroup(keys: &mut Keyspace, args: &[Bytes]) -> Outcome {
+    if let [_setid, key, group, id, _entries_read, read] = args {
+        let (id, read) = (id_of(id)?, number(read)?);
+        let group = keys.stream(key)?.ok_or_else(no_group)?.named(group)?;
+        (group.last_delivered, group.read) = (id, Some(read));
+        return Ok(Reply::Status("OK"));
+    }
     let [_create, key, group, from, _mkstream] = args else { return Err(syntax()) };
     let position = id_of(from)?;
     let stream = keys.stream_mut(key)?;
@@ -122,18 +147,53 @@ fn xgroup(keys: &mut Keyspace, args: &[Bytes]) -> Outcome {
     Ok(Reply::Status("OK"))
 }
 
-/// `XREADGROUP GROUP group consumer COUNT n STREAMS key id`.
+/// `XINFO STREAM key` and `XINFO GROUPS key`: what the reader needs of them.
+fn xinfo(keys: &mut Keyspace, args: &[Bytes]) -> Outcome {
+    let [about, key] = args else { return Err(syntax()) };
+    let gone = || Reply::Error("ERR no such key".into());
+    let stream = keys.stream(key)?.ok_or_else(gone)?;
+    if about == b"GROUPS" {
+        return Ok(Reply::Array(stream.groups.iter().map(|(name, group)| described(name, group)).collect()));
+    }
+    let first = stream.entries.keys().next().copied().unwrap_or_default();
+    Ok(named([
+        ("length", Reply::count(stream.entries.len())),
+        ("last-generated-id", id_reply(stream.last)),
+        ("max-deleted-entry-id", id_reply(EntryId::default())),
+        ("entries-added", Reply::Int(i64::try_from(stream.added).unwrap_or(i64::MAX))),
+        ("recorded-first-entry-id", id_reply(first)),
+    ]))
+}
+
+fn described(name: &Bytes, group: &Group) -> Reply {
+    let read = |read| Reply::Int(i64::try_from(read).unwrap_or(i64::MAX));
+    named([
+        ("name", Reply::Bulk(name.clone())),
+        ("pending", Reply::count(group.pending.len())),
+        ("last-delivered-id", id_reply(group.last_delivered)),
+        ("entries-read", group.read.map_or(Reply::Nil, read)),
+    ])
+}
+
+fn named<const N: usize>(pairs: [(&str, Reply); N]) -> Reply {
+    Reply::Array(pairs.into_iter().flat_map(|(name, value)| [Reply::bulk(name), value]).collect())
+}
+
+/// `XREADGROUP GROUP group consumer COUNT n STREAMS key id`; with `BLOCK ms` it does not wait here either.
 fn xreadgroup(keys: &mut Keyspace, args: &[Bytes]) -> Outcome {
-    let [_group, group, consumer, _count, count, _streams, key, from] = args else { return Err(syntax()) };
+    let [_group, group, consumer, _count, count, .., _streams, key, from] = args else {
+        return Err(syntax());
+    };
     let (count, now) = (usize::try_from(number(count)?).unwrap_or(usize::MAX), keys.now_ms);
     let stream = keys.stream(key)?.ok_or_else(no_group)?;
-    let entries = &stream.entries;
+    let (entries, known) = (&stream.entries, (&stream.entries, stream.added, stream.last));
     let group = stream.groups.get_mut(group).ok_or_else(no_group)?;
     group.consumers.insert(consumer.clone());
     let delivered: Vec<Reply> = if from == b">" {
         let fresh: Vec<_> = entries.range((Excluded(group.last_delivered), Unbounded)).take(count).collect();
         for (id, _) in &fresh {
             group.last_delivered = **id;
+            group.read = group.read.map(|read| read + 1).or_else(|| distance(known, **id));
             group.pending.insert(**id, Pending { consumer: consumer.clone(), delivered_ms: now });
         }
         if fresh.is_empty() {
