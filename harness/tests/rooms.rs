@@ -1,6 +1,6 @@
 //! Arrows between rooms go down only. A crate imports those that the table allows; inside a crate no rooms (a
-//! room is a top-level module) import each other in a circle, and where the order is told, none imports a room
-//! above it or beside it. Reads the sources; builds and starts nothing.
+//! room is a top-level module) import each other in a circle, and where the order is told, none imports a
+//! room above it or beside it. Reads the sources; builds and starts nothing.
 
 #![allow(clippy::unwrap_used)]
 
@@ -54,8 +54,8 @@ const ROOTS: &[&str] = &[
     "bench/src",
 ];
 
-/// Arrows of circles that are still to be cut: where, from, to. Each needs something moved below both rooms (in the
-/// simulation, chores take the whole `World`). New circles are found in spite of them.
+/// Arrows of circles that are still to be cut: where, from, to. Each needs something moved below both rooms
+/// (in the simulation, chores take the whole `World`). New circles are found in spite of them.
 const STILL_CIRCULAR: &[(&str, &str, &str)] = &[
     ("bench/src", "contest", "rows"),
     ("books/src", "presence", "dead_letters"),

@@ -1,6 +1,6 @@
-//! How every program begins and ends. A file and the environment become a plan; `--check` shows the plan in place
-//! of carrying it out. Exit code 2: what the operator wrote cannot be used, which another attempt does not change.
-//! Exit code 1: it could, and the program failed.
+//! How every program begins and ends. A file and the environment become a plan; `--check` shows the plan in
+//! place of carrying it out. Exit code 2: what the operator wrote cannot be used, which another attempt does
+//! not change. Exit code 1: it could, and the program failed.
 
 use std::fs;
 use std::path::Path;

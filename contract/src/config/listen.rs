@@ -36,8 +36,8 @@ impl ListenAddr {
         }
     }
 
-    /// Whether one process cannot tell the two apart: the same socket file, or the same port on addresses of which
-    /// one includes the other. The kernel chooses a free port for 0, so that overlaps with nothing.
+    /// Whether one process cannot tell the two apart: the same socket file, or the same port on addresses of
+    /// which one includes the other. The kernel chooses a free port for 0, so that overlaps with nothing.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {

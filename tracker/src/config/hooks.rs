@@ -82,8 +82,8 @@ hooks! {
     Response = "response", hooks::response::Options;
 }
 
-/// Listed among the hooks for the sake of other trackers' files, but no rule: the recorder runs when all rules
-/// are passed, wherever it is listed.
+/// Listed among the hooks for the sake of other trackers' files, but no rule: the recorder runs when all
+/// rules are passed, wherever it is listed.
 const TRAFFIC_PUSH: &str = "traffic push";
 
 /// The hook lists, read.

@@ -1,5 +1,5 @@
-//! The plan: the configuration, read once and checked, with everything resolved that the rooms are built from.
-//! A program that has a plan can only fail on what the network, other processes or the disk do to it.
+//! The plan: the configuration, read once and checked, with everything resolved that the rooms are built
+//! from. A program that has a plan can only fail on what the network, other processes or the disk do to it.
 //!
 //! `--check`, a start and a reload all make the plan, so that each of them finds what the others would.
 

@@ -107,8 +107,8 @@ impl Check for Options {
     }
 }
 
-/// Why a spool cannot be made there. Nothing is made or locked: the tracker that uses the folder may run while
-/// its operator checks the next configuration.
+/// Why a spool cannot be made there. Nothing is made or locked: the tracker that uses the folder may run
+/// while its operator checks the next configuration.
 fn folder_problem(directory: &Path) -> Option<String> {
     let there = directory.ancestors().find(|folder| folder.symlink_metadata().is_ok())?;
     let shown = there.display();
