@@ -17,5 +17,6 @@ pub use keys::Keys;
 pub use sealed::EncryptionKey;
 
 /// Lua: `fold(old_key, new_key)` adds the snapshot of a rotated passkey's session to the new passkey's. The
-/// recorder's script and the rotation run the same text, so that it does not matter which of them comes first.
+/// recorder's script and the rotation run the same text, so that it does not matter which of them comes
+/// first.
 pub const FOLD_SNAPSHOT: &str = include_str!("fold.lua");

@@ -1,5 +1,5 @@
-//! What every long-running Seedbook program needs around its work: its beginning and end, logs, signals, the admin listener,
-//! profiles, metrics, Redis links, open files, the provider of TLS.
+//! What every long-running Seedbook program needs around its work: its beginning and end, logs, signals, the
+//! admin listener, profiles, metrics, Redis links, open files, the provider of TLS.
 
 pub mod admin;
 pub mod logs;

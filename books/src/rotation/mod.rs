@@ -1,5 +1,5 @@
-//! The rotation of a passkey: a user gets a new one and keeps everything, while clients still announce with the
-//! old one.
+//! The rotation of a passkey: a user gets a new one and keeps everything, while clients still announce with
+//! the old one.
 //!
 //! First the alias, from which moment nothing is booked on the old passkey any more; then what the old one
 //! has moves, piece by piece: snapshots, presence, ledger. Killed anywhere, the same call does the rest.

@@ -1,5 +1,5 @@
-//! Carries out what a [`Pump`] decides: with Redis, the ledger's thread and the clock. Each half does one thing
-//! at a time, and tells the other when something may have changed for it.
+//! Carries out what a [`Pump`] decides: with Redis, the ledger's thread and the clock. Each half does one
+//! thing at a time, and tells the other when something may have changed for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

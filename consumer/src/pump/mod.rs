@@ -4,8 +4,8 @@
 //!
 //! The line has two halves that work side by side. One reads batches and shows presence while the other
 //! commits and acknowledges. Between reading and acknowledging are at most [`MOST_IN_FLIGHT`] batches. Those
-//! that gathered during a commit are settled in one transaction: a slow disk makes transactions larger instead
-//! of a backlog, and without load there is one batch at a time.
+//! that gathered during a commit are settled in one transaction: a slow disk makes transactions larger
+//! instead of a backlog, and without load there is one batch at a time.
 //!
 //! Every step repeats until it succeeds, so nothing is lost; every step recognises what it has seen, so
 //! repeating is harmless. Acknowledged means committed. Only a wish to stop breaks a wait off, and then what

@@ -4,8 +4,8 @@
 //!
 //! A reader may be given up at any moment, and any answer may be lost: what Redis gave away is pending then
 //! under this consumer's name. So after every failure, and after a question without an answer, it begins with
-//! its own pending entries. Those that are in flight would come again, so the pump lets it look back only with
-//! nothing in flight ([`Reader::looks_back`]).
+//! its own pending entries. Those that are in flight would come again, so the pump lets it look back only
+//! with nothing in flight ([`Reader::looks_back`]).
 //!
 //! New entries come over a [`service::redis::Wire`], which a question may block for a second, and are read as
 //! bytes (`service::redis::stream` says what that saves). Everything else is rare and goes over a connection

@@ -95,8 +95,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a file's text and the environment, in either shape: keys and types only. [`Plan::of`] checks what
-    /// must hold beyond them.
+    /// Reads a file's text and the environment, in either shape: keys and types only. [`Plan::of`] checks
+    /// what must hold beyond them.
     ///
     /// # Errors
     /// Every problem at once.
