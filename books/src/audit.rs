@@ -9,7 +9,7 @@ use redis::{RedisError, Value, cmd};
 use service::redis::stream::{self, RawEntry};
 use thiserror::Error;
 
-use crate::dead_letters::{self, Shelf, decode};
+use crate::dead_letters::{self, DeadLetters, decode};
 use crate::entry::{Entry, EntryId};
 use crate::groups::groups;
 use crate::ledger::{Drift, Ledger, LedgerError};
@@ -74,8 +74,8 @@ pub async fn stream(
     let pending = pending(connection, target.stream, &groups, given.next()).await?;
     let unfinished = |id: EntryId| id > given || pending.contains(&id);
     let mut dead = HashSet::new();
-    for shelf in [Shelf::Waiting, Shelf::Failed] {
-        dead_ids(connection, keys, shelf, &mut dead).await?;
+    for stream in [DeadLetters::Waiting, DeadLetters::Failed] {
+        dead_ids(connection, keys, stream, &mut dead).await?;
     }
     let (mut audit, mut from) = (StreamAudit::default(), EntryId::default());
     loop {
@@ -156,12 +156,12 @@ impl StreamAudit {
 async fn dead_ids(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
-    shelf: Shelf,
+    stream: DeadLetters,
     ids: &mut HashSet<EntryId>,
 ) -> Result<(), RedisError> {
     let mut after = None;
     loop {
-        let letters = dead_letters::list(connection, keys, shelf, after, PAGE).await?;
+        let letters = dead_letters::list(connection, keys, stream, after, PAGE).await?;
         let Some(last) = letters.last() else { return Ok(()) };
         after = Some(last.id);
         ids.extend(letters.iter().filter_map(|letter| letter.entry_id));
@@ -209,8 +209,8 @@ pub async fn deliverable_from(
     let first = stream::entries(&first)?.first().map(|entry| entry.id);
     let mut oldest = first.map_or(group.needs_from(), |first| first.min(group.needs_from()));
     let mut dead = HashSet::new();
-    for shelf in [Shelf::Waiting, Shelf::Failed] {
-        dead_ids(connection, keys, shelf, &mut dead).await?;
+    for stream in [DeadLetters::Waiting, DeadLetters::Failed] {
+        dead_ids(connection, keys, stream, &mut dead).await?;
     }
     oldest = dead.into_iter().fold(oldest, EntryId::min);
     Ok(Some(oldest))

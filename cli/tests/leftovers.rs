@@ -69,7 +69,7 @@ fn without_the_consumers_group_nothing_counts_as_settled() {
 }
 
 /// A letter as the consumer writes it: the entry's own fields, then its notes.
-fn bury(redis: &RedisServer, shelf: &str, entry_id: &str, good: bool) -> String {
+fn bury(redis: &RedisServer, stream: &str, entry_id: &str, good: bool) -> String {
     let mut fields = announce("alicealice", 1_000_000).to_fields();
     if !good {
         fields.retain(|(name, _)| *name != "du");
@@ -81,7 +81,7 @@ fn bury(redis: &RedisServer, shelf: &str, entry_id: &str, good: bool) -> String 
         ("_at", "1700000000"),
     ];
     fields.extend(notes.map(|(name, value)| (name, value.to_owned())));
-    redis.connection().xadd(shelf, "*", &fields).unwrap()
+    redis.connection().xadd(stream, "*", &fields).unwrap()
 }
 
 #[test]

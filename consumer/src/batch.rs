@@ -1,6 +1,6 @@
 //! What one reading of the stream brings: events, entries that are none, ids whose entries are gone.
 
-use books::dead_letters::Broken;
+use books::dead_letters::BrokenEntry;
 use books::entry::{Entry, EntryId, Fields};
 use contract::{EventError, TrafficEvent};
 use service::redis::stream::Pair;
@@ -11,7 +11,7 @@ pub struct Batch {
     /// Traffic events.
     pub entries: Vec<Entry>,
     /// Entries that are none.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<BrokenEntry>,
     /// Ids whose entries were deleted from the stream while they were pending.
     pub gone: Vec<EntryId>,
     /// Entries that were taken out of the stream before anybody was given them, noticed since the last batch.
@@ -57,7 +57,7 @@ impl Batch {
 }
 
 #[cold]
-fn broken(id: EntryId, fields: &[Pair<'_>], error: &EventError) -> Broken {
+fn broken(id: EntryId, fields: &[Pair<'_>], error: &EventError) -> BrokenEntry {
     let fields: Fields = fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
-    Broken { id, fields, error: error.to_string() }
+    BrokenEntry { id, fields, error: error.to_string() }
 }

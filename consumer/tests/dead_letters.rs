@@ -4,7 +4,7 @@
 
 mod scene;
 
-use books::dead_letters::{self, Shelf};
+use books::dead_letters::{self, DeadLetters};
 use consumer::config::Config;
 use contract::config::Period;
 use contract::{Keys, TrafficEvent};
@@ -23,8 +23,9 @@ async fn an_entry_that_is_no_event_goes_to_the_dead_letters_and_the_rest_settles
     let app = start(&quiet).await;
     settled(&file, 2, 2000).await;
     all_acknowledged(&redis).await;
-    let mut desk = connect(&redis).await;
-    let letters = dead_letters::list(&mut desk, &Keys::default(), Shelf::Waiting, None, 10).await.unwrap();
+    let mut multiplexed = connect(&redis).await;
+    let letters =
+        dead_letters::list(&mut multiplexed, &Keys::default(), DeadLetters::Waiting, None, 10).await.unwrap();
     assert_eq!((letters.len(), letters[0].entry_id), (1, Some(bad)));
     assert_eq!(letters[0].error, "field `infohash` is malformed");
     assert_eq!(letters[0].fields[1], (b"infohash".to_vec(), b"short".to_vec()));
@@ -41,8 +42,9 @@ async fn a_dead_letter_is_tried_again_and_then_given_up() {
         (count(&mut connection, &["XLEN", "tracker:traffic:failed"]) == 1).then_some(())
     });
     assert_eq!(count(&mut connection, &["XLEN", "tracker:traffic:dlq"]), 0);
-    let mut desk = connect(&redis).await;
-    let given_up = dead_letters::list(&mut desk, &Keys::default(), Shelf::Failed, None, 10).await.unwrap();
+    let mut multiplexed = connect(&redis).await;
+    let given_up =
+        dead_letters::list(&mut multiplexed, &Keys::default(), DeadLetters::Failed, None, 10).await.unwrap();
     assert_eq!(given_up[0].count, 2);
     assert_eq!(given_up[0].fields.len(), 2);
     app.stop().await.unwrap();
@@ -65,8 +67,9 @@ async fn what_the_ledger_refuses_stands_alone_in_the_dead_letters_and_settles_on
     let app = start(&patient).await;
     settled(&file, 21, 21_000).await;
     all_acknowledged(&redis).await;
-    let mut desk = connect(&redis).await;
-    let letters = dead_letters::list(&mut desk, &Keys::default(), Shelf::Waiting, None, 10).await.unwrap();
+    let mut multiplexed = connect(&redis).await;
+    let letters =
+        dead_letters::list(&mut multiplexed, &Keys::default(), DeadLetters::Waiting, None, 10).await.unwrap();
     assert_eq!(letters.iter().map(|letter| letter.entry_id).collect::<Vec<_>>(), [Some(bob)]);
 
     file.sql().execute_batch("DROP TRIGGER no_bob").unwrap();

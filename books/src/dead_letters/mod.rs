@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script, Value, cmd};
 use service::redis::stream;
 
-pub use retry::{Desk, Retried, RetryError, retry};
+pub use retry::{Retried, Retrier, RetryError, retry};
 
 use crate::entry::{EntryId, Fields};
 
@@ -30,16 +30,16 @@ static BURY: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Which stream of dead letters.
+/// The two streams of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shelf {
-    /// Still tried again on schedule.
+pub enum DeadLetters {
+    /// The consumer still tries these again on its schedule.
     Waiting,
-    /// Given up.
+    /// The consumer has given these up; only an operator tries them again.
     Failed,
 }
 
-impl Shelf {
+impl DeadLetters {
     /// The stream's key.
     #[must_use]
     pub fn key(self, keys: &Keys) -> String {
@@ -50,18 +50,18 @@ impl Shelf {
     }
 }
 
-/// One dead letter.
+/// An entry in one of these streams, with what the consumer noted about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Its place on its shelf.
+    /// The letter's id in the stream of dead letters.
     pub id: EntryId,
-    /// The traffic entry's own id: it is settled under that one.
+    /// The entry's id in the traffic stream, under which it is settled; `None` when the note cannot be read.
     pub entry_id: Option<EntryId>,
-    /// What was wrong. Names fields, never their values.
+    /// Why the entry could not be settled. Names fields, never their values.
     pub error: String,
     /// How often it was tried again.
     pub count: u32,
-    /// Unix seconds when it was put on its shelf.
+    /// Unix seconds when the letter was added to its stream.
     pub at: u64,
     /// The entry's own fields.
     pub fields: Fields,
@@ -102,14 +102,14 @@ pub fn decode(fields: &Fields) -> Result<TrafficEvent, String> {
         .map_err(|error| error.to_string())
 }
 
-/// An entry that goes to the dead letters.
+/// An entry of the traffic stream that cannot be settled and goes to the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
+pub struct BrokenEntry {
     /// Its id in the traffic stream.
     pub id: EntryId,
     /// Its fields as they were read.
     pub fields: Fields,
-    /// What is wrong with it.
+    /// Why it cannot be decoded, or why the ledger refuses it.
     pub error: String,
 }
 
@@ -122,7 +122,7 @@ pub async fn bury(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     (stream, group): (&str, &str),
-    broken: &Broken,
+    broken: &BrokenEntry,
     now: u64,
 ) -> RedisResult<bool> {
     let mut call = BURY.prepare_invoke();
@@ -155,23 +155,27 @@ fn add_fields(
 pub async fn list(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
-    shelf: Shelf,
+    stream: DeadLetters,
     after: Option<EntryId>,
     count: usize,
 ) -> RedisResult<Vec<DeadLetter>> {
     let from = after.map_or_else(|| "-".to_owned(), |id| id.next().to_string());
     let mut command = cmd("XRANGE");
-    command.arg(shelf.key(keys)).arg(from).arg("+").arg("COUNT").arg(count);
+    command.arg(stream.key(keys)).arg(from).arg("+").arg("COUNT").arg(count);
     let entries = stream::entries(&command.query_async::<Value>(connection).await?)?;
     Ok(entries.into_iter().map(|raw| DeadLetter::read(raw.id, raw.fields.unwrap_or_default())).collect())
 }
 
-/// How many letters are on a shelf.
+/// How many letters a stream holds.
 ///
 /// # Errors
 /// Redis's own.
-pub async fn count(connection: &mut MultiplexedConnection, keys: &Keys, shelf: Shelf) -> RedisResult<u64> {
-    cmd("XLEN").arg(shelf.key(keys)).query_async(connection).await
+pub async fn count(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    stream: DeadLetters,
+) -> RedisResult<u64> {
+    cmd("XLEN").arg(stream.key(keys)).query_async(connection).await
 }
 
 /// Removes letters for good and returns how many there were.
@@ -181,12 +185,12 @@ pub async fn count(connection: &mut MultiplexedConnection, keys: &Keys, shelf: S
 pub async fn discard(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
-    shelf: Shelf,
+    stream: DeadLetters,
     ids: &[EntryId],
 ) -> RedisResult<u64> {
     if ids.is_empty() {
         return Ok(0);
     }
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    cmd("XDEL").arg(shelf.key(keys)).arg(ids).query_async(connection).await
+    cmd("XDEL").arg(stream.key(keys)).arg(ids).query_async(connection).await
 }

@@ -1,4 +1,5 @@
-//! Another try for a dead letter: after an upgrade that reads it, or once the ledger takes it.
+//! Another try for a dead letter. It succeeds after an upgrade that can decode the entry, or once the ledger
+//! takes it.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Script};
 use thiserror::Error;
 
-use super::{DeadLetter, Shelf, add_fields, decode, discard};
+use super::{DeadLetter, DeadLetters, add_fields, decode, discard};
 use crate::entry::Entry;
 use crate::ledger::{LedgerError, LedgerHandle};
 use crate::presence::{self, Leases};
@@ -22,14 +23,14 @@ static MOVE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Where and how letters are tried again.
+/// With which ledger and limits letters are tried again.
 #[derive(Debug)]
-pub struct Desk<'a> {
+pub struct Retrier<'a> {
     /// The site's keys.
     pub keys: &'a Keys,
-    /// Where they are settled.
+    /// The ledger that letters are settled into.
     pub ledger: &'a LedgerHandle,
-    /// How long a peer that they bring back stays.
+    /// How long a peer stays whose entry was settled late.
     pub leases: Leases,
     /// Retries before a letter is given up.
     pub retry_max: u32,
@@ -38,11 +39,11 @@ pub struct Desk<'a> {
 /// What became of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retried {
-    /// Settled (or it had been already), and gone from its shelf.
+    /// Settled (or it had been already), and gone from its stream.
     Settled,
     /// Still wrong; it waits for its next retry.
     StillDead,
-    /// Still wrong after the last retry; now on [`Shelf::Failed`].
+    /// Still wrong after the last retry; now on [`DeadLetters::Failed`].
     GivenUp,
 }
 
@@ -63,24 +64,24 @@ pub enum RetryError {
 /// [`RetryError`]: nothing was decided, and the letter's count did not rise.
 pub async fn retry(
     connection: &mut MultiplexedConnection,
-    desk: &Desk<'_>,
-    shelf: Shelf,
+    retrier: &Retrier<'_>,
+    stream: DeadLetters,
     letter: &DeadLetter,
     now: u64,
 ) -> Result<Retried, RetryError> {
-    match settle(connection, desk, letter, now).await? {
+    match settle(connection, retrier, letter, now).await? {
         Ok(()) => {
-            discard(connection, desk.keys, shelf, &[letter.id]).await?;
+            discard(connection, retrier.keys, stream, &[letter.id]).await?;
             Ok(Retried::Settled)
         }
-        Err(error) => put_back(connection, desk, shelf, letter, &error, now).await,
+        Err(error) => put_back(connection, retrier, stream, letter, &error, now).await,
     }
 }
 
 /// The inner error is the letter's fault.
 async fn settle(
     connection: &mut MultiplexedConnection,
-    desk: &Desk<'_>,
+    retrier: &Retrier<'_>,
     letter: &DeadLetter,
     now: u64,
 ) -> Result<Result<(), String>, RetryError> {
@@ -89,12 +90,12 @@ async fn settle(
         Err(error) => return Ok(Err(error)),
     };
     let entries: Arc<[Entry]> = Arc::new([entry]);
-    match desk.ledger.settle(entries.clone()).await {
+    match retrier.ledger.settle(entries.clone()).await {
         Ok(_) => {}
         Err(error @ LedgerError::Rejected(_)) => return Ok(Err(error.to_string())),
         Err(error) => return Err(RetryError::Ledger(error)),
     }
-    presence::apply(connection, desk.keys, desk.leases, &entries, now).await?;
+    presence::apply(connection, retrier.keys, retrier.leases, &entries, now).await?;
     Ok(Ok(()))
 }
 
@@ -106,19 +107,19 @@ fn decoded(letter: &DeadLetter) -> Result<Entry, String> {
 
 async fn put_back(
     connection: &mut MultiplexedConnection,
-    desk: &Desk<'_>,
-    shelf: Shelf,
+    retrier: &Retrier<'_>,
+    stream: DeadLetters,
     letter: &DeadLetter,
     error: &str,
     now: u64,
 ) -> Result<Retried, RetryError> {
     let count = letter.count.saturating_add(1);
-    let (to, outcome) = match shelf {
-        Shelf::Waiting if count < desk.retry_max => (Shelf::Waiting, Retried::StillDead),
-        _ => (Shelf::Failed, Retried::GivenUp),
+    let (to, outcome) = match stream {
+        DeadLetters::Waiting if count < retrier.retry_max => (DeadLetters::Waiting, Retried::StillDead),
+        _ => (DeadLetters::Failed, Retried::GivenUp),
     };
     let mut call = MOVE.prepare_invoke();
-    call.key(shelf.key(desk.keys)).key(to.key(desk.keys)).arg(letter.id.to_string());
+    call.key(stream.key(retrier.keys)).key(to.key(retrier.keys)).arg(letter.id.to_string());
     add_fields(&mut call, &letter.fields, letter.entry_id, error, (count, now));
     call.invoke_async::<bool>(connection).await?;
     Ok(outcome)

@@ -85,14 +85,14 @@ pub async fn rebuild(
     for passkey in newest.keys() {
         users.entry(*passkey).or_default();
     }
-    let mut desk = Desk { connection, scope, how: (span, intent), now, rebuilt };
+    let mut comparison = Comparison { connection, scope, how: (span, intent), now, rebuilt };
     for (done, (passkey, unlisted)) in (1..).zip(&users) {
         let sessions = newest.remove(passkey).unwrap_or_default();
         let sessions: Vec<Newest> = sessions.into_values().map(|entry| entry.newest(leases)).collect();
-        desk.reconcile(Subject { passkey, newest: &sessions, also: unlisted }).await?;
+        comparison.reconcile(Subject { passkey, newest: &sessions, also: unlisted }).await?;
         progress("comparing", done, users.len() as u64);
     }
-    let mut rebuilt = desk.rebuilt;
+    let mut rebuilt = comparison.rebuilt;
     rebuilt.users = users.len() as u64;
     if intent == Intent::Act {
         rebuilt.swept = sweep(connection, keys, leases, now).await?;
@@ -176,7 +176,8 @@ fn fold_rotated(newest: &mut ByUser, aliases: &HashMap<Passkey, Passkey>) {
     }
 }
 
-struct Desk<'a> {
+/// Users compared one after the other, and what that found so far.
+struct Comparison<'a> {
     connection: &'a mut MultiplexedConnection,
     scope: Scope<'a>,
     how: (Span, Intent),
@@ -184,7 +185,7 @@ struct Desk<'a> {
     rebuilt: Rebuilt,
 }
 
-impl Desk<'_> {
+impl Comparison<'_> {
     async fn reconcile(&mut self, subject: Subject<'_>) -> RedisResult<()> {
         let Scope { keys, leases, .. } = self.scope;
         let found = reconcile(self.connection, keys, (leases, self.now), subject, self.how).await?;

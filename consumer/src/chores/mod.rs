@@ -17,7 +17,7 @@ use self::drift::Sample;
 use crate::clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use books::dead_letters::{self, Desk, Retried, RetryError, Shelf};
+use books::dead_letters::{self, DeadLetters, Retried, Retrier, RetryError};
 use books::groups::backlog;
 use books::ledger::LedgerHandle;
 use books::presence::{self, Leases};
@@ -112,9 +112,9 @@ impl Chores {
         self.metrics.lag.set(figure(backlog.undelivered));
         self.metrics.pending.set(figure(backlog.pending));
         self.metrics.lag_seconds.set(backlog.lag_seconds(clock::now_ms()));
-        let waiting = dead_letters::count(connection, &self.keys, Shelf::Waiting).await?;
+        let waiting = dead_letters::count(connection, &self.keys, DeadLetters::Waiting).await?;
         self.metrics.dead_waiting.set(figure(waiting));
-        let failed = dead_letters::count(connection, &self.keys, Shelf::Failed).await?;
+        let failed = dead_letters::count(connection, &self.keys, DeadLetters::Failed).await?;
         self.metrics.dead_failed.set(figure(failed));
         Ok(())
     }
@@ -152,12 +152,17 @@ impl Chores {
     }
 
     async fn retry(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let desk =
-            Desk { keys: &self.keys, ledger: &self.ledger, leases: self.leases, retry_max: self.retry_max };
+        let retrier = Retrier {
+            keys: &self.keys,
+            ledger: &self.ledger,
+            leases: self.leases,
+            retry_max: self.retry_max,
+        };
         let letters =
-            dead_letters::list(connection, &self.keys, Shelf::Waiting, None, LETTERS_A_TURN).await?;
+            dead_letters::list(connection, &self.keys, DeadLetters::Waiting, None, LETTERS_A_TURN).await?;
         for letter in letters {
-            match dead_letters::retry(connection, &desk, Shelf::Waiting, &letter, clock::now()).await {
+            match dead_letters::retry(connection, &retrier, DeadLetters::Waiting, &letter, clock::now()).await
+            {
                 Ok(Retried::Settled) => info!(entry = ?letter.entry_id, "a dead letter was settled"),
                 Ok(Retried::StillDead) => {}
                 Ok(Retried::GivenUp) => {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use books::dead_letters::{self, Broken};
+use books::dead_letters::{self, BrokenEntry};
 use books::entry::{Entry, EntryId};
 use books::ledger::{LedgerError, LedgerHandle, Outcome};
 use books::presence::{self, Leases};
@@ -254,7 +254,7 @@ impl SettlingHalf {
         }
     }
 
-    async fn bury(&mut self, broken: &Broken) -> Attempt {
+    async fn bury(&mut self, broken: &BrokenEntry) -> Attempt {
         let Shared { source, keys, .. } = &self.shared;
         let place = (source.stream.as_str(), source.group.as_str());
         let attempt = match self.link.connection().await {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use books::dead_letters::Broken;
+use books::dead_letters::BrokenEntry;
 use books::entry::{Entry, EntryId};
 use service::redis::Backoff;
 
@@ -21,7 +21,7 @@ pub enum Settling {
     /// Settles entries in one transaction ([`Pump::settled`]).
     Settle(Arc<[Entry]>),
     /// Moves an entry to the dead letters ([`Pump::buried`]).
-    Bury(Broken),
+    Bury(BrokenEntry),
     /// Acknowledges entries ([`Pump::acknowledged`]).
     Acknowledge(Vec<EntryId>),
 }
@@ -61,7 +61,7 @@ struct Round {
     /// Still to be settled, the oldest last.
     parts: Vec<Arc<[Entry]>>,
     /// Still to be moved to the dead letters.
-    broken: VecDeque<Broken>,
+    broken: VecDeque<BrokenEntry>,
     /// To be acknowledged, and how many of them are.
     finished: Vec<EntryId>,
     acknowledged: usize,
@@ -110,10 +110,10 @@ impl Round {
     }
 }
 
-fn refusal(entry: &Entry, error: String) -> Broken {
+fn refusal(entry: &Entry, error: String) -> BrokenEntry {
     let fields = entry.event.to_fields();
     let fields = fields.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes()));
-    Broken { id: entry.id, fields: fields.collect(), error }
+    BrokenEntry { id: entry.id, fields: fields.collect(), error }
 }
 
 impl Pump {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use books::dead_letters::Broken;
+use books::dead_letters::BrokenEntry;
 use books::entry::{Entry, EntryId};
 use contract::{AddressFamily, Event, InfoHash, PeerId, TrafficEvent};
 
@@ -195,7 +195,7 @@ fn a_refused_entry_stands_alone_in_the_end_and_the_others_are_committed() {
 #[test]
 fn what_is_no_event_goes_to_the_dead_letters_even_if_nothing_else_came() {
     let mut scene = Scene::open();
-    let broken = Broken { id: EntryId::at_ms(7), fields: Vec::new(), error: "no event".into() };
+    let broken = BrokenEntry { id: EntryId::at_ms(7), fields: Vec::new(), error: "no event".into() };
     scene.takes(Batch { broken: vec![broken.clone()], ..Batch::default() });
     assert_eq!(scene.settles(), Some(vec![]));
     scene.pump.settled(Settled::Committed, scene.now);

@@ -6,7 +6,7 @@ use books::dead_letters::DeadLetter;
 use clap::Args;
 use serde::Serialize;
 
-use super::{ShelfArgs, letters_on, page};
+use super::{StreamArgs, letters_in, page};
 use crate::Answer;
 use crate::connect::Context;
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ use crate::output::{Report, table};
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    shelf: ShelfArgs,
+    of: StreamArgs,
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
@@ -43,14 +43,14 @@ struct Letter {
     fields: BTreeMap<String, String>,
 }
 
-/// Shows a shelf of dead letters.
+/// Shows the letters of one stream, oldest first.
 pub(crate) async fn run(command: &List, context: &Context) -> Result<Answer, Failure> {
     let mut redis = context.redis().await?;
-    let shelf = command.shelf.shelf();
-    let total = letters_on(&mut redis, shelf, context).await?;
+    let stream = command.of.stream();
+    let total = letters_in(&mut redis, stream, context).await?;
     let (mut letters, mut after) = (Vec::new(), None);
     while letters.len() < command.limit {
-        let page = page(&mut redis, shelf, after, context).await?;
+        let page = page(&mut redis, stream, after, context).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.id);
         let room = command.limit - letters.len();

@@ -4,7 +4,7 @@ mod list;
 mod retry;
 
 use books::EntryId;
-use books::dead_letters::{self, DeadLetter, Shelf};
+use books::dead_letters::{self, DeadLetter, DeadLetters};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -38,15 +38,15 @@ pub(crate) enum Command {
 
 /// Which dead letters.
 #[derive(Debug, Args)]
-struct ShelfArgs {
+struct StreamArgs {
     /// Those that the consumer has given up, instead of those that it still tries.
     #[arg(long)]
     failed: bool,
 }
 
-impl ShelfArgs {
-    fn shelf(&self) -> Shelf {
-        if self.failed { Shelf::Failed } else { Shelf::Waiting }
+impl StreamArgs {
+    fn stream(&self) -> DeadLetters {
+        if self.failed { DeadLetters::Failed } else { DeadLetters::Waiting }
     }
 }
 
@@ -54,7 +54,7 @@ impl ShelfArgs {
 #[derive(Debug, Args)]
 pub(crate) struct Drop {
     #[command(flatten)]
-    shelf: ShelfArgs,
+    of: StreamArgs,
     /// The letters' ids, as `list` shows them.
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<EntryId>,
@@ -86,14 +86,14 @@ impl Report for Dropped {
 
 async fn drop_letters(command: &Drop, context: &Context) -> Result<Answer, Failure> {
     let mut redis = context.redis().await?;
-    let shelf = command.shelf.shelf();
+    let stream = command.of.stream();
     let (mut dropped, mut asked) = (0, command.ids.len() as u64);
     if command.all {
         // Those that are there now; the consumer may bury more meanwhile.
-        asked = letters_on(&mut redis, shelf, context).await?;
+        asked = letters_in(&mut redis, stream, context).await?;
         let mut seen = 0;
         while seen < asked {
-            let page = page(&mut redis, shelf, None, context).await?;
+            let page = page(&mut redis, stream, None, context).await?;
             let ids: Vec<EntryId> = page
                 .iter()
                 .map(|letter| letter.id)
@@ -103,11 +103,11 @@ async fn drop_letters(command: &Drop, context: &Context) -> Result<Answer, Failu
                 break;
             }
             seen += ids.len() as u64;
-            dropped += discard(&mut redis, shelf, &ids, context).await?;
+            dropped += discard(&mut redis, stream, &ids, context).await?;
         }
     } else {
         for ids in command.ids.chunks(PAGE) {
-            dropped += discard(&mut redis, shelf, ids, context).await?;
+            dropped += discard(&mut redis, stream, ids, context).await?;
         }
     }
     context.output.show(&Dropped { dropped, not_there: asked.saturating_sub(dropped) })?;
@@ -116,25 +116,25 @@ async fn drop_letters(command: &Drop, context: &Context) -> Result<Answer, Failu
 
 async fn discard(
     redis: &mut Redis,
-    shelf: Shelf,
+    stream: DeadLetters,
     ids: &[EntryId],
     context: &Context,
 ) -> Result<u64, Failure> {
-    let dropped = dead_letters::discard(&mut redis.connection, &context.keys, shelf, ids).await;
+    let dropped = dead_letters::discard(&mut redis.connection, &context.keys, stream, ids).await;
     dropped.map_err(|error| redis.failure(&error))
 }
 
-async fn letters_on(redis: &mut Redis, shelf: Shelf, context: &Context) -> Result<u64, Failure> {
-    let letters = dead_letters::count(&mut redis.connection, &context.keys, shelf).await;
+async fn letters_in(redis: &mut Redis, stream: DeadLetters, context: &Context) -> Result<u64, Failure> {
+    let letters = dead_letters::count(&mut redis.connection, &context.keys, stream).await;
     letters.map_err(|error| redis.failure(&error))
 }
 
 async fn page(
     redis: &mut Redis,
-    shelf: Shelf,
+    stream: DeadLetters,
     after: Option<EntryId>,
     context: &Context,
 ) -> Result<Vec<DeadLetter>, Failure> {
-    let letters = dead_letters::list(&mut redis.connection, &context.keys, shelf, after, PAGE).await;
+    let letters = dead_letters::list(&mut redis.connection, &context.keys, stream, after, PAGE).await;
     letters.map_err(|error| redis.failure(&error))
 }

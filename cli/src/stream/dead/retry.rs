@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use books::EntryId;
-use books::dead_letters::{self, DeadLetter, Desk, Retried, RetryError, Shelf};
+use books::dead_letters::{self, DeadLetter, DeadLetters, Retried, Retrier, RetryError};
 use books::ledger::{Access, LedgerHandle, Location};
 use clap::Args;
 use serde::Serialize;
 
-use super::{ShelfArgs, letters_on, page};
+use super::{StreamArgs, letters_in, page};
 use crate::connect::{Context, Redis};
 use crate::failure::Failure;
 use crate::human::count;
@@ -19,7 +19,7 @@ use crate::{Answer, limits, progress, when};
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
     #[command(flatten)]
-    shelf: ShelfArgs,
+    of: StreamArgs,
     /// The letters' ids, as `list` shows them; all if none is given.
     #[arg(value_name = "ID")]
     ids: Vec<EntryId>,
@@ -44,10 +44,14 @@ pub(crate) async fn run(command: &Retry, context: &Context) -> Result<Answer, Fa
     drop(context.ledger(Access::Read)?);
     let location = Location::parse(&context.database).map_err(|error| context.ledger_failure(&error))?;
     let ledger = LedgerHandle::spawn(location, config.rules()).map_err(Failure::Output)?;
-    let desk =
-        Desk { keys: &context.keys, ledger: &ledger, leases: config.leases(), retry_max: config.retry_max };
+    let retrier = Retrier {
+        keys: &context.keys,
+        ledger: &ledger,
+        leases: config.leases(),
+        retry_max: config.retry_max,
+    };
     let mut redis = context.redis().await?;
-    let tried = try_all(&mut redis, command, &desk, context).await?;
+    let tried = try_all(&mut redis, command, &retrier, context).await?;
     context.output.show(&tried)?;
     Ok(if tried.settled == tried.tried { Answer::Done } else { Answer::No })
 }
@@ -56,23 +60,23 @@ pub(crate) async fn run(command: &Retry, context: &Context) -> Result<Answer, Fa
 async fn try_all(
     redis: &mut Redis,
     command: &Retry,
-    desk: &Desk<'_>,
+    retrier: &Retrier<'_>,
     context: &Context,
 ) -> Result<Tried, Failure> {
-    let shelf = command.shelf.shelf();
+    let stream = command.of.stream();
     let wanted: HashSet<EntryId> = command.ids.iter().copied().collect();
-    let mut left = letters_on(redis, shelf, context).await?;
+    let mut left = letters_in(redis, stream, context).await?;
     let bar = progress::bar("retrying", left);
     let (mut tried, mut after) = (Tried::default(), None);
     while left > 0 {
-        let letters = page(redis, shelf, after, context).await?;
+        let letters = page(redis, stream, after, context).await?;
         let Some(last) = letters.last() else { break };
         after = Some(last.id);
         for letter in letters.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
             left -= 1;
             bar.inc(1);
             if wanted.is_empty() || wanted.contains(&letter.id) {
-                tried.count(try_one(redis, shelf, letter, desk, context).await?);
+                tried.count(try_one(redis, stream, letter, retrier, context).await?);
             }
         }
     }
@@ -82,13 +86,13 @@ async fn try_all(
 
 async fn try_one(
     redis: &mut Redis,
-    shelf: Shelf,
+    stream: DeadLetters,
     letter: &DeadLetter,
-    desk: &Desk<'_>,
+    retrier: &Retrier<'_>,
     context: &Context,
 ) -> Result<Retried, Failure> {
     let now = when::now_ms() / 1000;
-    let retried = dead_letters::retry(&mut redis.connection, desk, shelf, letter, now).await;
+    let retried = dead_letters::retry(&mut redis.connection, retrier, stream, letter, now).await;
     retried.map_err(|error| match error {
         RetryError::Redis(error) => redis.failure(&error),
         RetryError::Ledger(error) => context.ledger_failure(&error),
