@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-/// A forwarder's health.
+/// Since when a forwarder fails, and until when it is left alone.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct ForwarderHealth {
     first_pause: Duration,
     longest_pause: Duration,
     failures: u32,
@@ -18,27 +18,27 @@ struct Pause {
     probing: bool,
 }
 
-/// What may be done now.
+/// Whether a job may be sent now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Permission {
-    /// Ask.
+    /// Yes; if the forwarder is suspended, the job is the probe.
     Go,
-    /// Not before this.
+    /// Not before this: the pause after the last failure.
     From(Instant),
-    /// A probe is under way: wait for what comes of it.
+    /// Not while a probe is under way: its answer or failure decides.
     AfterProbe,
 }
 
-/// What a failure meant.
+/// Whether a failure suspends the forwarder, which is worth a line in the log, or finds it suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// It was well until now.
-    Suspended,
-    /// It was known to be away.
-    StillAway,
+pub(super) enum Suspension {
+    /// The forwarder answered until now.
+    New,
+    /// The forwarder was suspended already.
+    Ongoing,
 }
 
-impl Health {
+impl ForwarderHealth {
     pub(super) fn new(first_pause: Duration, longest_pause: Duration) -> Self {
         Self { first_pause, longest_pause, failures: 0, pause: None }
     }
@@ -52,29 +52,30 @@ impl Health {
         }
     }
 
-    /// A job leaves: while the forwarder is away it is the probe.
+    /// A job is sent: while the forwarder is suspended it is the probe.
     pub(super) fn began(&mut self) {
         if let Some(pause) = &mut self.pause {
             pause.probing = true;
         }
     }
 
-    /// It answered. Whether it was away until now.
+    /// The forwarder answered. Whether it was suspended until now.
     pub(super) fn answered(&mut self) -> bool {
         self.failures = 0;
         self.pause.take().is_some()
     }
 
-    /// It failed a job. One that left before the pause began is part of the failure that caused the pause.
-    pub(super) fn failed(&mut self, probe: Probe, now: Instant) -> Turn {
-        let turn = if self.pause.is_some() { Turn::StillAway } else { Turn::Suspended };
-        if turn == Turn::StillAway && probe == Probe::No {
-            return turn;
+    /// The forwarder did not answer a job. A job sent before the pause began is part of the failure that
+    /// caused the pause, and does not make it longer.
+    pub(super) fn failed(&mut self, probe: Probe, now: Instant) -> Suspension {
+        let suspension = if self.pause.is_some() { Suspension::Ongoing } else { Suspension::New };
+        if suspension == Suspension::Ongoing && probe == Probe::No {
+            return suspension;
         }
         let pause = self.first_pause.saturating_mul(1 << self.failures.min(20)).min(self.longest_pause);
         self.failures += 1;
         self.pause = Some(Pause { until: now + pause, probing: false });
-        turn
+        suspension
     }
 
     pub(super) fn is_suspended(&self) -> bool {
@@ -82,12 +83,10 @@ impl Health {
     }
 }
 
-/// Whether a job left as the probe of a forwarder that was away.
+/// Whether a job was sent as the probe of a suspended forwarder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Probe {
-    /// It did.
     Yes,
-    /// It left while all was well.
     No,
 }
 
@@ -99,9 +98,9 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest() {
-        let (mut health, start) = (Health::new(SECOND, 5 * SECOND), Instant::now());
+        let (mut health, start) = (ForwarderHealth::new(SECOND, 5 * SECOND), Instant::now());
         assert_eq!(health.permission(start), Permission::Go);
-        assert_eq!(health.failed(Probe::No, start), Turn::Suspended);
+        assert_eq!(health.failed(Probe::No, start), Suspension::New);
         let mut now = start;
         for pause in [1, 2, 4, 5, 5] {
             assert_eq!(health.permission(now), Permission::From(now + pause * SECOND));
@@ -109,13 +108,13 @@ mod tests {
             assert_eq!(health.permission(now), Permission::Go);
             health.began();
             assert_eq!(health.permission(now), Permission::AfterProbe, "one probe at a time");
-            assert_eq!(health.failed(Probe::Yes, now), Turn::StillAway);
+            assert_eq!(health.failed(Probe::Yes, now), Suspension::Ongoing);
         }
     }
 
     #[test]
     fn one_answer_brings_it_back() {
-        let (mut health, now) = (Health::new(SECOND, 5 * SECOND), Instant::now());
+        let (mut health, now) = (ForwarderHealth::new(SECOND, 5 * SECOND), Instant::now());
         health.failed(Probe::No, now);
         health.began();
         assert!(health.answered());
@@ -126,7 +125,7 @@ mod tests {
 
     #[test]
     fn jobs_that_fail_together_are_one_failure() {
-        let (mut health, now) = (Health::new(SECOND, 60 * SECOND), Instant::now());
+        let (mut health, now) = (ForwarderHealth::new(SECOND, 60 * SECOND), Instant::now());
         for _ in 0..4 {
             health.failed(Probe::No, now);
         }

@@ -20,7 +20,7 @@ use wire::http::request::AnnounceRequest;
 
 use super::answer::{self, Answer, Failure};
 use super::config::{Forwarder, Scheme, Target};
-use super::lane::Job;
+use super::queue::Job;
 use super::worker::{Neighbourhood, resolve};
 use crate::announce::Role;
 use crate::fetch;
@@ -173,12 +173,12 @@ pub(super) fn numwant(job: &Job) -> i32 {
 mod tests {
     use super::*;
     use crate::announce::{Families, PrivatePeers};
-    use crate::forward::store::Call;
+    use crate::forward::store::ClientAnnounce;
     use contract::{InfoHash, PeerId};
     use std::time::Instant;
 
     fn job(event: Event) -> Job {
-        let call = Call {
+        let announce = ClientAnnounce {
             info_hash: InfoHash([0xff; 20]),
             peer_id: PeerId(*b"-TR4060-abcdefghij~ "),
             endpoint: "[2001:db8::1]:6881".parse().unwrap(),
@@ -188,7 +188,7 @@ mod tests {
             families: Families::Both,
             private: PrivatePeers::Offered,
         };
-        Job::new(&call, event, Instant::now())
+        Job::new(&announce, event, Instant::now())
     }
 
     #[tokio::test]

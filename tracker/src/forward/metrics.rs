@@ -17,11 +17,11 @@ pub(super) enum Ending {
     Answered,
     /// With a failure reason.
     Refused,
-    /// Not at all, or with garbage.
+    /// Without an answer, or with one that cannot be read.
     Failed,
 }
 
-/// The families of metrics.
+/// The metrics of all forwarders; the forwarder's name is a label.
 #[derive(Debug, Clone)]
 pub struct ForwardMetrics {
     requests: IntCounterVec,
@@ -32,9 +32,9 @@ pub struct ForwardMetrics {
     peers: IntGaugeVec,
 }
 
-/// One forwarder's.
+/// The metrics of one forwarder.
 #[derive(Debug)]
-pub(super) struct LaneMetrics {
+pub(super) struct ForwarderMetrics {
     requests: [IntCounter; 3],
     pub(super) dropped: IntCounter,
     seconds: Histogram,
@@ -80,10 +80,10 @@ impl ForwardMetrics {
         })
     }
 
-    pub(super) fn of(&self, forwarder: &str) -> Result<LaneMetrics> {
+    pub(super) fn of(&self, forwarder: &str) -> Result<ForwarderMetrics> {
         let ended = |result: &str| self.requests.get_metric_with_label_values(&[forwarder, result]);
         let label = &[forwarder];
-        Ok(LaneMetrics {
+        Ok(ForwarderMetrics {
             requests: [ended("answered")?, ended("refused")?, ended("failed")?],
             dropped: self.dropped.get_metric_with_label_values(label)?,
             seconds: self.seconds.get_metric_with_label_values(label)?,
@@ -94,7 +94,7 @@ impl ForwardMetrics {
     }
 }
 
-impl LaneMetrics {
+impl ForwarderMetrics {
     pub(super) fn observe(&self, ending: Ending, took: Duration) {
         self.requests[ending as usize].inc();
         self.seconds.observe(took.as_secs_f64());
@@ -105,7 +105,7 @@ impl LaneMetrics {
     }
 }
 
-impl Drop for LaneMetrics {
+impl Drop for ForwarderMetrics {
     /// A forwarder that a reload removed is neither away nor does anything wait for it.
     fn drop(&mut self) {
         for gauge in [&self.waiting, &self.suspended, &self.peers] {

@@ -1,15 +1,15 @@
 //! Announce forwarding: other trackers are told of our clients, and their peers are offered beside our own.
 //!
-//! An announce never waits for a forwarder. It takes what is known already, leaves a job in each forwarder's
-//! lane, and goes on; what the forwarders answer is there for the next announce. `docs/forwarding.md` says
-//! what is told to whom.
+//! An announce never waits for a forwarder. It takes the peers that forwarders have named already, leaves a
+//! job in each forwarder's queue, and goes on; the peers that they answer with are there for the next
+//! announce. `docs/forwarding.md` says which forwarder is told what.
 
 pub mod answer;
 mod config;
 mod health;
 mod http;
-mod lane;
 mod metrics;
+mod queue;
 mod reach;
 mod store;
 mod udp;
@@ -26,9 +26,9 @@ use tokio::task::JoinSet;
 use crate::announce::{Admitted, Offers};
 pub(crate) use config::read_file;
 pub use config::{Forwarder, MAX_FORWARDERS, Scheme, Target, read as read_list};
-use lane::{Job, Lane};
 pub use metrics::ForwardMetrics;
-use store::{Call, Store};
+use queue::{ForwarderQueue, Job};
+use store::{ClientAnnounce, Store};
 
 /// How patient forwarding is. The operator has no need to change it; tests are in a hurry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,13 +39,13 @@ pub struct Pace {
     pub first_pause: Duration,
     /// The longest pause: how often a dead forwarder is tried.
     pub longest_pause: Duration,
-    /// How long a job may wait before what it says is old.
+    /// How long a job may wait before it is dropped as out of date.
     pub job_lifetime: Duration,
     /// The first wait for a UDP datagram; it doubles with each repetition.
     pub datagram_wait: Duration,
     /// The shortest interval that is taken from a forwarder.
     pub shortest_interval: Duration,
-    /// How often what expired is forgotten.
+    /// How often expired peers and clients are forgotten.
     pub sweep_interval: Duration,
 }
 
@@ -66,9 +66,9 @@ impl Default for Pace {
 /// Which torrents are forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// All: the tracker is open to everybody anyway.
+    /// All torrents: the tracker is open to everybody anyway.
     Everything,
-    /// Those that the operator listed.
+    /// Torrents that the operator listed.
     Listed(HashSet<InfoHash>),
 }
 
@@ -82,7 +82,7 @@ pub struct Forwarding {
 #[derive(Debug)]
 struct Engine {
     forwarders: Vec<Forwarder>,
-    lanes: Vec<Arc<Lane>>,
+    queues: Vec<Arc<ForwarderQueue>>,
     store: Arc<Store>,
     /// The zero of the store's clock.
     started: Instant,
@@ -107,42 +107,43 @@ impl Forwarding {
         let store = Arc::new(Store::new(&own, session_lifetime, pace.shortest_interval));
         let tls = http::tls().context("TLS for forwarders")?;
         let started = Instant::now();
-        let (mut tasks, mut lanes) = (JoinSet::new(), Vec::new());
+        let (mut tasks, mut queues) = (JoinSet::new(), Vec::new());
         for (number, forwarder) in forwarders.iter().enumerate() {
-            let lane = Arc::new(Lane::new(&forwarder.name, pace, metrics.of(&forwarder.name)?));
-            for _ in 0..lane::MAX_IN_FLIGHT {
+            let queue = Arc::new(ForwarderQueue::new(&forwarder.name, pace, metrics.of(&forwarder.name)?));
+            for _ in 0..queue::MAX_IN_FLIGHT {
                 let client = worker::Client::new(forwarder, &tls, pace);
-                let desk = worker::Desk { number, lane: lane.clone(), store: store.clone(), started };
-                tasks.spawn(worker::work(desk, client, pace.timeout));
+                let (queue, store) = (queue.clone(), store.clone());
+                let worker = worker::Worker { forwarder: number, queue, store, started };
+                tasks.spawn(worker::work(worker, client, pace.timeout));
             }
-            lanes.push(lane);
+            queues.push(queue);
         }
-        tasks.spawn(worker::sweep(store.clone(), lanes.clone(), started, pace.sweep_interval));
-        let engine = Arc::new(Engine { forwarders, lanes, store, started, _tasks: tasks });
+        tasks.spawn(worker::sweep(store.clone(), queues.clone(), started, pace.sweep_interval));
+        let engine = Arc::new(Engine { forwarders, queues, store, started, _tasks: tasks });
         Ok(Self { scope: Arc::new(scope), engine })
     }
 
-    /// The same forwarders for other torrents, with all that is known and waiting; `None` when the forwarders
-    /// are others.
+    /// The same forwarders for other torrents, with the peers they named and the jobs that wait for them;
+    /// `None` when `forwarders` are not the same.
     #[must_use]
     pub fn taken_over(&self, forwarders: &[Forwarder], scope: Scope) -> Option<Self> {
         let same = self.engine.forwarders == forwarders;
         same.then(|| Self { scope: Arc::new(scope), engine: self.engine.clone() })
     }
 
-    /// Adds the peers that the forwarders named so far to `offers`, and leaves them word of this announce.
-    /// Never waits.
+    /// Adds the peers that forwarders have named so far to `offers`, and queues a job for each forwarder that
+    /// is to be told of this announce. Never waits.
     pub fn consult(&self, admitted: &Admitted, offers: &mut Offers) {
-        let announce = &admitted.announce;
-        if !self.scope.covers(&announce.info_hash) {
+        if !self.scope.covers(&admitted.announce.info_hash) {
             return;
         }
         let engine = &self.engine;
         let now = Instant::now();
-        let call = Call::of(admitted);
-        for due in engine.store.visit(&call, store::seconds(engine.started, now), &mut rand::rng(), offers) {
-            let job = Job::new(&call, due.event, now);
-            engine.lanes[due.forwarder].push(job);
+        let announce = ClientAnnounce::of(admitted);
+        let seconds = store::seconds(engine.started, now);
+        for due in engine.store.visit(&announce, seconds, &mut rand::rng(), offers) {
+            let job = Job::new(&announce, due.event, now);
+            engine.queues[due.forwarder].push(job);
         }
     }
 }

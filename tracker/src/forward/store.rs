@@ -1,6 +1,5 @@
-//! What is known from forwarders, and what they know of our clients: external peers per torrent with their
-//! expiry, and per client when each forwarder is told of it next. Pure; times are seconds on the forwarders'
-//! own clock.
+//! Per torrent, the external peers that forwarders named, each with its expiry; per client of ours, which
+//! forwarders know it and when each is told of it next. Pure; times are seconds since forwarding started.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use parking_lot::Mutex;
 use rand::{Rng, RngExt};
 
 use super::answer::{Learned, Wait};
-use super::lane::Job;
+use super::queue::Job;
 use crate::announce::{Admitted, Choice, Families, NAMELESS, Offers, Peers, PrivatePeers, Role};
 
 /// Locks, each with a part of the torrents.
@@ -39,9 +38,9 @@ fn narrow(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// An announce as far as forwarding looks at it.
+/// A client's announce, as far as forwarding looks at it.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
+pub(super) struct ClientAnnounce {
     pub(super) info_hash: InfoHash,
     pub(super) peer_id: PeerId,
     pub(super) endpoint: SocketAddr,
@@ -53,7 +52,7 @@ pub(super) struct Call {
     pub(super) private: PrivatePeers,
 }
 
-impl Call {
+impl ClientAnnounce {
     pub(super) fn of(admitted: &Admitted) -> Self {
         let Admitted { announce, admission } = admitted;
         let (num_want, Choice { private, .. }) = match admission.peers {
@@ -77,14 +76,14 @@ impl Call {
     }
 }
 
-/// A forwarder is to be told this.
+/// An event that a forwarder is to be told of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) forwarder: usize,
     pub(super) event: Event,
 }
 
-/// The store.
+/// External peers and our clients, per torrent.
 #[derive(Debug)]
 pub(super) struct Store {
     shards: [Mutex<HashMap<InfoHash, Torrent>>; SHARDS],
@@ -98,7 +97,7 @@ pub(super) struct Store {
 struct Torrent {
     sessions: HashMap<SocketAddr, Session>,
     peers: HashMap<SocketAddr, External>,
-    /// Per forwarder: it refused this torrent, and wants to hear nothing of it before.
+    /// Per forwarder that refused this torrent: when it may be told of it again.
     rests_until: Box<[u32]>,
 }
 
@@ -107,15 +106,15 @@ struct Torrent {
 struct Session {
     peer_id: PeerId,
     seen: u32,
-    standings: Box<[Standing]>,
+    views: Box<[ForwarderView]>,
 }
 
-/// What one forwarder knows of it.
+/// What one forwarder knows of a client.
 #[derive(Debug, Clone, Copy, Default)]
-struct Standing {
-    /// It was told, and answered.
+struct ForwarderView {
+    /// The forwarder was told of the client, and answered.
     known: bool,
-    /// When it is to be told again.
+    /// When the forwarder is to be told again.
     due: u32,
 }
 
@@ -123,7 +122,7 @@ struct Standing {
 struct External {
     until: u32,
     forwarder: usize,
-    /// It was named to a seeder, so that it is a leecher as far as the forwarder knows.
+    /// The forwarder named the peer to a seeder: so the peer is a leecher as far as the forwarder knows.
     for_seeders: bool,
 }
 
@@ -137,22 +136,29 @@ impl Store {
         Self { shards: Default::default(), listed_as, session_lifetime, shortest_interval }
     }
 
-    /// Notes a client's call, fills `offers` up with external peers, and says which forwarders are to be
+    /// Notes a client's announce, fills `offers` up with external peers, and says which forwarders are to be
     /// told.
-    pub(super) fn visit(&self, call: &Call, now: u32, rng: &mut impl Rng, offers: &mut Offers) -> Vec<Due> {
-        let mut shard = self.shard(&call.info_hash).lock();
-        if call.event == Event::Stopped {
-            return shard.get_mut(&call.info_hash).map(|torrent| torrent.leave(call)).unwrap_or_default();
+    pub(super) fn visit(
+        &self,
+        announce: &ClientAnnounce,
+        now: u32,
+        rng: &mut impl Rng,
+        offers: &mut Offers,
+    ) -> Vec<Due> {
+        let mut shard = self.shard(&announce.info_hash).lock();
+        if announce.event == Event::Stopped {
+            let torrent = shard.get_mut(&announce.info_hash);
+            return torrent.map(|torrent| torrent.leave(announce)).unwrap_or_default();
         }
-        if !shard.contains_key(&call.info_hash) && shard.len() >= MAX_TORRENTS / SHARDS {
+        if !shard.contains_key(&announce.info_hash) && shard.len() >= MAX_TORRENTS / SHARDS {
             return Vec::new();
         }
-        let torrent = shard.entry(call.info_hash).or_insert_with(|| Torrent::new(self.listed_as.len()));
-        torrent.offer(call, now, rng, offers);
-        torrent.enter(call, now)
+        let torrent = shard.entry(announce.info_hash).or_insert_with(|| Torrent::new(self.listed_as.len()));
+        torrent.offer(announce, now, rng, offers);
+        torrent.enter(announce, now)
     }
 
-    /// A forwarder answered.
+    /// A forwarder answered with peers: they are kept, and the client is due again after its interval.
     pub(super) fn learn(&self, forwarder: usize, job: &Job, learned: &Learned, now: u32) {
         let mut shard = self.shard(&job.info_hash).lock();
         let Some(torrent) = shard.get_mut(&job.info_hash) else { return };
@@ -161,7 +167,7 @@ impl Store {
             && session.peer_id == job.peer_id
             && job.event != Event::Stopped
         {
-            session.standings[forwarder] = Standing { known: true, due: now.saturating_add(interval) };
+            session.views[forwarder] = ForwarderView { known: true, due: now.saturating_add(interval) };
         }
         let (shortest, longest) = (*PEER_LIFETIME_SECS.start(), *PEER_LIFETIME_SECS.end());
         let until = now.saturating_add(interval.saturating_mul(2).clamp(shortest, longest));
@@ -169,7 +175,7 @@ impl Store {
         torrent.keep(learned, job.role, &own, External { until, forwarder, for_seeders: false });
     }
 
-    /// A forwarder refused a torrent.
+    /// A forwarder refused a torrent, and is told nothing of it for `wait`.
     pub(super) fn rest(&self, forwarder: usize, info_hash: &InfoHash, wait: Wait, now: u32) {
         let rest = match wait {
             Wait::For(time) => narrow(time.max(self.shortest_interval)).min(LONGEST_REST_SECS),
@@ -181,7 +187,7 @@ impl Store {
         }
     }
 
-    /// Forgets what expired. How many peers are known from each forwarder.
+    /// Forgets expired peers and clients. How many peers are left from each forwarder.
     pub(super) fn sweep(&self, now: u32) -> Vec<i64> {
         let oldest = now.saturating_sub(self.session_lifetime);
         let mut known = vec![0; self.listed_as.len()];
@@ -210,55 +216,56 @@ impl Torrent {
         }
     }
 
-    /// Forwarders that know the client hear that it goes.
-    fn leave(&mut self, call: &Call) -> Vec<Due> {
-        let Some(session) = self.sessions.remove(&call.endpoint) else { return Vec::new() };
-        let knows = |(forwarder, standing): (usize, &Standing)| standing.known.then_some(forwarder);
-        let knowing = session.standings.iter().enumerate().filter_map(knows);
+    /// Forgets a client that stopped; the forwarders that know it are to be told.
+    fn leave(&mut self, announce: &ClientAnnounce) -> Vec<Due> {
+        let Some(session) = self.sessions.remove(&announce.endpoint) else { return Vec::new() };
+        let knows = |(forwarder, view): (usize, &ForwarderView)| view.known.then_some(forwarder);
+        let knowing = session.views.iter().enumerate().filter_map(knows);
         knowing.map(|forwarder| Due { forwarder, event: Event::Stopped }).collect()
     }
 
-    fn enter(&mut self, call: &Call, now: u32) -> Vec<Due> {
+    /// Notes a client that is there, and which forwarders are due to be told of it.
+    fn enter(&mut self, announce: &ClientAnnounce, now: u32) -> Vec<Due> {
         // Nobody can be sent to port 0.
-        let room = self.sessions.len() < MAX_SESSIONS || self.sessions.contains_key(&call.endpoint);
-        if call.endpoint.port() == 0 || !room {
+        let room = self.sessions.len() < MAX_SESSIONS || self.sessions.contains_key(&announce.endpoint);
+        if announce.endpoint.port() == 0 || !room {
             return Vec::new();
         }
         let fresh = || Session {
-            peer_id: call.peer_id,
+            peer_id: announce.peer_id,
             seen: now,
-            standings: vec![Standing::default(); self.rests_until.len()].into_boxed_slice(),
+            views: vec![ForwarderView::default(); self.rests_until.len()].into_boxed_slice(),
         };
-        let session = self.sessions.entry(call.endpoint).or_insert_with(fresh);
-        if session.peer_id != call.peer_id {
+        let session = self.sessions.entry(announce.endpoint).or_insert_with(fresh);
+        if session.peer_id != announce.peer_id {
             // Another run of the client: forwarders know nothing of it yet.
             *session = fresh();
         }
         session.seen = now;
         // One of ours is offered by the swarm and its rules, not as somebody from outside.
-        self.peers.remove(&call.endpoint);
-        let standings = session.standings.iter_mut().zip(&self.rests_until).enumerate();
-        standings
-            .filter_map(|(forwarder, (standing, rests_until))| {
-                let event = standing.event(call.event, now).filter(|_| *rests_until <= now)?;
-                standing.due = now.saturating_add(AGAIN_SECS);
+        self.peers.remove(&announce.endpoint);
+        let views = session.views.iter_mut().zip(&self.rests_until).enumerate();
+        views
+            .filter_map(|(forwarder, (view, rests_until))| {
+                let event = view.event(announce.event, now).filter(|_| *rests_until <= now)?;
+                view.due = now.saturating_add(AGAIN_SECS);
                 Some(Due { forwarder, event })
             })
             .collect()
     }
 
     /// Fills up to what the client wants, beginning anywhere, so that each peer gets its turn.
-    fn offer(&self, call: &Call, now: u32, rng: &mut impl Rng, offers: &mut Offers) {
-        let room = call.num_want.saturating_sub(offers.len());
+    fn offer(&self, announce: &ClientAnnounce, now: u32, rng: &mut impl Rng, offers: &mut Offers) {
+        let room = announce.num_want.saturating_sub(offers.len());
         if room == 0 || self.peers.is_empty() {
             return;
         }
         let usable = |(address, peer): &(&SocketAddr, &External)| {
             peer.until > now
-                && (peer.for_seeders || call.role == Role::Leecher)
-                && **address != call.endpoint
-                && call.can_use(address.ip())
-                && (call.private == PrivatePeers::Offered || super::reach::is_public(address.ip()))
+                && (peer.for_seeders || announce.role == Role::Leecher)
+                && **address != announce.endpoint
+                && announce.can_use(address.ip())
+                && (announce.private == PrivatePeers::Offered || super::reach::is_public(address.ip()))
                 && !offers.contains(address)
         };
         let peers: Vec<SocketAddr> = self.peers.iter().filter(usable).map(|(address, _)| *address).collect();
@@ -291,7 +298,7 @@ impl Torrent {
     }
 }
 
-impl Standing {
+impl ForwarderView {
     /// What to tell a forwarder now. The first thing it hears of a client is always `started`.
     fn event(&self, event: Event, now: u32) -> Option<Event> {
         match (self.known, event) {

@@ -11,7 +11,7 @@ use wire::udp::{AnnounceForm, AnnounceRequest, Request, Response, event_number, 
 use super::answer::{Answer, Failure, read_packet};
 use super::config::{Forwarder, Target};
 use super::http::numwant;
-use super::lane::Job;
+use super::queue::Job;
 use super::worker::{Neighbourhood, resolve};
 use crate::announce::Role;
 
@@ -28,12 +28,12 @@ pub(super) struct UdpClient {
     target: Target,
     ip: Option<IpAddr>,
     first_wait: Duration,
-    link: Option<Link>,
+    connection: Option<Connection>,
 }
 
 /// A socket and the connection id that the forwarder gave to its address.
 #[derive(Debug)]
-struct Link {
+struct Connection {
     socket: UdpSocket,
     remote: SocketAddr,
     /// The family it was opened for; the forwarder may have no address of that family.
@@ -44,36 +44,37 @@ struct Link {
 
 impl UdpClient {
     pub(super) fn new(forwarder: &Forwarder, first_wait: Duration) -> Self {
-        Self { target: forwarder.target.clone(), ip: forwarder.ip, first_wait, link: None }
+        Self { target: forwarder.target.clone(), ip: forwarder.ip, first_wait, connection: None }
     }
 
     pub(super) async fn announce(&mut self, job: &Job) -> Result<Answer, Failure> {
-        let usable = |link: &Link| {
-            link.obtained.elapsed() < CONNECTION_LIFETIME && link.client_is_ipv4 == job.endpoint.is_ipv4()
+        let usable = |connection: &Connection| {
+            connection.obtained.elapsed() < CONNECTION_LIFETIME
+                && connection.client_is_ipv4 == job.endpoint.is_ipv4()
         };
         // Taken out: it comes back only when all went well.
-        let link = match self.link.take().filter(usable) {
-            Some(link) => link,
+        let connection = match self.connection.take().filter(usable) {
+            Some(connection) => connection,
             None => self.connect(job.endpoint.ip()).await?,
         };
-        let neighbourhood = Neighbourhood::of(link.remote.ip());
+        let neighbourhood = Neighbourhood::of(connection.remote.ip());
         let told = neighbourhood.tell(self.ip, job.endpoint.ip());
         let transaction = rand::random();
-        let packet = announce_request(link.id, transaction, job, told, &self.target.path);
-        let reply = ask(&link.socket, &packet, transaction, self.first_wait).await?;
-        let answer = read_packet(&reply, link.remote.ip())?;
+        let packet = announce_request(connection.id, transaction, job, told, &self.target.path);
+        let reply = ask(&connection.socket, &packet, transaction, self.first_wait).await?;
+        let answer = read_packet(&reply, connection.remote.ip())?;
         if matches!(answer, Answer::Peers(_)) {
-            self.link = Some(link);
+            self.connection = Some(connection);
         }
         Ok(neighbourhood.filter(answer))
     }
 
-    async fn connect(&self, client: IpAddr) -> Result<Link, Failure> {
+    async fn connect(&self, client: IpAddr) -> Result<Connection, Failure> {
         let (socket, remote) = open(&resolve(&self.target, client).await?).await?;
         let transaction = rand::random();
         let reply = ask(&socket, &connect_request(transaction), transaction, self.first_wait).await?;
         let id = read_connect(&reply).ok_or(Failure::Garbage)?;
-        Ok(Link { socket, remote, client_is_ipv4: client.is_ipv4(), id, obtained: Instant::now() })
+        Ok(Connection { socket, remote, client_is_ipv4: client.is_ipv4(), id, obtained: Instant::now() })
     }
 }
 
@@ -160,12 +161,12 @@ fn read_connect(packet: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::announce::{Families, PrivatePeers};
-    use crate::forward::store::Call;
+    use crate::forward::store::ClientAnnounce;
     use contract::{Event, InfoHash, PeerId};
     use proptest::prelude::*;
 
     fn job() -> Job {
-        let call = Call {
+        let announce = ClientAnnounce {
             info_hash: InfoHash([1; 20]),
             peer_id: PeerId([2; 20]),
             endpoint: "192.0.2.1:6881".parse().unwrap(),
@@ -175,7 +176,7 @@ mod tests {
             families: Families::Both,
             private: PrivatePeers::Offered,
         };
-        Job::new(&call, Event::Completed, Instant::now())
+        Job::new(&announce, Event::Completed, Instant::now())
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The workers: each takes a job from its forwarder's lane, asks the forwarder, and puts what it learned into
-//! the store.
+//! The workers: each takes a job from its forwarder's queue, announces it to the forwarder, and puts the
+//! peers or the refusal that comes back into the store.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use tokio_rustls::TlsConnector;
 use super::answer::{Answer, Failure};
 use super::config::{Forwarder, Scheme, Target};
 use super::http::HttpClient;
-use super::lane::{Job, Lane};
 use super::metrics::Ending;
+use super::queue::{ForwarderQueue, Job};
 use super::store::{Store, seconds};
 use super::udp::UdpClient;
 use super::{Pace, reach};
@@ -21,16 +21,19 @@ use super::{Pace, reach};
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
 
-/// Where a worker sits: its forwarder's number and lane, and the shared store.
+/// One of the [`queue::MAX_IN_FLIGHT`](super::queue::MAX_IN_FLIGHT) workers of a forwarder.
 #[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) number: usize,
-    pub(super) lane: Arc<Lane>,
+pub(super) struct Worker {
+    /// The forwarder's number, by which the store knows it.
+    pub(super) forwarder: usize,
+    pub(super) queue: Arc<ForwarderQueue>,
+    /// Shared by all workers of all forwarders.
     pub(super) store: Arc<Store>,
+    /// The zero of the store's clock.
     pub(super) started: Instant,
 }
 
-/// How a worker asks.
+/// The protocol that a forwarder speaks.
 #[derive(Debug)]
 pub(super) enum Client {
     Http(HttpClient),
@@ -54,38 +57,43 @@ impl Client {
     }
 }
 
-/// Works until it is dropped.
-pub(super) async fn work(desk: Desk, mut client: Client, patience: Duration) {
-    let Desk { number, lane, store, started } = desk;
+/// Sends one job after the other until it is dropped; each exchange takes `patience` at most.
+pub(super) async fn work(worker: Worker, mut client: Client, patience: Duration) {
+    let Worker { forwarder, queue, store, started } = worker;
     loop {
-        let errand = lane.next().await;
+        let taken = queue.next().await;
         let left = Instant::now();
-        let outcome = timeout(patience, client.announce(&errand.job)).await;
+        let outcome = timeout(patience, client.announce(&taken.job)).await;
         let outcome = outcome.unwrap_or(Err(Failure::Silent));
         let now = Instant::now();
-        lane.metrics.observe(ending(&outcome), now - left);
+        queue.metrics.observe(ending(&outcome), now - left);
         match outcome {
             Ok(Answer::Peers(learned)) => {
-                store.learn(number, &errand.job, &learned, seconds(started, now));
-                lane.answered(&errand);
+                store.learn(forwarder, &taken.job, &learned, seconds(started, now));
+                queue.answered(&taken);
             }
             Ok(Answer::Refused(wait)) => {
-                store.rest(number, &errand.job.info_hash, wait, seconds(started, now));
-                lane.answered(&errand);
+                store.rest(forwarder, &taken.job.info_hash, wait, seconds(started, now));
+                queue.answered(&taken);
             }
-            Err(failure) => lane.failed(errand, &failure, now),
+            Err(failure) => queue.failed(taken, &failure, now),
         }
     }
 }
 
-/// Forgets what expired and keeps the gauges fresh, until it is dropped.
-pub(super) async fn sweep(store: Arc<Store>, lanes: Vec<Arc<Lane>>, started: Instant, interval: Duration) {
+/// Lets the store forget peers and clients that expired, and keeps the gauges fresh, until it is dropped.
+pub(super) async fn sweep(
+    store: Arc<Store>,
+    queues: Vec<Arc<ForwarderQueue>>,
+    started: Instant,
+    interval: Duration,
+) {
     loop {
         tokio::time::sleep(interval).await;
         let known = store.sweep(seconds(started, Instant::now()));
-        for (lane, peers) in lanes.iter().zip(known) {
-            lane.metrics.peers.set(peers);
-            lane.publish();
+        for (queue, peers) in queues.iter().zip(known) {
+            queue.metrics.peers.set(peers);
+            queue.publish();
         }
     }
 }
@@ -98,8 +106,8 @@ fn ending(outcome: &Result<Answer, Failure>) -> Ending {
     }
 }
 
-/// The forwarder's addresses, those of the client's own family first: there it sees what the client is
-/// reached by.
+/// The forwarder's addresses, those of the client's own family first: over that family the forwarder can list
+/// the client at the address at which other peers reach it.
 pub(super) async fn resolve(target: &Target, client: IpAddr) -> Result<Vec<SocketAddr>, Failure> {
     let mut addresses: Vec<_> = lookup_host((target.host.as_str(), target.port)).await?.collect();
     addresses.sort_by_key(|address| address.is_ipv4() != client.is_ipv4());
@@ -107,7 +115,8 @@ pub(super) async fn resolve(target: &Target, client: IpAddr) -> Result<Vec<Socke
     if addresses.is_empty() { Err(Failure::Nowhere) } else { Ok(addresses) }
 }
 
-/// Where a forwarder stands decides which addresses are any use to it, and which of its peers to us.
+/// Where a forwarder is decides which addresses are of use to it, and which of its peers are of use to our
+/// clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Neighbourhood {
     /// On the internet: private addresses mean nothing there, and must not come from there.
@@ -121,12 +130,13 @@ impl Neighbourhood {
         if reach::is_public(forwarder) { Self::Public } else { Self::Private }
     }
 
-    /// The address to tell: the configured one, else the client's own unless it means nothing there.
+    /// The client's address as the forwarder is told it: the configured one, else the client's own, unless
+    /// that is a private one and the forwarder is on the internet.
     pub(super) fn tell(self, configured: Option<IpAddr>, client: IpAddr) -> Option<IpAddr> {
         configured.or(Some(client).filter(|ip| self == Self::Private || reach::is_public(*ip)))
     }
 
-    /// Leaves out the peers that cannot be from there.
+    /// Leaves out private addresses in a public forwarder's answer.
     pub(super) fn filter(self, mut answer: Answer) -> Answer {
         if let (Self::Public, Answer::Peers(learned)) = (self, &mut answer) {
             learned.peers.retain(|peer| reach::is_public(peer.ip()));

@@ -1,5 +1,5 @@
-//! One forwarder's lane: a bounded queue of jobs and the forwarder's health. Each forwarder has a lane and
-//! workers of its own, so that one that hangs delays nobody else.
+//! The bounded queue of one forwarder: jobs that wait, jobs in flight, and the forwarder's health. Each
+//! forwarder has a queue and workers of its own, so that a forwarder that hangs delays no other.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,15 +12,15 @@ use tracing::{info, warn};
 
 use super::Pace;
 use super::answer::Failure;
-use super::health::{Health, Permission, Probe, Turn};
-use super::metrics::LaneMetrics;
-use super::store::Call;
+use super::health::{ForwarderHealth, Permission, Probe, Suspension};
+use super::metrics::ForwarderMetrics;
+use super::store::ClientAnnounce;
 use crate::announce::Role;
 
-/// Jobs that one forwarder is asked at the same time: also how many workers it has.
+/// Jobs of one forwarder that are in flight at the same time: also how many workers it has.
 pub(super) const MAX_IN_FLIGHT: usize = 4;
-/// Jobs that wait for one forwarder; more are dropped and counted. What they say comes again with the
-/// client's next announce.
+/// Jobs that wait for one forwarder; more are dropped and counted. The client's next announce makes the same
+/// job again.
 pub(super) const MAX_WAITING: usize = 256;
 /// How often a job is tried before it is dropped.
 const MAX_ATTEMPTS: u8 = 3;
@@ -40,8 +40,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(call: &Call, event: Event, asked: Instant) -> Self {
-        let Call { info_hash, peer_id, endpoint, role, .. } = *call;
+    pub(super) fn new(announce: &ClientAnnounce, event: Event, asked: Instant) -> Self {
+        let ClientAnnounce { info_hash, peer_id, endpoint, role, .. } = *announce;
         Self { info_hash, peer_id, endpoint, role, event, asked, attempts: 0 }
     }
 
@@ -50,52 +50,52 @@ impl Job {
     }
 }
 
-/// A job on its way.
+/// A job that a worker has taken, until the forwarder answers or fails.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct JobInFlight {
     pub(super) job: Job,
     probe: Probe,
 }
 
-/// Why there is no job now.
+/// What a worker waits for when there is no job to send.
 #[derive(Debug, PartialEq, Eq)]
-enum Nothing {
-    /// Until somebody pushes one, or one that is under way ends.
+enum Idle {
+    /// A job is pushed, or one in flight ends.
     UntilNews,
-    /// Until then at the latest.
+    /// The same, or this time, when a suspended forwarder may be probed.
     Until(Instant),
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     waiting: VecDeque<Job>,
     in_flight: Vec<Job>,
-    health: Health,
+    health: ForwarderHealth,
 }
 
-/// A lane.
+/// The jobs for one forwarder, shared by announces, which push, and its workers, which take.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct ForwarderQueue {
     name: String,
     job_lifetime: Duration,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     news: Notify,
-    pub(super) metrics: LaneMetrics,
+    pub(super) metrics: ForwarderMetrics,
 }
 
-impl Lane {
-    pub(super) fn new(name: &str, pace: &Pace, metrics: LaneMetrics) -> Self {
-        let health = Health::new(pace.first_pause, pace.longest_pause);
+impl ForwarderQueue {
+    pub(super) fn new(name: &str, pace: &Pace, metrics: ForwarderMetrics) -> Self {
+        let health = ForwarderHealth::new(pace.first_pause, pace.longest_pause);
         Self {
             name: name.to_owned(),
             job_lifetime: pace.job_lifetime,
-            state: Mutex::new(State { waiting: VecDeque::new(), in_flight: Vec::new(), health }),
+            state: Mutex::new(QueueState { waiting: VecDeque::new(), in_flight: Vec::new(), health }),
             news: Notify::new(),
             metrics,
         }
     }
 
-    /// Leaves a job, if there is room.
+    /// Adds a job; without room it is dropped and counted, because an announce waits for no forwarder.
     pub(super) fn push(&self, job: Job) {
         let mut state = self.state.lock();
         if state.waiting.len() < MAX_WAITING {
@@ -108,18 +108,18 @@ impl Lane {
         }
     }
 
-    /// The next job, when there is one and the forwarder is worth asking.
-    pub(super) async fn next(&self) -> Errand {
+    /// Waits for a job that may be sent: the forwarder is well, or due for a probe.
+    pub(super) async fn next(&self) -> JobInFlight {
         loop {
-            // Taken before looking: news between the look and the wait is not missed.
+            // Registered before the look: a job pushed between look and wait wakes this worker.
             let news = self.news.notified();
             let wait = match self.take(Instant::now()) {
-                Ok(errand) => return errand,
+                Ok(taken) => return taken,
                 Err(wait) => wait,
             };
             match wait {
-                Nothing::UntilNews => news.await,
-                Nothing::Until(time) => tokio::select! {
+                Idle::UntilNews => news.await,
+                Idle::Until(time) => tokio::select! {
                     () = news => {}
                     () = tokio::time::sleep_until(time.into()) => {}
                 },
@@ -127,14 +127,14 @@ impl Lane {
         }
     }
 
-    /// Sets the gauges to what is the case.
+    /// Sets the gauges to the queue's present state.
     pub(super) fn publish(&self) {
         let state = self.state.lock();
         self.metrics.waiting(state.waiting.len());
         self.metrics.suspended.set(state.health.is_suspended().into());
     }
 
-    fn take(&self, now: Instant) -> Result<Errand, Nothing> {
+    fn take(&self, now: Instant) -> Result<JobInFlight, Idle> {
         let mut state = self.state.lock();
         let before = state.waiting.len();
         state.waiting.retain(|job| now.saturating_duration_since(job.asked) < self.job_lifetime);
@@ -148,10 +148,10 @@ impl Lane {
         taken
     }
 
-    /// The forwarder answered.
-    pub(super) fn answered(&self, errand: &Errand) {
+    /// The forwarder answered a job: with peers or with a refusal.
+    pub(super) fn answered(&self, taken: &JobInFlight) {
         let mut state = self.state.lock();
-        state.landed(&errand.job);
+        state.ended(&taken.job);
         if state.health.answered() {
             self.metrics.suspended.set(0);
             info!(forwarder = self.name, "the forwarder is back");
@@ -160,46 +160,47 @@ impl Lane {
         self.news.notify_one();
     }
 
-    /// The forwarder did not answer. The job waits for the next try, unless it had enough of them.
-    pub(super) fn failed(&self, errand: Errand, failure: &Failure, now: Instant) {
-        let Errand { mut job, probe } = errand;
+    /// The forwarder did not answer a job, which waits for its next attempt, unless this was its last.
+    pub(super) fn failed(&self, taken: JobInFlight, failure: &Failure, now: Instant) {
+        let JobInFlight { mut job, probe } = taken;
         let mut state = self.state.lock();
-        state.landed(&job);
+        state.ended(&job);
         job.attempts += 1;
         if job.attempts < MAX_ATTEMPTS {
             state.waiting.push_front(job);
         } else {
             self.metrics.dropped.inc();
         }
-        if state.health.failed(probe, now) == Turn::Suspended {
+        if state.health.failed(probe, now) == Suspension::New {
             self.metrics.suspended.set(1);
-            warn!(forwarder = self.name, %failure, "the forwarder is suspended; it is tried again from time to time");
+            let forwarder = &self.name;
+            warn!(forwarder, %failure, "the forwarder is suspended; it is tried again from time to time");
         }
         drop(state);
         self.news.notify_one();
     }
 }
 
-impl State {
+impl QueueState {
     /// The first job whose client has none under way: a `stopped` must not overtake its `started`.
-    fn take(&mut self, now: Instant) -> Result<Errand, Nothing> {
+    fn take(&mut self, now: Instant) -> Result<JobInFlight, Idle> {
         match self.health.permission(now) {
             Permission::Go => {}
-            Permission::AfterProbe => return Err(Nothing::UntilNews),
+            Permission::AfterProbe => return Err(Idle::UntilNews),
             // Without a job there is nothing to probe with.
-            Permission::From(_) if self.waiting.is_empty() => return Err(Nothing::UntilNews),
-            Permission::From(time) => return Err(Nothing::Until(time)),
+            Permission::From(_) if self.waiting.is_empty() => return Err(Idle::UntilNews),
+            Permission::From(time) => return Err(Idle::Until(time)),
         }
         let free = |job: &Job| !self.in_flight.iter().any(|other| other.same_client(job));
-        let place = self.waiting.iter().position(free).ok_or(Nothing::UntilNews)?;
-        let job = self.waiting.remove(place).ok_or(Nothing::UntilNews)?;
+        let place = self.waiting.iter().position(free).ok_or(Idle::UntilNews)?;
+        let job = self.waiting.remove(place).ok_or(Idle::UntilNews)?;
         let probe = if self.health.is_suspended() { Probe::Yes } else { Probe::No };
         self.health.began();
         self.in_flight.push(job.clone());
-        Ok(Errand { job, probe })
+        Ok(JobInFlight { job, probe })
     }
 
-    fn landed(&mut self, job: &Job) {
+    fn ended(&mut self, job: &Job) {
         if let Some(place) = self.in_flight.iter().position(|other| other.same_client(job)) {
             self.in_flight.swap_remove(place);
         }
@@ -211,9 +212,9 @@ mod tests {
     use super::*;
     use crate::forward::ForwardMetrics;
 
-    fn lane() -> Lane {
+    fn queue() -> ForwarderQueue {
         let metrics = ForwardMetrics::new(&prometheus::Registry::new()).unwrap().of("f").unwrap();
-        Lane::new("f", &Pace::default(), metrics)
+        ForwarderQueue::new("f", &Pace::default(), metrics)
     }
 
     fn job(port: u16, event: Event, asked: Instant) -> Job {
@@ -230,57 +231,57 @@ mod tests {
 
     #[test]
     fn the_queue_is_bounded_and_what_does_not_fit_is_counted() {
-        let (lane, now) = (lane(), Instant::now());
+        let (queue, now) = (queue(), Instant::now());
         for _ in 0..MAX_WAITING + 5 {
-            lane.push(job(1, Event::None, now));
+            queue.push(job(1, Event::None, now));
         }
-        assert_eq!(lane.state.lock().waiting.len(), MAX_WAITING);
-        assert_eq!(lane.metrics.dropped.get(), 5);
+        assert_eq!(queue.state.lock().waiting.len(), MAX_WAITING);
+        assert_eq!(queue.metrics.dropped.get(), 5);
     }
 
     #[test]
     fn a_clients_jobs_leave_one_after_the_other() {
-        let (lane, now) = (lane(), Instant::now());
-        lane.push(job(1, Event::Started, now));
-        lane.push(job(1, Event::Stopped, now));
-        lane.push(job(2, Event::Started, now));
-        let first = lane.take(now).unwrap();
+        let (queue, now) = (queue(), Instant::now());
+        queue.push(job(1, Event::Started, now));
+        queue.push(job(1, Event::Stopped, now));
+        queue.push(job(2, Event::Started, now));
+        let first = queue.take(now).unwrap();
         assert_eq!((first.job.endpoint.port(), first.job.event), (1, Event::Started));
-        assert_eq!(lane.take(now).unwrap().job.endpoint.port(), 2);
-        assert_eq!(lane.take(now).unwrap_err(), Nothing::UntilNews);
-        lane.answered(&first);
-        assert_eq!(lane.take(now).unwrap().job.event, Event::Stopped);
+        assert_eq!(queue.take(now).unwrap().job.endpoint.port(), 2);
+        assert_eq!(queue.take(now).unwrap_err(), Idle::UntilNews);
+        queue.answered(&first);
+        assert_eq!(queue.take(now).unwrap().job.event, Event::Stopped);
     }
 
     #[test]
     fn after_a_failure_the_same_job_is_the_probe() {
-        let (lane, now) = (lane(), Instant::now());
-        lane.push(job(1, Event::Started, now));
-        lane.push(job(2, Event::Started, now));
-        let errand = lane.take(now).unwrap();
-        lane.failed(errand, &Failure::Silent, now);
-        assert_eq!(lane.metrics.suspended.get(), 1);
+        let (queue, now) = (queue(), Instant::now());
+        queue.push(job(1, Event::Started, now));
+        queue.push(job(2, Event::Started, now));
+        let taken = queue.take(now).unwrap();
+        queue.failed(taken, &Failure::Silent, now);
+        assert_eq!(queue.metrics.suspended.get(), 1);
         let later = now + Pace::default().first_pause;
-        assert_eq!(lane.take(now).unwrap_err(), Nothing::Until(later));
-        let probe = lane.take(later).unwrap();
+        assert_eq!(queue.take(now).unwrap_err(), Idle::Until(later));
+        let probe = queue.take(later).unwrap();
         assert_eq!(probe.job.endpoint.port(), 1);
-        assert_eq!(lane.take(later).unwrap_err(), Nothing::UntilNews, "one probe at a time");
-        lane.answered(&probe);
-        assert_eq!((lane.metrics.suspended.get(), lane.take(later).unwrap().job.endpoint.port()), (0, 2));
+        assert_eq!(queue.take(later).unwrap_err(), Idle::UntilNews, "one probe at a time");
+        queue.answered(&probe);
+        assert_eq!((queue.metrics.suspended.get(), queue.take(later).unwrap().job.endpoint.port()), (0, 2));
     }
 
     #[test]
     fn a_job_is_tried_a_few_times_and_not_when_it_is_old() {
-        let (lane, mut now) = (lane(), Instant::now());
-        lane.push(job(1, Event::Started, now));
+        let (queue, mut now) = (queue(), Instant::now());
+        queue.push(job(1, Event::Started, now));
         for _ in 0..MAX_ATTEMPTS {
-            let errand = lane.take(now).unwrap();
-            lane.failed(errand, &Failure::Silent, now);
+            let taken = queue.take(now).unwrap();
+            queue.failed(taken, &Failure::Silent, now);
             now += Duration::from_secs(60);
         }
-        assert_eq!((lane.take(now).unwrap_err(), lane.metrics.dropped.get()), (Nothing::UntilNews, 1));
-        lane.push(job(1, Event::Started, now));
+        assert_eq!((queue.take(now).unwrap_err(), queue.metrics.dropped.get()), (Idle::UntilNews, 1));
+        queue.push(job(1, Event::Started, now));
         now += Pace::default().job_lifetime;
-        assert_eq!((lane.take(now).unwrap_err(), lane.metrics.dropped.get()), (Nothing::UntilNews, 2));
+        assert_eq!((queue.take(now).unwrap_err(), queue.metrics.dropped.get()), (Idle::UntilNews, 2));
     }
 }
