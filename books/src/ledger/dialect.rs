@@ -166,7 +166,7 @@ pub trait Dialect: Send {
     /// Removes a user's totals and accounts.
     fn delete_user(&mut self, passkey: &Passkey) -> Result<(), LedgerError>;
 
-    /// Shows every row that the audit compares, in the order of [`AuditedRow::place`]; see `merge::merged`.
+    /// Shows every row that the audit compares, in the order of `AuditedRow::place`; see `merge::merged`.
     fn audit(&mut self, visit: &mut dyn FnMut(AuditedRow)) -> Result<(), LedgerError>;
     /// Flags whose event is not there.
     fn flags_without_events(&mut self) -> Result<Vec<AccountKey>, LedgerError>;
