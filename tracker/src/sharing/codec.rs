@@ -1,7 +1,7 @@
 //! A batch of visits as bytes, in one entry of the stream.
 //!
 //! ```text
-//! version u8 | origin u64 | visits, each:
+//! version u8 | writer u64 | visits, each:
 //!     flags u8 | age u32 | info hash [20] | peer id [20] | port u16 | address [4] or [16] | user u64, if any
 //! ```
 //!
@@ -29,24 +29,24 @@ const KNOWN: u8 = IPV6 | SEEDER | LEAVING | COMPLETED | USER;
 
 /// The tracker process that wrote a batch, as a number drawn at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin(pub u64);
+pub struct WriterId(pub u64);
 
-/// A visit in a batch.
+/// A visit, and how old it was when it was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shared {
-    /// Who was where.
+pub struct AgedVisit {
+    /// Which client was where, on which torrent.
     pub sighting: Sighting,
     /// How long before the batch was appended, in milliseconds.
     pub age_ms: u32,
 }
 
-/// What is in one entry.
+/// The visits in one entry of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// Who wrote it.
-    pub origin: Origin,
+pub struct VisitBatch {
+    /// The tracker process that wrote it.
+    pub writer: WriterId,
     /// Visits in the order in which they happened.
-    pub visits: Vec<Shared>,
+    pub visits: Vec<AgedVisit>,
 }
 
 /// Why an entry cannot be used.
@@ -60,39 +60,39 @@ pub enum Unreadable {
     Malformed,
 }
 
-impl Batch {
+impl VisitBatch {
     /// The batch as bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(9 + self.visits.len() * 71);
         out.push(VERSION);
-        out.extend(self.origin.0.to_le_bytes());
+        out.extend(self.writer.0.to_le_bytes());
         for visit in &self.visits {
             write(visit, &mut out);
         }
         out
     }
 
-    /// Reads what [`Batch::encode`] wrote.
+    /// Reads what [`VisitBatch::encode`] wrote.
     ///
     /// # Errors
     /// [`Unreadable`] for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let mut rest = Reader(bytes);
+        let mut rest = ByteReader(bytes);
         let [version] = rest.take().ok_or(Unreadable::Malformed)?;
         if version != VERSION {
             return Err(Unreadable::Version(version));
         }
-        let origin = Origin(u64::from_le_bytes(rest.take().ok_or(Unreadable::Malformed)?));
+        let writer = WriterId(u64::from_le_bytes(rest.take().ok_or(Unreadable::Malformed)?));
         let mut visits = Vec::new();
         while !rest.0.is_empty() {
             visits.push(read(&mut rest).ok_or(Unreadable::Malformed)?);
         }
-        Ok(Self { origin, visits })
+        Ok(Self { writer, visits })
     }
 }
 
-fn write(Shared { sighting, age_ms }: &Shared, out: &mut Vec<u8>) {
+fn write(AgedVisit { sighting, age_ms }: &AgedVisit, out: &mut Vec<u8>) {
     out.push(flags(sighting));
     out.extend(age_ms.to_le_bytes());
     out.extend(sighting.info_hash.0);
@@ -114,7 +114,7 @@ fn flags(sighting: &Sighting) -> u8 {
         | flag(sighting.user.is_some(), USER)
 }
 
-fn read(rest: &mut Reader<'_>) -> Option<Shared> {
+fn read(rest: &mut ByteReader<'_>) -> Option<AgedVisit> {
     let [flags] = rest.take()?;
     if flags & !KNOWN != 0 {
         return None;
@@ -133,12 +133,12 @@ fn read(rest: &mut Reader<'_>) -> Option<Shared> {
     let role = if flags & SEEDER == 0 { Role::Leecher } else { Role::Seeder };
     let (leaving, completed) = (flags & LEAVING != 0, flags & COMPLETED != 0);
     let sighting = Sighting { info_hash, peer_id, user, ip, port, role, leaving, completed };
-    Some(Shared { sighting, age_ms })
+    Some(AgedVisit { sighting, age_ms })
 }
 
-struct Reader<'a>(&'a [u8]);
+struct ByteReader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl ByteReader<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -168,23 +168,23 @@ mod tests {
         )
     }
 
-    fn batch() -> impl Strategy<Value = Batch> {
-        let visit = (sighting(), any::<u32>()).prop_map(|(sighting, age_ms)| Shared { sighting, age_ms });
+    fn batch() -> impl Strategy<Value = VisitBatch> {
+        let visit = (sighting(), any::<u32>()).prop_map(|(sighting, age_ms)| AgedVisit { sighting, age_ms });
         (any::<u64>(), prop::collection::vec(visit, 0..20))
-            .prop_map(|(origin, visits)| Batch { origin: Origin(origin), visits })
+            .prop_map(|(writer, visits)| VisitBatch { writer: WriterId(writer), visits })
     }
 
     proptest! {
         #[test]
         fn a_batch_is_read_as_it_was_written(batch in batch()) {
-            prop_assert_eq!(Batch::decode(&batch.encode()), Ok(batch));
+            prop_assert_eq!(VisitBatch::decode(&batch.encode()), Ok(batch));
         }
 
         #[test]
         fn a_batch_that_was_cut_short_loses_whole_visits_or_is_refused(batch in batch(), cut in any::<prop::sample::Index>()) {
             let bytes = batch.encode();
             let cut = cut.index(bytes.len());
-            if let Ok(read) = Batch::decode(&bytes[..cut]) {
+            if let Ok(read) = VisitBatch::decode(&bytes[..cut]) {
                 prop_assert_eq!(&read.visits[..], &batch.visits[..read.visits.len()]);
                 prop_assert_eq!(read.encode().len(), cut);
             }
@@ -193,7 +193,7 @@ mod tests {
         #[test]
         fn what_is_read_is_written_the_same(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let bytes = [vec![VERSION], bytes].concat();
-            if let Ok(batch) = Batch::decode(&bytes) {
+            if let Ok(batch) = VisitBatch::decode(&bytes) {
                 prop_assert_eq!(batch.encode(), bytes);
             }
         }
@@ -201,8 +201,8 @@ mod tests {
 
     #[test]
     fn other_forms_are_told_from_nonsense() {
-        assert_eq!(Batch::decode(b""), Err(Unreadable::Malformed));
-        assert_eq!(Batch::decode(b"\x02whatever"), Err(Unreadable::Version(2)));
-        assert_eq!(Batch::decode(b"\x01short"), Err(Unreadable::Malformed));
+        assert_eq!(VisitBatch::decode(b""), Err(Unreadable::Malformed));
+        assert_eq!(VisitBatch::decode(b"\x02whatever"), Err(Unreadable::Version(2)));
+        assert_eq!(VisitBatch::decode(b"\x01short"), Err(Unreadable::Malformed));
     }
 }

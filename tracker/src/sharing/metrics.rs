@@ -1,25 +1,25 @@
-//! What is counted about sharing.
+//! The metrics of shared visits: told, taken in, dropped and still waiting.
 
 use prometheus::{Gauge, IntCounter, IntGauge, Registry, Result};
 
-/// Figures about visits that trackers tell each other of.
+/// The metrics of visits that trackers tell each other of.
 #[derive(Debug, Clone)]
 pub struct SharingMetrics {
-    /// Visits that others were told of.
+    /// Visits that other trackers were told of.
     pub shared: IntCounter,
-    /// Others' visits that changed a swarm here.
+    /// Other trackers' visits that changed a swarm here.
     pub received: IntCounter,
-    /// Others' visits that were known better here, or too old.
+    /// Other trackers' visits that were too old, or of peers that this tracker saw later.
     pub outdated: IntCounter,
-    /// Visits that nobody was told of, for want of room while Redis was away.
+    /// Visits that no other tracker was told of, for want of room while Redis was away.
     pub dropped: IntCounter,
     /// Entries that this version cannot read.
     pub malformed: IntCounter,
-    /// Visits that wait to be sent.
+    /// Visits in the outbox.
     pub waiting: IntGauge,
-    /// How far the reader is behind.
+    /// Age of the newest visit read while there are more to read, in seconds.
     pub lag_seconds: Gauge,
-    /// What all trackers' visits take in Redis.
+    /// Bytes that all trackers' visits take in Redis, about.
     pub stream_bytes: IntGauge,
 }
 

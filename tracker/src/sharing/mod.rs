@@ -1,8 +1,8 @@
 //! Swarms shared between the trackers of one site. Each tells the others of the visits it accepted, through
 //! one stream in Redis, and takes their visits into its own swarms with the age they have.
 //!
-//! Announces never wait for any of this: they are answered from memory, and what others do not hear of they
-//! learn at the client's next announce.
+//! Announces never wait for sharing: they are answered from memory. A visit that another tracker is not told
+//! of reaches it with the client's next announce.
 
 mod clock;
 pub mod codec;
@@ -25,10 +25,10 @@ use tracing::warn;
 pub use metrics::SharingMetrics;
 pub use outbox::Outbox;
 
-use self::codec::Origin;
-use self::reader::Reader;
-use self::sender::Sender;
-use self::stream::Stream;
+use self::codec::WriterId;
+use self::reader::VisitReader;
+use self::sender::VisitSender;
+use self::stream::VisitStream;
 use crate::swarm::Sighting;
 
 /// Less than this is no room to share anything.
@@ -36,7 +36,7 @@ pub const MIN_STREAM_BYTES: u64 = 1 << 20;
 /// How long the last visits may take to leave when the tracker stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Where and how swarms are shared.
+/// The Redis, the stream and the limits that swarms are shared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
     /// The Redis that all trackers of the site share.
@@ -66,8 +66,8 @@ pub fn outbox(metrics: &SharingMetrics) -> Arc<Outbox> {
 }
 
 impl Sharing {
-    /// Starts telling and listening. Redis need not be there yet. `learn` takes in what another tracker saw,
-    /// so long ago, and says whether it was news.
+    /// Starts both tasks. Redis need not be there yet. `learn` takes in a visit that another tracker saw so
+    /// long ago, and says whether it changed a swarm.
     ///
     /// # Errors
     /// When the URL cannot be read.
@@ -78,14 +78,14 @@ impl Sharing {
         metrics: &SharingMetrics,
     ) -> RedisResult<Self> {
         let Setup { redis, stream, timeouts, peer_lifetime, max_bytes } = setup;
-        let stream = Arc::new(Stream::new(stream, peer_lifetime, max_bytes));
-        let origin = Origin(rand::random());
+        let stream = Arc::new(VisitStream::new(stream, peer_lifetime, max_bytes));
+        let writer = WriterId(rand::random());
         // The reader's connection is its own: a read that blocks would hold up everything behind it.
         let patient = Timeouts { response: timeouts.response.map(|time| time + reader::BLOCK), ..timeouts };
         let (outward, inward) = (Link::new(&redis, timeouts)?, Link::new(&redis, patient)?);
-        let reader = Reader::new(inward, learn, stream.clone(), origin, metrics.clone());
+        let reader = VisitReader::new(inward, learn, stream.clone(), writer, metrics.clone());
         let sender =
-            Sender { link: outward, outbox: outbox.clone(), stream, origin, metrics: metrics.clone() };
+            VisitSender { link: outward, outbox: outbox.clone(), stream, writer, metrics: metrics.clone() };
         Ok(Self { outbox, sender: tokio::spawn(sender.run()), reader: tokio::spawn(reader.run()) })
     }
 

@@ -16,9 +16,9 @@ const MAX_WAITING: usize = 1 << 18;
 /// A queue that was longer than this gives its memory back once it is empty.
 const KEPT_ROOM: usize = 1 << 12;
 
-/// A visit and when it was.
+/// A visit that waits to be sent, and when it was.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waiting {
+pub(super) struct WaitingVisit {
     pub(super) sighting: Sighting,
     pub(super) at: Instant,
 }
@@ -26,7 +26,7 @@ pub(super) struct Waiting {
 /// The queue between announces and the task that sends.
 #[derive(Debug)]
 pub struct Outbox {
-    queue: Mutex<VecDeque<Waiting>>,
+    queue: Mutex<VecDeque<WaitingVisit>>,
     arrived: Notify,
     closed: AtomicBool,
     metrics: SharingMetrics,
@@ -47,7 +47,7 @@ impl Outbox {
     pub fn share(&self, sighting: Sighting, at: Instant) {
         let mut queue = self.queue.lock();
         let was_empty = queue.is_empty();
-        queue.push_back(Waiting { sighting, at });
+        queue.push_back(WaitingVisit { sighting, at });
         self.make_room(&mut queue);
         drop(queue);
         // The sender empties the queue before it sleeps: only the first one in needs to wake it.
@@ -71,7 +71,7 @@ impl Outbox {
     }
 
     /// Waits for visits and takes the oldest, at most so many; none when the outbox is closed and empty.
-    pub(super) async fn next(&self, most: usize) -> Vec<Waiting> {
+    pub(super) async fn next(&self, most: usize) -> Vec<WaitingVisit> {
         loop {
             let batch = self.take(most);
             if !batch.is_empty() || self.is_closed() {
@@ -81,7 +81,7 @@ impl Outbox {
         }
     }
 
-    fn take(&self, most: usize) -> Vec<Waiting> {
+    fn take(&self, most: usize) -> Vec<WaitingVisit> {
         let mut queue = self.queue.lock();
         let count = queue.len().min(most);
         let batch = queue.drain(..count).collect();
@@ -93,7 +93,7 @@ impl Outbox {
     }
 
     /// Puts back what could not be sent, before all that came since.
-    pub(super) fn put_back(&self, batch: Vec<Waiting>) {
+    pub(super) fn put_back(&self, batch: Vec<WaitingVisit>) {
         let mut queue = self.queue.lock();
         for waiting in batch.into_iter().rev() {
             queue.push_front(waiting);
@@ -102,14 +102,14 @@ impl Outbox {
         self.show(&queue);
     }
 
-    fn make_room(&self, queue: &mut VecDeque<Waiting>) {
+    fn make_room(&self, queue: &mut VecDeque<WaitingVisit>) {
         while queue.len() > self.room {
             queue.pop_front();
             self.metrics.dropped.inc();
         }
     }
 
-    fn show(&self, queue: &VecDeque<Waiting>) {
+    fn show(&self, queue: &VecDeque<WaitingVisit>) {
         self.metrics.waiting.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
     }
 }
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    fn ports(batch: &[Waiting]) -> Vec<u16> {
+    fn ports(batch: &[WaitingVisit]) -> Vec<u16> {
         batch.iter().map(|waiting| waiting.sighting.port).collect()
     }
 

@@ -1,5 +1,6 @@
-//! The task that reads what all trackers appended and lets the swarms know what others saw. It begins with
-//! all that is retained, so that a tracker that has just started knows everybody.
+//! The task that reads the visits that all trackers appended, and takes those of other trackers into the
+//! swarms of this one. It begins with the oldest retained entry, so that a tracker that has just started
+//! knows every peer of the site.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,10 +13,10 @@ use service::redis::{Backoff, Link, stream};
 use tracing::{info, warn};
 
 use super::clock::RedisClock;
-use super::codec::{Batch, Origin};
+use super::codec::{VisitBatch, WriterId};
 use super::metrics::SharingMetrics;
 use super::retained::Retained;
-use super::stream::{Entry, Stream};
+use super::stream::{VisitEntry, VisitStream};
 use crate::swarm::Sighting;
 
 /// Entries in one answer: at most some 4 MB.
@@ -23,11 +24,11 @@ const MAX_ENTRIES: usize = 64;
 /// How long Redis may keep a read waiting for something new.
 pub(super) const BLOCK: Duration = Duration::from_secs(1);
 
-pub(super) struct Reader<Learn> {
+pub(super) struct VisitReader<Learn> {
     link: Link,
     learn: Learn,
-    stream: Arc<Stream>,
-    origin: Origin,
+    stream: Arc<VisitStream>,
+    writer: WriterId,
     metrics: SharingMetrics,
     /// Everything up to this entry is read.
     read_to: EntryId,
@@ -37,19 +38,19 @@ pub(super) struct Reader<Learn> {
     complained: bool,
 }
 
-impl<Learn: Fn(&Sighting, Duration) -> bool> Reader<Learn> {
+impl<Learn: Fn(&Sighting, Duration) -> bool> VisitReader<Learn> {
     pub(super) fn new(
         link: Link,
         learn: Learn,
-        stream: Arc<Stream>,
-        origin: Origin,
+        stream: Arc<VisitStream>,
+        writer: WriterId,
         metrics: SharingMetrics,
     ) -> Self {
         Self {
             link,
             learn,
             stream,
-            origin,
+            writer,
             metrics,
             read_to: EntryId::default(),
             read_at: Instant::now(),
@@ -59,7 +60,7 @@ impl<Learn: Fn(&Sighting, Duration) -> bool> Reader<Learn> {
         }
     }
 
-    /// Reads for ever.
+    /// Reads until it is aborted.
     pub(super) async fn run(mut self) {
         loop {
             let Err(error) = self.follow().await;
@@ -84,8 +85,8 @@ impl<Learn: Fn(&Sighting, Duration) -> bool> Reader<Learn> {
         }
     }
 
-    /// Goes on where the last connection ended; from the beginning when that is later than anything Redis
-    /// has, which then lost what it had, or is another one.
+    /// Goes on where the last connection ended; from the beginning when that place is later than anything in
+    /// Redis, which then lost entries, or is another Redis.
     async fn find_place(
         &mut self,
         connection: &mut MultiplexedConnection,
@@ -105,26 +106,26 @@ impl<Learn: Fn(&Sighting, Duration) -> bool> Reader<Learn> {
         Ok(())
     }
 
-    async fn read(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Entry>> {
+    async fn read(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<VisitEntry>> {
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(u64::try_from(BLOCK.as_millis()).unwrap_or(0));
         read.arg("STREAMS").arg(&self.stream.key).arg(self.read_to.to_string());
         let mut news = Vec::new();
         let reply = read.query_async::<Value>(connection).await?;
-        stream::read(&reply, |id, fields| news.push(Entry::new(id, fields)))?;
+        stream::read(&reply, |id, fields| news.push(VisitEntry::new(id, fields)))?;
         Ok(news)
     }
 
-    async fn take_in(&mut self, news: Vec<Entry>, clock: RedisClock) {
+    async fn take_in(&mut self, news: Vec<VisitEntry>, clock: RedisClock) {
         let all = news.len() < MAX_ENTRIES;
-        for Entry { id, batch } in news {
+        for VisitEntry { id, batch } in news {
             self.read_to = id;
             let waited = Duration::from_millis(clock.at(Instant::now()).saturating_sub(id.ms));
             self.metrics.lag_seconds.set(waited.as_secs_f64());
             let batch = batch.unwrap_or_default();
             self.retained.add(id.ms, batch.len());
-            match Batch::decode(&batch) {
-                Ok(batch) if batch.origin == self.origin => {}
+            match VisitBatch::decode(&batch) {
+                Ok(batch) if batch.writer == self.writer => {}
                 Ok(batch) => self.pass_on(&batch, waited),
                 Err(error) => self.complain(id, &error),
             }
@@ -140,7 +141,7 @@ impl<Learn: Fn(&Sighting, Duration) -> bool> Reader<Learn> {
         self.metrics.stream_bytes.set(i64::try_from(self.retained.bytes()).unwrap_or(i64::MAX));
     }
 
-    fn pass_on(&self, batch: &Batch, waited: Duration) {
+    fn pass_on(&self, batch: &VisitBatch, waited: Duration) {
         for visit in &batch.visits {
             let age = waited + Duration::from_millis(visit.age_ms.into());
             let fresh = age < self.stream.peer_lifetime;

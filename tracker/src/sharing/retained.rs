@@ -1,5 +1,5 @@
-//! What the stream holds, second by second, so that the oldest can go when it takes more room than the
-//! operator gives it.
+//! How many bytes the stream holds from each second, so that its oldest entries can be trimmed when it takes
+//! more room than the operator gives it.
 //!
 //! Every tracker reads every entry and so comes to the same figures without asking. Pure: times are Redis'
 //! own, from entries' ids.
@@ -18,7 +18,7 @@ fn room_for(bytes: usize) -> u64 {
 pub(super) struct Retained {
     seconds: VecDeque<(u64, u64)>,
     total: u64,
-    /// What came before went, for want of room.
+    /// Entries from before this time were trimmed for want of room.
     full_since: u64,
 }
 

@@ -1,8 +1,8 @@
 //! The task that appends visits to the stream, in batches.
 //!
 //! A visit that comes after a quiet moment leaves at once; those that follow it gather until the next batch.
-//! So entries stay few (readers wake for each one) and visits are never much older than one pause. What could
-//! not be sent is sent again: visits may be told twice.
+//! So entries stay few (readers wake for each one) and visits are never much older than one pause. A batch
+//! that could not be sent is sent again: other trackers may be told of a visit twice.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use redis::RedisResult;
 use service::redis::{Backoff, Link};
 
 use super::clock::RedisClock;
-use super::codec::{Batch, Origin, Shared};
+use super::codec::{AgedVisit, VisitBatch, WriterId};
 use super::metrics::SharingMetrics;
-use super::outbox::{Outbox, Waiting};
-use super::stream::Stream;
+use super::outbox::{Outbox, WaitingVisit};
+use super::stream::VisitStream;
 
 /// Visits in one entry, some 60 KB.
 const MAX_BATCH: usize = 1024;
@@ -23,15 +23,15 @@ const GATHER: Duration = Duration::from_millis(50);
 /// A stream that nobody appends to for so long beyond its peers' lifetime goes away by itself.
 const LINGER: Duration = Duration::from_secs(60);
 
-pub(super) struct Sender {
+pub(super) struct VisitSender {
     pub(super) link: Link,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) stream: Arc<Stream>,
-    pub(super) origin: Origin,
+    pub(super) stream: Arc<VisitStream>,
+    pub(super) writer: WriterId,
     pub(super) metrics: SharingMetrics,
 }
 
-impl Sender {
+impl VisitSender {
     /// Sends until the outbox is closed and empty, or closed while Redis is away.
     pub(super) async fn run(mut self) {
         let (mut clock, mut backoff) = (None, Backoff::default());
@@ -60,7 +60,7 @@ impl Sender {
         }
     }
 
-    async fn append(&mut self, waiting: &[Waiting], clock: &mut Option<RedisClock>) -> RedisResult<()> {
+    async fn append(&mut self, waiting: &[WaitingVisit], clock: &mut Option<RedisClock>) -> RedisResult<()> {
         let mut connection = self.link.connection().await?;
         let clock = match clock {
             Some(clock) if !clock.is_stale(Instant::now()) => clock,
@@ -72,7 +72,7 @@ impl Sender {
             return Ok(());
         }
         let count = visits.len() as u64;
-        let entry = Batch { origin: self.origin, visits }.encode();
+        let entry = VisitBatch { writer: self.writer, visits }.encode();
         let expiry = (self.stream.peer_lifetime + LINGER).as_millis();
         let mut pipe = redis::pipe();
         pipe.cmd("XADD")
@@ -88,12 +88,12 @@ impl Sender {
     }
 
     /// Visits with their ages, without those whose peers are gone by now.
-    fn still_of_use(&self, waiting: &[Waiting], now: Instant) -> Vec<Shared> {
+    fn still_of_use(&self, waiting: &[WaitingVisit], now: Instant) -> Vec<AgedVisit> {
         let age = |at: Instant| now.saturating_duration_since(at);
         let fresh = waiting.iter().filter(|waiting| age(waiting.at) < self.stream.peer_lifetime);
-        let shared = |waiting: &Waiting| {
+        let shared = |waiting: &WaitingVisit| {
             let age_ms = u32::try_from(age(waiting.at).as_millis()).ok()?;
-            Some(Shared { sighting: waiting.sighting, age_ms })
+            Some(AgedVisit { sighting: waiting.sighting, age_ms })
         };
         fresh.filter_map(shared).collect()
     }

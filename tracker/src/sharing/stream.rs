@@ -1,4 +1,4 @@
-//! The stream itself: where it is, how its entries are named, and how far back anybody wants it.
+//! The stream of shared visits: its key, the form of its entries, and from which time on entries are kept.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use service::redis::stream::Pair;
 /// The field of an entry that holds the batch.
 pub(super) const FIELD: &str = "visits";
 
-/// What sender and reader agree on.
+/// The stream's key and limits, shared by sender and reader.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct VisitStream {
     pub(super) key: String,
     pub(super) peer_lifetime: Duration,
     pub(super) max_bytes: u64,
@@ -19,7 +19,7 @@ pub(super) struct Stream {
     full_since: AtomicU64,
 }
 
-impl Stream {
+impl VisitStream {
     pub(super) fn new(key: String, peer_lifetime: Duration, max_bytes: u64) -> Self {
         Self { key, peer_lifetime, max_bytes, full_since: AtomicU64::new(0) }
     }
@@ -39,15 +39,15 @@ impl Stream {
     }
 }
 
-/// An entry of a tracker; `None` for the batch when it has no such field. Fields may be anything: others can
-/// write into the stream too.
+/// An entry of the stream. Its batch is `None` when it has no such field: any program can write into the
+/// stream.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct VisitEntry {
     pub(super) id: EntryId,
     pub(super) batch: Option<Vec<u8>>,
 }
 
-impl Entry {
+impl VisitEntry {
     pub(super) fn new(id: EntryId, fields: Option<&[Pair<'_>]>) -> Self {
         let batch = fields.unwrap_or_default().iter().find(|(name, _)| *name == FIELD.as_bytes());
         Self { id, batch: batch.map(|(_, batch)| batch.to_vec()) }

@@ -19,7 +19,7 @@ pub struct RecorderMetrics {
     commit_seconds: Histogram,
     last_commit: Gauge,
     outcomes: [IntCounter; 6],
-    standings: [IntGauge; 5],
+    states: [IntGauge; 5],
 }
 
 impl RecorderMetrics {
@@ -57,7 +57,7 @@ impl RecorderMetrics {
                 "Reports that Redis lost after it had confirmed them",
             )?,
             spool: SpoolMetrics::new(registry)?,
-            standings: standings(registry)?,
+            states: states(registry)?,
             outcomes: outcomes(registry)?,
         })
     }
@@ -82,10 +82,10 @@ impl RecorderMetrics {
         self.outcomes[place].inc();
     }
 
-    /// Shows how the recorder works: the place of its standing in
-    /// `starting direct spooling replaying refusing`.
-    pub(super) fn show_standing(&self, place: usize) {
-        for (other, gauge) in self.standings.iter().enumerate() {
+    /// Sets the gauge of the recorder's state, which is given by its place in
+    /// `starting direct spooling replaying refusing`, to 1 and the others to 0.
+    pub(super) fn show_state(&self, place: usize) {
+        for (other, gauge) in self.states.iter().enumerate() {
             gauge.set(i64::from(other == place));
         }
     }
@@ -104,14 +104,8 @@ fn outcomes(registry: &Registry) -> Result<[IntCounter; 6]> {
     ])
 }
 
-fn standings(registry: &Registry) -> Result<[IntGauge; 5]> {
+fn states(registry: &Registry) -> Result<[IntGauge; 5]> {
     let name = "seedbook_tracker_recorder_state";
-    let standing = gauges_by(registry, name, "1 for the way in which the recorder works now", "state")?;
-    Ok([
-        standing("starting")?,
-        standing("direct")?,
-        standing("spooling")?,
-        standing("replaying")?,
-        standing("refusing")?,
-    ])
+    let state = gauges_by(registry, name, "1 for the way in which the recorder works now", "state")?;
+    Ok([state("starting")?, state("direct")?, state("spooling")?, state("replaying")?, state("refusing")?])
 }

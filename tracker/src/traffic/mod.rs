@@ -19,7 +19,9 @@ mod spool;
 
 pub use booking::{Booking, Entry};
 pub use failure::{FailureKind, SendFailure};
-pub use machine::{Action, Call, Input, Limits, Notice, RecordError, RecorderMachine, Standing, Submission};
+pub use machine::{
+    Action, Call, Input, Limits, Notice, RecordError, RecorderMachine, RecorderState, Submission,
+};
 pub use metrics::RecorderMetrics;
 pub use options::{FirstStarted, Options, SpoolOptions};
 pub use recorder::{Recorded, Recorder, Setup, SpawnError, spawn};

@@ -1,4 +1,4 @@
-//! What the machine wants said, as log lines and metrics, and the recorder's standing for those outside.
+//! Makes log lines and metrics of the machine's notices, and shows the recorder's state to other threads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,44 +7,44 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tracing::{error, info, warn};
 
 use super::failure::SendFailure;
-use super::machine::{Notice, Standing};
+use super::machine::{Notice, RecorderState};
 use super::metrics::RecorderMetrics;
 use super::reply::Outcome;
 use super::spool::Spool;
 
-impl Standing {
+impl RecorderState {
     const ALL: [Self; 5] = [Self::Starting, Self::Direct, Self::Spooling, Self::Replaying, Self::Refusing];
 }
 
-/// The recorder's standing, for those outside.
+/// The recorder's state, as frontends and the admin listener read it from other threads.
 #[derive(Debug, Default)]
-pub(super) struct State(AtomicU8);
+pub(super) struct SharedState(AtomicU8);
 
-impl State {
-    pub(super) fn get(&self) -> Standing {
-        Standing::ALL[usize::from(self.0.load(Ordering::Relaxed))]
+impl SharedState {
+    pub(super) fn get(&self) -> RecorderState {
+        RecorderState::ALL[usize::from(self.0.load(Ordering::Relaxed))]
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Notices {
     metrics: RecorderMetrics,
-    state: Arc<State>,
+    state: Arc<SharedState>,
     /// Where the spool is, if there is one.
     directory: Option<PathBuf>,
 }
 
 impl Notices {
-    pub(super) fn new(metrics: RecorderMetrics, state: Arc<State>, directory: Option<PathBuf>) -> Self {
+    pub(super) fn new(metrics: RecorderMetrics, state: Arc<SharedState>, directory: Option<PathBuf>) -> Self {
         let notices = Self { metrics, state, directory };
-        notices.stand(Standing::Starting);
+        notices.enter(RecorderState::Starting);
         notices
     }
 
     pub(super) fn publish(&self, notice: Notice) {
         let metrics = &self.metrics;
         match notice {
-            Notice::Standing(standing) => self.stand(standing),
+            Notice::State(state) => self.enter(state),
             Notice::Committed(took) => metrics.committed(took),
             Notice::Recorded(outcomes) => self.recorded(&outcomes),
             Notice::Replayed(outcomes) => outcomes.iter().for_each(|outcome| metrics.count(outcome)),
@@ -90,9 +90,9 @@ impl Notices {
         }
     }
 
-    fn stand(&self, standing: Standing) {
-        self.state.0.store(standing as u8, Ordering::Relaxed);
-        self.metrics.show_standing(standing as usize);
+    fn enter(&self, state: RecorderState) {
+        self.state.0.store(state as u8, Ordering::Relaxed);
+        self.metrics.show_state(state as usize);
     }
 
     fn directory(&self) -> String {

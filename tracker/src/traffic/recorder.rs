@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::booking::Booking;
 use super::driver::{self, Work};
-use super::machine::{Limits, RecordError, RecorderMachine, Standing, Submission};
+use super::machine::{Limits, RecordError, RecorderMachine, RecorderState, Submission};
 use super::metrics::RecorderMetrics;
-use super::notices::{Notices, State};
+use super::notices::{Notices, SharedState};
 use super::options::SpoolOptions;
 use super::script::{RecordScript, Rules};
 use super::sender::RedisSender;
@@ -72,7 +72,7 @@ pub type Recorded = Box<dyn FnOnce(Result<(), RecordError>) + Send>;
 pub struct Recorder {
     setup: Arc<Setup>,
     queue: mpsc::Sender<Submission<Recorded>>,
-    state: Arc<State>,
+    state: Arc<SharedState>,
     spool: Option<Arc<Spool>>,
 }
 
@@ -105,7 +105,7 @@ impl Recorder {
     /// Whether Redis took what it was sent last.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        matches!(self.state.get(), Standing::Direct | Standing::Replaying)
+        matches!(self.state.get(), RecorderState::Direct | RecorderState::Replaying)
     }
 
     /// What stands between an announce and its record now; `None` when it would be recorded, be it in the
@@ -113,12 +113,12 @@ impl Recorder {
     #[must_use]
     pub fn waits_for(&self) -> Option<&'static str> {
         match self.state.get() {
-            Standing::Direct | Standing::Spooling | Standing::Replaying => None,
-            Standing::Starting => Some("traffic push: Redis does not answer yet"),
-            Standing::Refusing if self.spool.is_some() => {
+            RecorderState::Direct | RecorderState::Spooling | RecorderState::Replaying => None,
+            RecorderState::Starting => Some("traffic push: Redis does not answer yet"),
+            RecorderState::Refusing if self.spool.is_some() => {
                 Some("traffic push: Redis does not take announces, and the spool takes none either")
             }
-            Standing::Refusing => Some("traffic push: Redis does not take announces"),
+            RecorderState::Refusing => Some("traffic push: Redis does not take announces"),
         }
     }
 
@@ -146,7 +146,7 @@ pub fn spawn(
     let link = Link::new(&setup.redis, setup.timeouts)?;
     let spool = spool_of(&setup, &metrics, predecessor)?;
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
-    let state = Arc::new(State::default());
+    let state = Arc::new(SharedState::default());
     let directory = spool.as_ref().map(|spool| spool.directory().to_owned());
     let work = Work {
         machine: RecorderMachine::new(script.tracker_id().to_owned(), setup.limits()),

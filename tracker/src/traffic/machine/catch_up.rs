@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::messages::{Call, Content, Notice, RecordError, Standing};
+use super::messages::{Call, Content, Notice, RecordError, RecorderState};
 use super::{PAUSE, RecorderMachine, Stage};
 use crate::traffic::booking::Entry;
 use crate::traffic::failure::{FailureKind, SendFailure};
@@ -89,8 +89,8 @@ impl<T> RecorderMachine<T> {
             Ok(()) => {
                 self.spooled += tokens.len() as u64;
                 self.tell(Notice::Spooled(tokens.len() as u64));
-                if self.standing != Standing::Replaying {
-                    self.stand(Standing::Spooling);
+                if self.state != RecorderState::Replaying {
+                    self.enter(RecorderState::Spooling);
                 }
                 self.answer(tokens, Ok(()));
             }
@@ -99,7 +99,7 @@ impl<T> RecorderMachine<T> {
                     AppendError::Full => RecordError::SpoolFull,
                     AppendError::Disk(_) => RecordError::SpoolFailed,
                 };
-                if self.standing != Standing::Refusing {
+                if self.state != RecorderState::Refusing {
                     self.tell(Notice::SpoolFails(error));
                 }
                 self.refuse(tokens, verdict);
@@ -109,7 +109,7 @@ impl<T> RecorderMachine<T> {
 
     fn refuse(&mut self, tokens: Vec<T>, verdict: RecordError) {
         self.tell(Notice::Refused(tokens.len() as u64));
-        self.stand(Standing::Refusing);
+        self.enter(RecorderState::Refusing);
         self.answer(tokens, Err(verdict));
     }
 
@@ -208,7 +208,7 @@ impl<T> RecorderMachine<T> {
                 self.spooled = remaining;
                 self.tell(Notice::LeftSpool { booked, set_aside: refused, file });
                 if remaining > 0 {
-                    self.stand(Standing::Replaying);
+                    self.enter(RecorderState::Replaying);
                 }
                 self.moved_on(now);
             }

@@ -129,9 +129,9 @@ pub enum RecordError {
     SpoolFailed,
 }
 
-/// How the recorder works now.
+/// Where the recorder's reports go now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum RecorderState {
     /// Redis was not asked yet.
     Starting,
     /// Reports go to Redis.
@@ -148,7 +148,7 @@ pub enum Standing {
 #[derive(Debug)]
 pub enum Notice {
     /// The recorder works in another way.
-    Standing(Standing),
+    State(RecorderState),
     /// Redis booked a batch, so long after it was sent first.
     Committed(Duration),
     /// What became of reports whose clients wait.

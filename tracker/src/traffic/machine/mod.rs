@@ -27,7 +27,7 @@ use super::reply::Receipt;
 use super::spool::{DiskRequest, DiskResult};
 use catch_up::CatchUp;
 use direct::InFlight;
-pub use messages::{Action, Call, Input, Notice, RecordError, Standing, Submission};
+pub use messages::{Action, Call, Input, Notice, RecordError, RecorderState, Submission};
 
 /// How long Redis is left alone after it failed, while there is a spool to answer from.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub struct RecorderMachine<T> {
     tracker_id: String,
     limits: Limits,
     stage: Stage<T>,
-    standing: Standing,
+    state: RecorderState,
     actions: VecDeque<Action<T>>,
     /// The last number that a report got.
     sequence: u64,
@@ -89,7 +89,7 @@ impl<T> RecorderMachine<T> {
             tracker_id,
             limits,
             stage: Stage::Waiting,
-            standing: Standing::Starting,
+            state: RecorderState::Starting,
             actions: VecDeque::new(),
             sequence: 0,
             confirmed: 0,
@@ -232,10 +232,10 @@ impl<T> RecorderMachine<T> {
         self.actions.push_back(Action::Notice(notice));
     }
 
-    fn stand(&mut self, standing: Standing) {
-        if self.standing != standing {
-            self.standing = standing;
-            self.tell(Notice::Standing(standing));
+    fn enter(&mut self, state: RecorderState) {
+        if self.state != state {
+            self.state = state;
+            self.tell(Notice::State(state));
         }
     }
 
@@ -247,10 +247,10 @@ impl<T> RecorderMachine<T> {
 
     /// Redis takes nothing.
     fn redis_failed(&mut self, failure: SendFailure, now: Instant) {
-        match self.standing {
-            Standing::Refusing => {}
-            _ if self.limits.has_spool => self.stand(Standing::Spooling),
-            _ => self.stand(Standing::Refusing),
+        match self.state {
+            RecorderState::Refusing => {}
+            _ if self.limits.has_spool => self.enter(RecorderState::Spooling),
+            _ => self.enter(RecorderState::Refusing),
         }
         if self.outage.is_none() {
             self.outage = Some(now);
@@ -261,7 +261,7 @@ impl<T> RecorderMachine<T> {
     /// Redis takes announces, and the spool is empty.
     fn redis_is_back(&mut self, now: Instant) {
         self.stage = Stage::Direct(None);
-        self.stand(Standing::Direct);
+        self.enter(RecorderState::Direct);
         let replayed = std::mem::take(&mut self.replayed);
         let outage = self.outage.take().map(|began| now - began);
         if outage.is_some() || replayed > 0 {

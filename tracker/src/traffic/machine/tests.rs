@@ -48,7 +48,7 @@ impl Scene {
         scene.hand(Input::Begin);
         scene.disk();
         scene.books();
-        assert_eq!(scene.machine.standing, Standing::Direct);
+        assert_eq!(scene.machine.state, RecorderState::Direct);
         scene
     }
 
@@ -58,7 +58,7 @@ impl Scene {
         scene.report(clients);
         scene.fails(FailureKind::Forbidden);
         scene.disk();
-        assert_eq!(scene.machine.standing, Standing::Spooling);
+        assert_eq!(scene.machine.state, RecorderState::Spooling);
         scene.answers.clear();
         scene
     }
@@ -229,7 +229,7 @@ fn what_redis_booked_without_saying_so_is_answered_once_and_leaves_the_spool() {
     scene.answered(&call, vec![Outcome::Repeated]);
     scene.disk();
     assert!(scene.store.is_empty());
-    assert_eq!((scene.machine.standing, scene.answers()), (Standing::Direct, vec![]));
+    assert_eq!((scene.machine.state, scene.answers()), (RecorderState::Direct, vec![]));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_tracker_killed_between_the_disk_and_the_answer_leaves_the_announce_to_the_n
     assert_eq!((call.other_tracker_id(), call.confirmed()), (Some("aaaa"), 0));
     next.books();
     next.disk();
-    assert_eq!((next.machine.standing, next.machine.confirmed), (Standing::Direct, 0));
+    assert_eq!((next.machine.state, next.machine.confirmed), (RecorderState::Direct, 0));
     next.report(&[30]);
     assert_eq!((content(&next.calls[0]), next.calls[0].other_tracker_id()), (vec![(30, 1)], None));
 }
@@ -270,7 +270,7 @@ fn new_reports_go_behind_what_is_spooled_and_wait_only_for_the_last_batch() {
     assert_eq!(scene.machine.room(), 0, "the disk is asked one thing at a time");
     scene.disk();
     scene.disk();
-    assert_eq!((scene.machine.standing, scene.machine.room()), (Standing::Replaying, 4));
+    assert_eq!((scene.machine.state, scene.machine.room()), (RecorderState::Replaying, 4));
     scene.books();
     scene.disk();
     scene.disk();
@@ -278,7 +278,7 @@ fn new_reports_go_behind_what_is_spooled_and_wait_only_for_the_last_batch() {
     assert_eq!(content(&scene.calls[0]), [(9, 9)]);
     scene.books();
     scene.disk();
-    assert_eq!((scene.machine.standing, scene.machine.room()), (Standing::Direct, 4));
+    assert_eq!((scene.machine.state, scene.machine.room()), (RecorderState::Direct, 4));
 }
 
 #[test]
@@ -305,13 +305,13 @@ fn a_disk_that_is_full_for_a_while_costs_only_the_clients_of_that_while_their_an
     }
     let refused = Err(RecordError::SpoolFailed);
     assert_eq!(scene.answers(), [(2, refused), (3, refused)]);
-    assert_eq!(scene.machine.standing, Standing::Refusing);
+    assert_eq!(scene.machine.state, RecorderState::Refusing);
     let said = scene.notices.iter().filter(|notice| matches!(notice, Notice::SpoolFails(_)));
     assert_eq!(said.count(), 1);
     disk.fail(None);
     scene.report(&[4]);
     scene.disk();
-    assert_eq!((scene.answers(), scene.machine.standing), (vec![(4, Ok(()))], Standing::Spooling));
+    assert_eq!((scene.answers(), scene.machine.state), (vec![(4, Ok(()))], RecorderState::Spooling));
     scene.waits();
     scene.disk();
     assert_eq!(content(&scene.calls[0]), [(1, 1)], "each segment is a batch of its own");
@@ -355,7 +355,7 @@ fn what_redis_refuses_for_good_is_set_aside_and_holds_up_nobody() {
     scene.answered(&call, vec![Outcome::Failed("WRONGTYPE".into()), Outcome::Booked]);
     scene.disk();
     assert!(scene.store.is_empty() && scene.store.bytes() > 0);
-    assert_eq!(scene.machine.standing, Standing::Direct);
+    assert_eq!(scene.machine.state, RecorderState::Direct);
     assert!(
         scene
             .notices
@@ -399,10 +399,10 @@ fn without_a_spool_clients_are_told_to_come_back_until_redis_takes_a_call() {
     scene.report(&[2]);
     let refused = Err(RecordError::Unavailable);
     assert_eq!(scene.answers(), [(1, refused), (2, refused)]);
-    assert_eq!((scene.machine.standing, scene.waits()), (Standing::Refusing, PAUSE));
+    assert_eq!((scene.machine.state, scene.waits()), (RecorderState::Refusing, PAUSE));
     assert!(scene.calls[0].entries().is_empty());
     scene.books();
-    assert_eq!(scene.machine.standing, Standing::Direct);
+    assert_eq!(scene.machine.state, RecorderState::Direct);
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn text(text: &str, out: &mut Vec<u8>) -> Option<()> {
 
 /// Reads an entry back; `None` for bytes that [`encode`] did not write.
 pub(super) fn decode(bytes: &[u8]) -> Option<Entry> {
-    let mut rest = Reader(bytes);
+    let mut rest = ByteReader(bytes);
     let sequence = rest.u64()?;
     let (observed_ms, uploaded, downloaded, left) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
     let (interval, min_interval) = (u32::from_le_bytes(rest.take()?), u32::from_le_bytes(rest.take()?));
@@ -85,9 +85,9 @@ fn event_of(number: u8) -> Option<Event> {
     [Event::None, Event::Started, Event::Completed, Event::Stopped].get(usize::from(number)).copied()
 }
 
-struct Reader<'a>(&'a [u8]);
+struct ByteReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
