@@ -3,7 +3,7 @@
 use books::Entry;
 use contract::TrafficEvent;
 
-use crate::oracle::Heard;
+use crate::oracle::BookedReport;
 use crate::redis::{Bytes, Reply, words};
 use crate::scenario::Durability;
 use crate::world::{Checked, Violation, World, violation};
@@ -75,15 +75,15 @@ impl World<'_> {
             truth.forgotten |= truth.up.begun();
             truth.first = fact;
         }
-        let heard = Heard {
+        let report = BookedReport {
             early: fact < truth.first,
             run: known.run,
             started: known.event == Event::Started,
             snapshot,
             credit_first: self.scenario.credit_first,
         };
-        truth.up.hear(known.up, heard);
-        truth.down.hear(known.down, heard);
+        truth.up.hear(known.up, report);
+        truth.down.hear(known.down, report);
         if self.scenario.durability == Durability::EverySecond {
             self.redis.unwritten.insert(known.session);
         }

@@ -34,7 +34,7 @@ impl World<'_> {
     }
 
     /// A consumer begins a chore, or takes its next step in one.
-    pub(crate) fn chore_turn(&mut self, who: usize) -> Checked {
+    pub(crate) fn chore_step(&mut self, who: usize) -> Checked {
         if !self.redis.up {
             return Ok(());
         }

@@ -70,7 +70,7 @@ impl Client {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Whim {
+enum ClientAction {
     Announce,
     Move,
     Complete,
@@ -129,23 +129,23 @@ impl World<'_> {
         if self.clients[who].life == Life::Gone {
             return;
         }
-        let whim = self.dice.weighted(&[
-            (45, Whim::Announce),
-            (40, Whim::Move),
-            (4, Whim::Complete),
-            (4, Whim::Stop),
-            (6, Whim::Restart),
-            (1, Whim::Vanish),
+        let action = self.dice.weighted(&[
+            (45, ClientAction::Announce),
+            (40, ClientAction::Move),
+            (4, ClientAction::Complete),
+            (4, ClientAction::Stop),
+            (6, ClientAction::Restart),
+            (1, ClientAction::Vanish),
         ]);
         let running = self.clients[who].life == Life::Running;
         // Counters and runs change only when the last announce is past every clock's error.
         let calm = self.now_ms > self.clients[who].announced_ms + CALM_MS;
-        match whim {
-            Whim::Move if running && calm => self.moves(who),
-            Whim::Complete if running && calm => self.completes(who),
-            Whim::Stop if running => self.stops(who),
-            Whim::Restart if calm => self.restarts(who),
-            Whim::Vanish => {
+        match action {
+            ClientAction::Move if running && calm => self.moves(who),
+            ClientAction::Complete if running && calm => self.completes(who),
+            ClientAction::Stop if running => self.stops(who),
+            ClientAction::Restart if calm => self.restarts(who),
+            ClientAction::Vanish => {
                 self.clients[who].life = Life::Gone;
                 self.tell(|| format!("client {who} vanishes"));
             }

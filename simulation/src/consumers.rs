@@ -26,7 +26,7 @@ pub(crate) const CLAIM_IDLE_MS: u64 = 30_000;
 
 /// A consumer's connections to Redis.
 #[derive(Debug, Clone, Copy)]
-enum Link {
+enum Connection {
     Reader,
     Presence,
     Acknowledgements,
@@ -51,7 +51,7 @@ pub(crate) struct Consumer {
     reads: bool,
     /// Acknowledged already, by the mutation that does so before the commit.
     acknowledged_early: Option<Arc<[Entry]>>,
-    broken_links: [bool; 3],
+    broken_connections: [bool; 3],
     stopping: bool,
     pub(crate) chore: Option<Chore>,
 }
@@ -73,7 +73,7 @@ impl Consumer {
             reader: Reader::new(source, now),
             reads: false,
             acknowledged_early: None,
-            broken_links: [false; 3],
+            broken_connections: [false; 3],
             stopping: false,
             chore: None,
         }
@@ -81,32 +81,32 @@ impl Consumer {
 
     /// Redis is gone: every connection is found broken when it is used next, and a chore ends.
     pub(crate) fn loses_redis(&mut self) {
-        (self.broken_links, self.chore) = ([true; 3], None);
+        (self.broken_connections, self.chore) = ([true; 3], None);
     }
 }
 
-/// Whether a turn brought anything about.
+/// Whether a consumer's step brought anything about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum Activity {
     Useful,
     Idle,
 }
 
 impl World<'_> {
     /// A consumer takes a step in one of its halves.
-    pub(crate) fn consumer_turn(&mut self, who: usize) -> Result<Turn, Violation> {
+    pub(crate) fn consumer_step(&mut self, who: usize) -> Result<Activity, Violation> {
         let reads_first = self.dice.percent(50);
-        let mut turn = if reads_first { self.reading_turn(who)? } else { self.settling_turn(who)? };
-        if turn == Turn::Idle {
-            turn = if reads_first { self.settling_turn(who)? } else { self.reading_turn(who)? };
+        let mut activity = if reads_first { self.reading_step(who)? } else { self.settling_step(who)? };
+        if activity == Activity::Idle {
+            activity = if reads_first { self.settling_step(who)? } else { self.reading_step(who)? };
         }
-        if turn == Turn::Idle && self.consumers[who].stopping {
+        if activity == Activity::Idle && self.consumers[who].stopping {
             self.starts_again_if_stopped(who);
         }
-        Ok(turn)
+        Ok(activity)
     }
 
-    fn reading_turn(&mut self, who: usize) -> Result<Turn, Violation> {
+    fn reading_step(&mut self, who: usize) -> Result<Activity, Violation> {
         let now = self.instant();
         let consumer = &mut self.consumers[who];
         if consumer.reads {
@@ -119,13 +119,13 @@ impl World<'_> {
                 consumer.reads = true;
                 self.read_on(who)
             }
-            Next::Do(Reading::Show(batch)) => self.show(who, batch).map(|()| Turn::Useful),
-            Next::Wait(_) | Next::End => Ok(Turn::Idle),
+            Next::Do(Reading::Show(batch)) => self.show(who, batch).map(|()| Activity::Useful),
+            Next::Wait(_) | Next::End => Ok(Activity::Idle),
         }
     }
 
     /// Asks one question or several, which something may come between.
-    fn read_on(&mut self, who: usize) -> Result<Turn, Violation> {
+    fn read_on(&mut self, who: usize) -> Result<Activity, Violation> {
         let now = self.instant();
         loop {
             let ask = self.consumers[who].reader.poll(now);
@@ -133,7 +133,7 @@ impl World<'_> {
             let outcome = self.consumers[who].reader.answered(answer, now);
             if let Ok(None) = outcome {
                 if !self.settling && self.dice.percent(30) {
-                    return Ok(Turn::Useful);
+                    return Ok(Activity::Useful);
                 }
                 continue;
             }
@@ -141,15 +141,16 @@ impl World<'_> {
         }
     }
 
-    fn read_ends(&mut self, who: usize, batch: Option<Batch>, now: Instant) -> Result<Turn, Violation> {
-        let turn = if batch.as_ref().is_none_or(Batch::is_empty) { Turn::Idle } else { Turn::Useful };
+    fn read_ends(&mut self, who: usize, batch: Option<Batch>, now: Instant) -> Result<Activity, Violation> {
+        let activity =
+            if batch.as_ref().is_none_or(Batch::is_empty) { Activity::Idle } else { Activity::Useful };
         if let Some(batch) = &batch {
             self.makes_sense(who, batch)?;
         }
         let consumer = &mut self.consumers[who];
         consumer.reads = false;
         consumer.pump.read(batch, now);
-        Ok(turn)
+        Ok(activity)
     }
 
     fn makes_sense(&mut self, who: usize, batch: &Batch) -> Checked {
@@ -171,8 +172,9 @@ impl World<'_> {
     }
 
     /// Whether a command that is sent now arrives, and its answer too.
-    fn fate(&mut self, who: usize, link: Link) -> Fate {
-        if !self.redis.up || std::mem::take(&mut self.consumers[who].broken_links[link as usize]) {
+    fn fate(&mut self, who: usize, connection: Connection) -> Fate {
+        if !self.redis.up || std::mem::take(&mut self.consumers[who].broken_connections[connection as usize])
+        {
             return Fate::NotSent;
         }
         let lost = !self.settling && self.dice.percent(self.scenario.faults / 3);
@@ -180,7 +182,7 @@ impl World<'_> {
     }
 
     fn redis_answers(&mut self, who: usize, ask: &Ask) -> RedisResult<Answer> {
-        let fate = self.fate(who, Link::Reader);
+        let fate = self.fate(who, Connection::Reader);
         if fate == Fate::NotSent {
             return Err(broken_connection());
         }
@@ -214,7 +216,7 @@ impl World<'_> {
     }
 
     fn show(&mut self, who: usize, batch: Batch) -> Checked {
-        let fate = self.fate(who, Link::Presence);
+        let fate = self.fate(who, Connection::Presence);
         if fate != Fate::NotSent {
             let now = self.consumer_now(who);
             let mut args = self.bases();
@@ -228,7 +230,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn settling_turn(&mut self, who: usize) -> Result<Turn, Violation> {
+    fn settling_step(&mut self, who: usize) -> Result<Activity, Violation> {
         let now = self.instant();
         let consumer = &mut self.consumers[who];
         let action = match consumer.acknowledged_early.take() {
@@ -237,10 +239,10 @@ impl World<'_> {
                 Next::Do(Settling::Settle(entries)) if self.mutation == Some(Mutation::AckBeforeCommit) => {
                     self.acknowledge(who, &entries.iter().map(|entry| entry.id).collect::<Vec<_>>());
                     self.consumers[who].acknowledged_early = Some(entries);
-                    return Ok(Turn::Useful);
+                    return Ok(Activity::Useful);
                 }
                 Next::Do(action) => action,
-                Next::Wait(_) | Next::End => return Ok(Turn::Idle),
+                Next::Wait(_) | Next::End => return Ok(Activity::Idle),
             },
         };
         match action {
@@ -253,7 +255,7 @@ impl World<'_> {
                 self.consumers[who].pump.acknowledged(attempt(fate), now);
             }
         }
-        Ok(Turn::Useful)
+        Ok(Activity::Useful)
     }
 
     /// A ledger that fails may have committed all the same.
@@ -282,7 +284,7 @@ impl World<'_> {
     }
 
     fn acknowledge(&mut self, who: usize, ids: &[EntryId]) -> Fate {
-        let fate = self.fate(who, Link::Acknowledgements);
+        let fate = self.fate(who, Connection::Acknowledgements);
         if fate != Fate::NotSent && !ids.is_empty() {
             self.redis.server.run(&arguments(&acknowledgement((STREAM, GROUP), ids)));
             self.tell(|| format!("consumer {who} acknowledges {} entries", ids.len()));

@@ -9,7 +9,7 @@ use contract::Event;
 
 use crate::books::STREAM;
 use crate::clients::Life;
-use crate::consumers::{CLAIM_IDLE_MS, GROUP, Turn};
+use crate::consumers::{Activity, CLAIM_IDLE_MS, GROUP};
 use crate::ledger::SessionKey;
 use crate::world::{Checked, Session, Violation, World, violation};
 
@@ -68,7 +68,7 @@ impl World<'_> {
             // Longer than a recorder waits before it tries again.
             self.pass_time(300);
             for slot in 0..self.trackers.len() {
-                self.tracker_turn(slot);
+                self.tracker_step(slot);
                 self.tracker_times_out(slot);
             }
             while !self.messages.is_empty() {
@@ -114,11 +114,11 @@ impl World<'_> {
 
     fn consumer_finishes(&mut self, who: usize) -> Checked {
         while !self.chore_is_done(who) {
-            self.chore_turn(who)?;
+            self.chore_step(who)?;
         }
         let mut idle = 0;
         for _ in 0..MOST_TURNS {
-            idle = if self.consumer_turn(who)? == Turn::Idle { idle + 1 } else { 0 };
+            idle = if self.consumer_step(who)? == Activity::Idle { idle + 1 } else { 0 };
             if idle > 3 {
                 break;
             }

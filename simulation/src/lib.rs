@@ -28,5 +28,5 @@ mod world;
 
 pub use dice::Dice;
 pub use mutation::{Mutation, Scripts};
-pub use schedule::{Figures, Report, Stage, Tracing};
+pub use schedule::{Figures, Report, Simulator, Tracing};
 pub use world::Violation;

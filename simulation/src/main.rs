@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use simulation::{Figures, Mutation, Report, Stage, Tracing};
+use simulation::{Figures, Mutation, Report, Simulator, Tracing};
 
 /// Plays seeded schedules of clients, trackers, Redis and consumers that fail at random, and checks that the
 /// books balance.
@@ -30,29 +30,29 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let stage = match Stage::new(arguments.mutation) {
-        Ok(stage) => stage,
+    let simulator = match Simulator::new(arguments.mutation) {
+        Ok(simulator) => simulator,
         Err(error) => {
             eprintln!("Lua cannot be set up: {error}");
             return ExitCode::from(3);
         }
     };
     match arguments.replay {
-        Some(seed) => replay(&stage, seed, arguments.steps),
-        None => play(&stage, arguments.seed, arguments.schedules),
+        Some(seed) => replay(&simulator, seed, arguments.steps),
+        None => play(&simulator, arguments.seed, arguments.schedules),
     }
 }
 
-fn play(stage: &Stage, first: u64, count: u64) -> ExitCode {
+fn play(simulator: &Simulator, first: u64, count: u64) -> ExitCode {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} schedules, {per_sec}, {eta} left");
     let bar = ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut figures = Figures::default();
     for seed in first..first.saturating_add(count) {
-        let report = stage.play(seed, u64::MAX, Tracing::Off);
+        let report = simulator.play(seed, u64::MAX, Tracing::Off);
         figures += report.figures;
         if report.violation.is_some() {
             bar.finish_and_clear();
-            return explain(stage, seed);
+            return explain(simulator, seed);
         }
         bar.inc(1);
     }
@@ -66,17 +66,17 @@ fn play(stage: &Stage, first: u64, count: u64) -> ExitCode {
 }
 
 /// The shortest form of a failing schedule.
-fn explain(stage: &Stage, seed: u64) -> ExitCode {
-    let steps = stage.shrink(seed);
-    let code = replay(stage, seed, steps);
+fn explain(simulator: &Simulator, seed: u64) -> ExitCode {
+    let steps = simulator.shrink(seed);
+    let code = replay(simulator, seed, steps);
     println!(
         "seed {seed} fails after {steps} random steps; see this again with --replay {seed} --steps {steps}"
     );
     code
 }
 
-fn replay(stage: &Stage, seed: u64, steps: u64) -> ExitCode {
-    let Report { violation, trace, .. } = stage.play(seed, steps, Tracing::On);
+fn replay(simulator: &Simulator, seed: u64, steps: u64) -> ExitCode {
+    let Report { violation, trace, .. } = simulator.play(seed, steps, Tracing::On);
     trace.iter().for_each(|line| println!("{line}"));
     match violation {
         Some(violation) => {

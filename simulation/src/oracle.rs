@@ -8,7 +8,7 @@
 
 /// One report as the oracle hears of it, in the order in which Redis first executed them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Heard {
+pub(crate) struct BookedReport {
     /// The run of the client, from 0.
     pub(crate) run: u32,
     /// Whether it was a `started`.
@@ -56,28 +56,28 @@ impl Meter {
         self.hazy
     }
 
-    /// Whether anything was heard yet.
+    /// Whether a report was heard yet.
     pub(crate) fn begun(&self) -> bool {
         !self.chains.is_empty()
     }
 
-    /// Hears one report's counter.
-    pub(crate) fn hear(&mut self, counter: u64, heard: Heard) {
-        let fresh = Chain { run: heard.run, base: 0, max: counter, ended_unseen: false };
-        let baseline = if heard.credit_first && heard.started { 0 } else { counter };
-        if !heard.snapshot {
-            self.hazy |= self.begun() && heard.credit_first;
+    /// Takes in the counter of one report.
+    pub(crate) fn hear(&mut self, counter: u64, report: BookedReport) {
+        let fresh = Chain { run: report.run, base: 0, max: counter, ended_unseen: false };
+        let baseline = if report.credit_first && report.started { 0 } else { counter };
+        if !report.snapshot {
+            self.hazy |= self.begun() && report.credit_first;
             self.chains.push(Chain { base: baseline, ..fresh });
             return;
         }
         let Some(newest) = self.chains.last().copied() else { return };
-        if let Some(place) = self.chains.iter().rposition(|chain| chain.run == heard.run) {
-            self.go_on(place, counter, heard.early);
-        } else if heard.run < newest.run {
+        if let Some(place) = self.chains.iter().rposition(|chain| chain.run == report.run) {
+            self.go_on(place, counter, report.early);
+        } else if report.run < newest.run {
             self.hazy = true;
             self.chains.insert(0, fresh);
         } else {
-            self.hazy |= !(heard.started && counter < newest.max || newest.max == 0);
+            self.hazy |= !(report.started && counter < newest.max || newest.max == 0);
             if let Some(newest) = self.chains.last_mut() {
                 newest.ended_unseen = newest.max == 0;
             }

@@ -15,8 +15,8 @@ use crate::scenario::{SKEW_MS, Scenario};
 use crate::trace::Trace;
 use crate::world::{RedisHost, T0_MS, Violation, World};
 
-/// A Redis and scripts that schedules use one after another.
-pub struct Stage {
+/// Plays schedules one after another, on one Redis with its scripts loaded.
+pub struct Simulator {
     server: Server,
     scripts: Scripts,
     mutation: Option<Mutation>,
@@ -69,8 +69,8 @@ pub enum Tracing {
     On,
 }
 
-impl Stage {
-    /// A stage for the shipped code, or with one bug put back.
+impl Simulator {
+    /// A simulator for the shipped code, or with one bug put back.
     ///
     /// # Errors
     /// When Lua cannot be set up.

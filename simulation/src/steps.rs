@@ -64,7 +64,7 @@ impl World<'_> {
             Step::Client => self.client_acts(),
             Step::Tracker => {
                 let slot = self.dice.index(self.trackers.len());
-                self.tracker_turn(slot);
+                self.tracker_step(slot);
             }
             Step::Message => return self.some_message_arrives(),
             Step::Loss => self.some_message_is_lost(),
@@ -74,11 +74,11 @@ impl World<'_> {
             }
             Step::Consumer => {
                 let who = self.dice.index(self.consumers.len());
-                return self.consumer_turn(who).map(drop);
+                return self.consumer_step(who).map(drop);
             }
             Step::Chore => {
                 let who = self.dice.index(self.consumers.len());
-                return self.chore_turn(who);
+                return self.chore_step(who);
             }
             Step::Fault => self.fault(),
             Step::Mend => self.mend(),

@@ -149,9 +149,9 @@ impl World<'_> {
     }
 
     /// A tracker does what it can without waiting.
-    pub(crate) fn tracker_turn(&mut self, slot: usize) {
+    pub(crate) fn tracker_step(&mut self, slot: usize) {
         for place in 0..self.trackers[slot].recordings.len() {
-            self.disk_turn(slot, place);
+            self.disk_step(slot, place);
             self.notices_lost_call(slot, place);
             let recording = &self.trackers[slot].recordings[place];
             if recording.machine.deadline().is_some_and(|deadline| deadline <= self.instant()) {
@@ -162,7 +162,7 @@ impl World<'_> {
         self.next_recorder(slot);
     }
 
-    fn disk_turn(&mut self, slot: usize, place: usize) {
+    fn disk_step(&mut self, slot: usize, place: usize) {
         let recording = &mut self.trackers[slot].recordings[place];
         for late in std::mem::take(&mut recording.unwritten) {
             self.disk_works(slot, late);

@@ -3,13 +3,13 @@
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 
-use simulation::{Mutation, Stage, Tracing};
+use simulation::{Mutation, Simulator, Tracing};
 
 /// What the broken promise says, from the first of so many schedules that breaks one.
 fn found(mutation: Mutation, within: u64) -> String {
-    let stage = Stage::new(Some(mutation)).unwrap();
+    let simulator = Simulator::new(Some(mutation)).unwrap();
     let broken = (0..within).find_map(|seed| {
-        let violation = stage.play(seed, u64::MAX, Tracing::Off).violation?;
+        let violation = simulator.play(seed, u64::MAX, Tracing::Off).violation?;
         println!("{mutation:?} is found by seed {seed}: {}", violation.0);
         Some(violation.0)
     });

@@ -12,7 +12,7 @@ use books::{Entry, EntryId};
 use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use simulation::redis::{Reply, Server, words};
-use simulation::{Dice, Scripts, Stage, Tracing};
+use simulation::{Dice, Scripts, Simulator, Tracing};
 use tracker::traffic::{Booking, Entry as Numbered, RecordScript, Rules};
 
 const STREAM: &str = "tracker:traffic";
@@ -262,9 +262,9 @@ fn the_redis_in_memory_answers_as_a_redis_server_does() {
 
 #[test]
 fn sqlite_settles_what_the_simulation_settles() {
-    let stage = Stage::new(None).unwrap();
+    let simulator = Simulator::new(None).unwrap();
     for seed in [3, 17, 40] {
-        let entries = stage.play(seed, u64::MAX, Tracing::Off).entries;
+        let entries = simulator.play(seed, u64::MAX, Tracing::Off).entries;
         let mut model = Memory::default().ledger();
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("ledger.db").display());

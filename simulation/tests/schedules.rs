@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 
-use simulation::{Stage, Tracing};
+use simulation::{Simulator, Tracing};
 
 #[test]
 fn the_books_balance_through_every_schedule() {
-    let stage = Stage::new(None).unwrap();
+    let simulator = Simulator::new(None).unwrap();
     for seed in 0..2000 {
-        if let Some(violation) = stage.play(seed, u64::MAX, Tracing::Off).violation {
+        if let Some(violation) = simulator.play(seed, u64::MAX, Tracing::Off).violation {
             panic!(
                 "seed {seed}: {}; replay it with `cargo run -p simulation -- --replay {seed}`",
                 violation.0
@@ -19,10 +19,10 @@ fn the_books_balance_through_every_schedule() {
 
 #[test]
 fn most_sessions_are_checked_to_the_byte() {
-    let stage = Stage::new(None).unwrap();
+    let simulator = Simulator::new(None).unwrap();
     let (mut hazy, mut sessions) = (0, 0);
     for seed in 0..500 {
-        let figures = stage.play(seed, u64::MAX, Tracing::Off).figures;
+        let figures = simulator.play(seed, u64::MAX, Tracing::Off).figures;
         hazy += figures.hazy;
         sessions += figures.sessions;
     }
@@ -31,9 +31,9 @@ fn most_sessions_are_checked_to_the_byte() {
 
 #[test]
 fn a_seed_replays_step_by_step() {
-    let (one, other) = (Stage::new(None).unwrap(), Stage::new(None).unwrap());
+    let (one, other) = (Simulator::new(None).unwrap(), Simulator::new(None).unwrap());
     drop(other.play(1, u64::MAX, Tracing::Off));
-    let traces = [one, other].map(|stage| stage.play(42, u64::MAX, Tracing::On).trace);
+    let traces = [one, other].map(|simulator| simulator.play(42, u64::MAX, Tracing::On).trace);
     assert_eq!(traces[0], traces[1]);
     assert!(traces[0].len() > 50);
 }
