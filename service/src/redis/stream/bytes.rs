@@ -1,5 +1,8 @@
 //! Elements of a reply from bytes of which the end may not be there yet. Protocol 2, which is what
 //! [`crate::redis::Wire`] speaks.
+//!
+//! The loop over entries is compiled in the crate that gives it a visitor, and reads 31 texts of each event:
+//! without `#[inline]` here, reading an event takes an eighth more instructions.
 
 use super::{Elements, Stuck};
 
@@ -23,6 +26,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A length behind its mark (`*` or `$`); `None` for nil.
+    #[inline]
     fn length(&mut self, mark: u8) -> Result<Option<usize>, Stuck> {
         let rest = &self.bytes[self.at..];
         match rest {
@@ -41,6 +45,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[cold]
     fn long_length(&mut self) -> Result<Option<usize>, Stuck> {
         let rest = &self.bytes[self.at..];
         let mut length = 0;
@@ -71,6 +76,7 @@ impl<'a> Cursor<'a> {
         self.line_end().map(|()| None)
     }
 
+    #[inline]
     fn line_end(&mut self) -> Result<(), Stuck> {
         match self.bytes.get(self.at..self.at + 2) {
             Some(b"\r\n") => {
@@ -84,10 +90,12 @@ impl<'a> Cursor<'a> {
 }
 
 impl<'a> Elements<'a> for Cursor<'a> {
+    #[inline]
     fn array(&mut self) -> Result<Option<usize>, Stuck> {
         self.length(b'*')
     }
 
+    #[inline]
     fn text(&mut self) -> Result<&'a [u8], Stuck> {
         let length = self.length(b'$')?.ok_or(Stuck::Wrong("a string was expected"))?;
         let text = self.bytes.get(self.at..self.at + length).ok_or(Stuck::Unfinished)?;
