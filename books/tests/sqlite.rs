@@ -56,6 +56,42 @@ fn migrating_twice_applies_once() {
 }
 
 #[test]
+fn processes_that_meet_at_a_new_ledger_migrate_it_once_and_all_succeed() {
+    let file = LedgerFile::new();
+    let open = || ledger::open(&file.url().as_str().into(), Access::Write).unwrap();
+    let ledgers: Vec<Ledger> = (0..8).map(|_| open()).collect();
+    let all_there = std::sync::Barrier::new(ledgers.len());
+    let migrate = |mut ledger: Ledger| {
+        all_there.wait();
+        ledger.migrate().unwrap().applied.len()
+    };
+    let applied: Vec<usize> = std::thread::scope(|scope| {
+        let threads: Vec<_> = ledgers.into_iter().map(|ledger| scope.spawn(|| migrate(ledger))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(applied.iter().filter(|applied| **applied > 0).count(), 1, "{applied:?}");
+}
+
+#[test]
+fn a_migration_that_breaks_off_before_it_is_noted_leaves_nothing_in_the_way_of_the_next() {
+    let file = LedgerFile::new();
+    let mut ledger = ledger::open(&file.url().as_str().into(), Access::Write).unwrap();
+    let notes = file.sql();
+    notes
+        .execute_batch(
+            "CREATE TABLE refinery_schema_history (version INT PRIMARY KEY, name, applied_on, checksum);
+             CREATE TRIGGER no_note BEFORE INSERT ON refinery_schema_history WHEN NEW.version = 4
+             BEGIN SELECT RAISE(ABORT, 'broken off'); END",
+        )
+        .unwrap();
+    let error = ledger.migrate().unwrap_err().to_string();
+    assert!(error.contains("broken off"), "{error}");
+    notes.execute_batch("DROP TRIGGER no_note").unwrap();
+    assert_eq!(ledger.migrate().unwrap().current, "V5__event_words");
+    settle(&mut ledger, event(T0));
+}
+
+#[test]
 fn opening_for_reading_neither_creates_nor_changes() {
     let file = LedgerFile::new();
     let read = || ledger::open(&file.url().as_str().into(), Access::Read);

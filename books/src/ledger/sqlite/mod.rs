@@ -68,8 +68,13 @@ impl Dialect for Sqlite {
     fn migrate(&mut self) -> Result<MigrationReport, LedgerError> {
         let unavailable =
             |error: refinery::Error| LedgerError::Unavailable(format!("the ledger's tables: {error}"));
-        let runner = migrations::migrations::runner();
-        let report = runner.run(&mut self.connection).map_err(unavailable)?;
+        // In one transaction: a process that is killed between a migration and the note of it would leave
+        // tables that no later start can make.
+        let runner = migrations::migrations::runner().set_grouped(true);
+        let mut run = || runner.run(&mut self.connection);
+        // What fails first may be that another process has made the same tables meanwhile. Then there is
+        // nothing left to do for the second attempt; all else fails again, and that says why.
+        let report = run().or_else(|_| run()).map_err(unavailable)?;
         let current = runner.get_last_applied_migration(&mut self.connection).map_err(unavailable)?;
         Ok(MigrationReport {
             applied: report.applied_migrations().iter().map(ToString::to_string).collect(),
