@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use harness::{Process, RedisServer, eventually, free_port};
 use rustix::process::Signal;
-use scene::{LedgerFile, T0, all_acknowledged, append, event, get, settled};
+use scene::{LedgerFile, T0, all_acknowledged, append, event, get, pending_of, settled};
 
 struct Consumer {
     process: Process,
@@ -29,9 +29,17 @@ impl Consumer {
         Self { process: Process::start(name, command, file.folder.path()), metrics }
     }
 
-    fn duplicates(&self) -> Option<u64> {
+    fn page(&self, path: &str) -> Option<String> {
         TcpStream::connect(self.metrics).ok()?;
-        let page = get(self.metrics, "/metrics");
+        Some(get(self.metrics, path))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.page("/readyz").is_some_and(|page| page.contains("200 OK"))
+    }
+
+    fn duplicates(&self) -> Option<u64> {
+        let page = self.page("/metrics")?;
         let line = page.lines().find_map(|line| line.strip_prefix("seedbook_consumer_duplicates_total "));
         line?.parse().ok()
     }
@@ -97,7 +105,7 @@ async fn a_consumer_that_wakes_up_after_its_entries_were_taken_over_changes_noth
     let (redis, file) = (RedisServer::start(), LedgerFile::new());
     drop(file.open());
     let paused = Consumer::start("paused", &redis.url(), &file);
-    eventually("it is up", || paused.duplicates());
+    eventually("it is ready", || paused.is_ready().then_some(()));
     let lock = file.sql();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut batch = redis::pipe();
@@ -125,14 +133,12 @@ async fn a_consumer_that_wakes_up_after_its_entries_were_taken_over_changes_noth
     assert_eq!(file.open().verify(&mut |_, _| {}).unwrap(), []);
 }
 
+/// Its threads stop one after another, and the one that waits for the lock need not be the first.
 fn is_stopped(process: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name in between may hold anything.
-    status.rsplit(')').next().unwrap().trim_start().starts_with('T')
-}
-
-fn pending_of(redis: &RedisServer, consumer: &str) -> usize {
-    let mut pending = redis::cmd("XPENDING");
-    pending.arg(&["tracker:traffic", "site", "-", "+", "100", consumer]);
-    pending.query::<Vec<redis::Value>>(&mut redis.connection()).unwrap_or_default().len()
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.into_iter().all(|thread| {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("stat"));
+        // The name in between may hold anything; without a status the thread has ended just now.
+        status.is_ok_and(|status| status.rsplit(')').next().unwrap().trim_start().starts_with('T'))
+    })
 }

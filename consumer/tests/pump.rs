@@ -11,9 +11,9 @@ use consumer::config::Config;
 use consumer::reader::{RedisReader, Source};
 use contract::TrafficEvent;
 use contract::config::Period;
-use harness::RedisServer;
+use harness::{RedisServer, eventually};
 use scene::{LedgerFile, T0, append, config, connect, count, event, peer};
-use scene::{all_acknowledged, get, settled, start};
+use scene::{all_acknowledged, get, pending_of, settled, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_before_the_consumer_is_settled_and_shown() {
@@ -40,14 +40,26 @@ async fn what_came_before_the_consumer_is_settled_and_shown() {
 async fn two_consumers_share_the_work() {
     let (redis, file) = (RedisServer::start(), LedgerFile::new());
     let mut connection = redis.connection();
-    let small = |name| Config { batch_size: 3, ..config(&redis, &file.url(), name) };
+    // A machine that is so slow that one claims what the other has in hand would make duplicates.
+    let claim_idle = Period::from_secs(3600);
+    let small = |name| Config { batch_size: 3, claim_idle, ..config(&redis, &file.url(), name) };
     let (one, other) = (start(&small("one")).await, start(&small("other")).await);
+    for app in [&one, &other] {
+        eventually("it is ready", || get(app.metrics_addr, "/readyz").contains("200 OK").then_some(()));
+    }
+    // While nothing can be settled, each takes no more than it may have in flight: the other finds some left.
+    let lock = file.sql();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     for i in 0..300 {
         append(
             &mut connection,
             &TrafficEvent { peer_id: peer(u8::try_from(i % 7).unwrap()), ..event(T0 + i) },
         );
     }
+    for name in ["one", "other"] {
+        eventually("it has some in hand", || (pending_of(&redis, name) > 0).then_some(()));
+    }
+    lock.execute_batch("ROLLBACK").unwrap();
     settled(&file, 300, 300_000).await;
     all_acknowledged(&redis).await;
     for app in [&one, &other] {

@@ -190,6 +190,13 @@ pub async fn all_acknowledged(redis: &RedisServer) {
     .await;
 }
 
+/// How many entries a consumer was given and has not acknowledged.
+pub fn pending_of(redis: &RedisServer, consumer: &str) -> usize {
+    let mut pending = redis::cmd("XPENDING");
+    pending.arg(&["tracker:traffic", "site", "-", "+", "100", consumer]);
+    pending.query::<Vec<redis::Value>>(&mut redis.connection()).unwrap_or_default().len()
+}
+
 pub async fn start(config: &Config) -> App {
     App::start(config).await.unwrap()
 }
