@@ -13,4 +13,5 @@ pub mod instructions;
 pub mod profiles;
 pub mod report;
 pub mod rows;
+pub mod workbench;
 pub mod world;

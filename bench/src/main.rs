@@ -10,7 +10,8 @@ use bench::figures::{Sample, figures};
 use bench::instructions::{self, Counts, TOLERANCE_PERCENT, Verdict};
 use bench::profiles;
 use bench::report::{self, Machine, Measured, Run};
-use bench::rows::{Bench, ROWS, Row, Scale, Turns, swarms};
+use bench::rows::{ROWS, Row, Turns, swarms};
+use bench::workbench::{Bench, Scale};
 use clap::{Parser, Subcommand};
 
 service::profiled_allocator!();

@@ -9,8 +9,8 @@ use redis::{RedisError, Value, cmd};
 use service::redis::stream::{self, RawEntry};
 use thiserror::Error;
 
-use crate::dead_letters::{self, DeadLetters, decode};
-use crate::entry::{Entry, EntryId};
+use crate::dead_letters::{self, DeadLetters};
+use crate::entry::{Entry, EntryId, decode};
 use crate::groups::groups;
 use crate::ledger::{Drift, Ledger, LedgerError};
 use crate::presence::{Older, Rebuilt};

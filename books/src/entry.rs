@@ -13,3 +13,12 @@ pub struct Entry {
     /// What it says.
     pub event: TrafficEvent,
 }
+
+/// Reads an entry's fields as a traffic event.
+///
+/// # Errors
+/// A sentence that says what is wrong with them.
+pub fn decode(fields: &Fields) -> Result<TrafficEvent, String> {
+    TrafficEvent::from_fields(fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
+        .map_err(|error| error.to_string())
+}

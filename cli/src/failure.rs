@@ -30,15 +30,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Says what went wrong on stderr and gives the exit code.
-    pub(crate) fn report(&self) -> ExitCode {
-        let code = match self {
-            Self::OutputClosed => return ExitCode::SUCCESS,
-            Self::Usage(_) => 2,
-            Self::Service { .. } | Self::Output(_) => 3,
-        };
-        crate::output::note(&format!("error: {self}"));
-        ExitCode::from(code)
+    /// How the program ends.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::OutputClosed => ExitCode::SUCCESS,
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Service { .. } | Self::Output(_) => ExitCode::from(3),
+        }
     }
 
     /// A file or value that cannot be used.

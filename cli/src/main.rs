@@ -128,7 +128,10 @@ fn main() -> ExitCode {
     match answer {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            output::explain(&failure);
+            failure.exit_code()
+        }
     }
 }
 

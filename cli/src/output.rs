@@ -73,6 +73,14 @@ pub(crate) fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
+/// Says on stderr why a command was not carried out, unless the reader of our output went away: whoever
+/// pipes into `head` expects silence.
+pub(crate) fn explain(failure: &Failure) {
+    if !matches!(failure, Failure::OutputClosed) {
+        note(&format!("error: {failure}"));
+    }
+}
+
 /// A growing list: lines of text, or the elements of one JSON array.
 pub(crate) struct List {
     format: Format,

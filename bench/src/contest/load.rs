@@ -9,7 +9,7 @@ use harness::RedisServer;
 
 use super::{Protocol, Server};
 use crate::cores::Place;
-use crate::rows::Bench;
+use crate::workbench::Bench;
 
 /// Users whose passkeys are made up.
 const USERS: u32 = 10_000;

@@ -21,7 +21,7 @@ pub use peers::{AQUATIC_HTTP, AQUATIC_UDP, BARE_CLOSE, BARE_HTTP, BARE_HYPER, BA
 pub use seedbook::{Doors, consumer, tracker};
 
 use crate::cores::Place;
-use crate::rows::Bench;
+use crate::workbench::Bench;
 
 /// Where a server's words go, in its own folder.
 const LOG: &str = "log";

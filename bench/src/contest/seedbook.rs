@@ -8,7 +8,7 @@ use harness::{RedisServer, free_port};
 
 use super::{Protocol, Server, write};
 use crate::cores::Place;
-use crate::rows::Bench;
+use crate::workbench::Bench;
 
 /// Who may announce to our tracker, and whether it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{decode, flame_graph};
 use crate::contest::{self, Connections, Doors, Filling, Load, Protocol, Server, Shape, import_passkeys};
-use crate::rows::Bench;
+use crate::workbench::Bench;
 
 /// How long each profile takes.
 const SECONDS: u64 = 10;

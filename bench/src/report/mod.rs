@@ -12,7 +12,8 @@ pub use machine::Machine;
 pub use table::table;
 
 use crate::figures::{Figure, Limit};
-use crate::rows::{Row, Scale};
+use crate::rows::Row;
+use crate::workbench::Scale;
 
 /// A whole run.
 #[derive(Debug, Serialize)]

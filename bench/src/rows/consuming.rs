@@ -12,10 +12,10 @@ use contract::Keys;
 use harness::RedisServer;
 
 use super::recording::append;
-use super::{Bench, Scale};
 use crate::cores::Place;
 use crate::cost::{self, micros_each};
 use crate::figures::Sample;
+use crate::workbench::{Bench, Scale};
 use crate::world::World;
 
 /// The consumer's default.

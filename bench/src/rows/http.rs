@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Bench, CPU, Scale};
+use super::CPU;
 use crate::contest::{
     self, AQUATIC_HTTP, BARE_CLOSE, BARE_HTTP, BARE_HYPER, Connections, Contestant, Doors, Filling, Load,
     OPENTRACKER, Protocol, Server, Shape, import_passkeys,
 };
 use crate::figures::Sample;
+use crate::workbench::{Bench, Scale};
 
 const SHAPE: Shape = Shape { torrents: 1000, peers: 100_000 };
 

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use harness::RedisServer;
 
-use super::{Bench, Scale};
 use crate::contest::{self, Connections, Doors, Filling, Load, Protocol, Server, Shape, import_passkeys};
 use crate::cores::Place;
 use crate::cost::as_f64;
 use crate::figures::Sample;
+use crate::workbench::{Bench, Scale};
 
 /// Connections: a reply waits for its recording, so few would wait for each other.
 const CLIENTS: u32 = 256;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::settling::power_of_ten;
-use super::{Bench, Scale};
 use crate::contest::{
     self, AQUATIC_UDP, Connections, Doors, Filling, Load, OPENTRACKER, Protocol, Server, Shape,
     import_passkeys,
 };
 use crate::cost::as_f64;
 use crate::figures::Sample;
+use crate::workbench::{Bench, Scale};
 
 /// Measures everybody.
 pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {

@@ -16,10 +16,10 @@ use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerId
 use tracker::app::metrics::Metrics;
 use tracker::traffic::{self, Recorder, Rules, Setup};
 
-use super::{Bench, Scale};
 use crate::cores::Place;
 use crate::cost::{self, micros_each};
 use crate::figures::Sample;
+use crate::workbench::{Bench, Scale};
 use crate::world::{INTERVAL, World};
 
 /// Announces that wait for their recording at one time, as many clients' do.

@@ -8,10 +8,10 @@ use books::Entry;
 use books::ledger::{self, Access, Ledger};
 use books::settlement::Rules;
 
-use super::{Bench, Scale};
 use crate::cores::Place;
 use crate::cost::{self, micros_each};
 use crate::figures::Sample;
+use crate::workbench::{Bench, Scale};
 use crate::world::World;
 
 /// Events in a transaction: the consumer's default batch, and five of them, of at most eight that gather.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::line::{Line, Pace};
-use super::{Bench, Scale};
 use crate::figures::{Sample, median};
+use crate::workbench::{Bench, Scale};
 
 /// Of what the line sustains.
 const SHARE: f64 = 0.8;

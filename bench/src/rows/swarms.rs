@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use tracker::announce::{Choice, Families, Offers, Role, UserTag};
 use tracker::swarm::{Swarms, Visit};
 
-use super::{Bench, Scale};
 use crate::cores::Place;
 use crate::cost::{self, as_f64};
 use crate::figures::Sample;
+use crate::workbench::{Bench, Scale};
 use crate::world::{World, scatter};
 
 /// Visits that are timed.

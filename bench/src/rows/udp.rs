@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Bench, CPU, Scale};
+use super::CPU;
 use crate::contest::{
     self, AQUATIC_UDP, BARE_UDP, Connections, Contestant, Doors, Filling, Load, OPENTRACKER, Protocol,
     Server, Shape, import_passkeys,
 };
 use crate::figures::Sample;
+use crate::workbench::{Bench, Scale};
 
 /// Measures everybody.
 pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {

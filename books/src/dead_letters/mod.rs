@@ -9,7 +9,7 @@ mod retry;
 
 use std::sync::LazyLock;
 
-use contract::{Keys, TrafficEvent};
+use contract::Keys;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script, Value, cmd};
 use service::redis::stream;
@@ -91,15 +91,6 @@ impl DeadLetter {
             fields,
         }
     }
-}
-
-/// Reads an entry's fields as a traffic event.
-///
-/// # Errors
-/// A sentence that says what is wrong with them.
-pub fn decode(fields: &Fields) -> Result<TrafficEvent, String> {
-    TrafficEvent::from_fields(fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
-        .map_err(|error| error.to_string())
 }
 
 /// An entry of the traffic stream that cannot be settled and goes to the dead letters.

@@ -8,8 +8,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Script};
 use thiserror::Error;
 
-use super::{DeadLetter, DeadLetters, add_fields, decode, discard};
-use crate::entry::Entry;
+use super::{DeadLetter, DeadLetters, add_fields, discard};
+use crate::entry::{Entry, decode};
 use crate::ledger::{LedgerError, LedgerHandle};
 use crate::presence::{self, Leases};
 

@@ -13,9 +13,10 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::books::Bytes;
+use crate::exchange::{Heard, Manner, Saying};
 use crate::lanes::connection;
 use crate::session::{Announce, Loyalty, Part, Session};
-use crate::talk::{Heard, Manner, Saying, Talk};
+use crate::talk::Talk;
 use crate::tally::Figure;
 use crate::world::World;
 

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::talk::{Heard, Manner, Saying};
+use crate::exchange::{Heard, Manner, Saying};
 
 /// A tracker that is stopped, or restarted several times, closes what it does not answer long before this.
 const FORGOTTEN: Duration = Duration::from_secs(90);

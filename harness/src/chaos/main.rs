@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod confine;
 mod disk;
+mod exchange;
 mod fault;
 mod http;
 mod lanes;
@@ -37,7 +38,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use crate::report::Report;
-use crate::run::{Outcome, Scale};
+use crate::run::Outcome;
+use crate::world::Scale;
 
 /// Kills, pauses, cuts and fills everything around the real programs, and checks that the ledger equals what
 /// clients were told.

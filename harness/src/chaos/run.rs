@@ -22,22 +22,12 @@ use crate::lanes::{Crew, Journal, Lane, Victim, tend};
 use crate::plan::plan;
 use crate::stage::Stage;
 use crate::tally::Figure;
-use crate::world::World;
+use crate::world::{Scale, World};
 use crate::{report, watch as look};
 
 /// How long after the last fault every client must have its answer.
 const LAST_ANSWERS: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(200);
-
-/// How much happens.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Scale {
-    pub(crate) seed: u64,
-    pub(crate) length: Duration,
-    pub(crate) clients: u32,
-    /// Announces in a second.
-    pub(crate) rate: u32,
-}
 
 /// What a run came to.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use contract::Event;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use crate::talk::{Heard, Saying};
+use crate::exchange::{Heard, Saying};
 
 const PROTOCOL: u64 = 0x0417_2710_1980;
 const CONNECT: u32 = 0;

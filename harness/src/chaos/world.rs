@@ -1,4 +1,5 @@
-//! What all clients of a run share: who and what there is, where the trackers are, the books.
+//! What all clients of a run share: how much happens, who and what there is, where the trackers are, the
+//! books.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,20 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use crate::books::Books;
-use crate::run::Scale;
 use crate::stage::Places;
 use crate::tally::Tally;
 
 const TORRENTS: usize = 12;
+
+/// How much happens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    pub(crate) seed: u64,
+    pub(crate) length: Duration,
+    pub(crate) clients: u32,
+    /// Announces in a second.
+    pub(crate) rate: u32,
+}
 
 /// What all clients share.
 #[derive(Debug)]
