@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use contract::Event;
 use tracker::traffic::Booking;
 
-use crate::clients::{Endpoint, Life};
-use crate::world::{Fact, World};
+use crate::world::{Endpoint, Fact, Life, World};
 
 impl World<'_> {
     /// Announces at one endpoint, or at all of them.

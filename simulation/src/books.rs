@@ -1,32 +1,15 @@
 //! Redis in the world: booking batches with the real script, telling the oracle, crashing and coming back.
 
 use books::Entry;
-use contract::TrafficEvent;
+use contract::{Event, TrafficEvent};
+use tracker::traffic::{Outcome, Receipt};
 
 use crate::oracle::BookedReport;
 use crate::redis::{Bytes, Reply, words};
 use crate::scenario::Durability;
-use crate::world::{Checked, Violation, World, violation};
-use contract::Event;
-use tracker::traffic::{Outcome, Receipt};
-
-pub(crate) const STREAM: &str = "tracker:traffic";
+use crate::world::{Checked, Consumer, STREAM, Violation, World, violation};
 
 impl World<'_> {
-    /// Runs a command; a script that Redis has forgotten is taught again first.
-    pub(crate) fn ask(&self, script: &str, args: &[Bytes]) -> Reply {
-        let reply = self.redis.server.run(args);
-        if !reply.is_error("NOSCRIPT") {
-            return reply;
-        }
-        self.redis.server.run(&words(&["SCRIPT", "LOAD", script]));
-        self.redis.server.run(args)
-    }
-
-    pub(crate) fn set_redis_clock(&self) {
-        self.redis.server.keyspace().now_ms = self.clock(self.redis.skew_ms);
-    }
-
     pub(crate) fn redis_books(
         &mut self,
         call: &[Bytes],
@@ -140,7 +123,7 @@ impl World<'_> {
         }
         self.redis.up = false;
         self.messages.clear();
-        self.consumers.iter_mut().for_each(crate::consumers::Consumer::loses_redis);
+        self.consumers.iter_mut().for_each(Consumer::loses_redis);
         self.tell(|| "Redis crashes");
         if self.scenario.durability == Durability::EverySecond {
             self.redis.rolled_back = true;

@@ -5,28 +5,9 @@ use books::EntryId;
 use books::groups::{Backlog, Group};
 use books::presence::Leases;
 
-use crate::books::STREAM;
-use crate::consumers::GROUP;
 use crate::mutation::Mutation;
 use crate::redis::{self, Reply, words};
-use crate::world::{Checked, Violation, World, violation};
-
-/// Sweeping or trimming: each looks at the group first, in several commands, and then acts on what it saw.
-#[derive(Debug, Clone, Copy)]
-enum Task {
-    Sweep,
-    Trim { cutoff: EntryId },
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Chore {
-    task: Task,
-    /// Unix seconds when it began.
-    now: u64,
-    position: Option<EntryId>,
-    pending: Option<Option<EntryId>>,
-    unread: Option<Option<EntryId>>,
-}
+use crate::world::{Checked, Chore, GROUP, STREAM, Task, Violation, World, violation};
 
 impl World<'_> {
     pub(crate) fn chore_is_done(&self, who: usize) -> bool {

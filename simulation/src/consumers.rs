@@ -2,35 +2,20 @@
 //! steps, loses connections and answers, claims what others left, and is stopped now and then. The presence
 //! arguments and scripts and the ledger are the shipped ones, too.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use books::presence::{self, Leases};
 use books::settlement::Rules;
 use books::{Entry, EntryId};
 use consumer::batch::Batch;
-use consumer::pump::{Attempt, Entries, Next, Pump, Reading, Settled, Settling, acknowledgement};
-use consumer::reader::{Answer, Ask, Reader, Source};
+use consumer::pump::{Attempt, Entries, Next, Reading, Settled, Settling, acknowledgement};
+use consumer::reader::{Answer, Ask};
 use redis::{Cmd, RedisError, RedisResult, Value};
 use service::redis::stream::{NewEntries, Pair};
 
-use crate::books::STREAM;
-use crate::chores::Chore;
 use crate::mutation::Mutation;
-use crate::redis::{Bytes, Reply, Server, words};
-use crate::world::{Checked, Violation, World, violation};
-
-pub(crate) const GROUP: &str = "site";
-/// Milliseconds after which another consumer's entry is taken over.
-pub(crate) const CLAIM_IDLE_MS: u64 = 30_000;
-
-/// A consumer's connections to Redis.
-#[derive(Debug, Clone, Copy)]
-enum Connection {
-    Reader,
-    Presence,
-    Acknowledgements,
-}
+use crate::redis::{Bytes, Reply};
+use crate::world::{Checked, Connection, Consumer, GROUP, STREAM, Violation, World, violation};
 
 /// What becomes of a command on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,50 +24,6 @@ enum Fate {
     /// Redis carries it out, and the consumer does not hear of it.
     AnswerLost,
     NotSent,
-}
-
-/// One consumer process.
-pub(crate) struct Consumer {
-    name: String,
-    pub(crate) skew_ms: i64,
-    pump: Pump,
-    reader: Reader,
-    /// A read is under way.
-    reads: bool,
-    /// Acknowledged already, by the mutation that does so before the commit.
-    acknowledged_early: Option<Arc<[Entry]>>,
-    broken_connections: [bool; 3],
-    stopping: bool,
-    pub(crate) chore: Option<Chore>,
-}
-
-impl Consumer {
-    pub(crate) fn new(name: String, skew_ms: i64, batch_size: u64, now: Instant) -> Self {
-        let batch_size = usize::try_from(batch_size).unwrap_or(1);
-        let source = Source {
-            stream: STREAM.into(),
-            group: GROUP.into(),
-            consumer: name.clone(),
-            batch_size,
-            claim_idle: Duration::from_millis(CLAIM_IDLE_MS),
-        };
-        Self {
-            name,
-            skew_ms,
-            pump: Pump::new(batch_size, 1),
-            reader: Reader::new(source, now),
-            reads: false,
-            acknowledged_early: None,
-            broken_connections: [false; 3],
-            stopping: false,
-            chore: None,
-        }
-    }
-
-    /// Redis is gone: every connection is found broken when it is used next, and a chore ends.
-    pub(crate) fn loses_redis(&mut self) {
-        (self.broken_connections, self.chore) = ([true; 3], None);
-    }
 }
 
 /// Whether a consumer's step brought anything about.
@@ -331,19 +272,6 @@ impl World<'_> {
         let now = self.clock(self.consumers[who].skew_ms) / 1000;
         self.latest_now = self.latest_now.max(now);
         now
-    }
-
-    pub(crate) fn bases(&self) -> Vec<String> {
-        presence::bases(&self.keys).to_vec()
-    }
-
-    pub(crate) fn run_script(&self, script: &str, args: &[String]) -> Result<Reply, Violation> {
-        let mut command: Vec<Bytes> = words(&["EVALSHA", &Server::sha(script), "0"]);
-        command.extend(args.iter().map(|arg| arg.as_bytes().to_vec()));
-        match self.ask(script, &command) {
-            Reply::Error(error) => Err(Violation(format!("a presence script failed: {error}"))),
-            reply => Ok(reply),
-        }
     }
 }
 

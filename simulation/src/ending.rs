@@ -7,11 +7,11 @@ use books::Entry;
 use books::presence::Leases;
 use contract::Event;
 
-use crate::books::STREAM;
-use crate::clients::Life;
-use crate::consumers::{Activity, CLAIM_IDLE_MS, GROUP};
+use crate::consumers::Activity;
 use crate::ledger::SessionKey;
-use crate::world::{Checked, Session, Violation, World, violation};
+use crate::world::{
+    CLAIM_IDLE_MS, Checked, GROUP, Life, STREAM, Session, Tracker, Violation, World, violation,
+};
 
 /// Rounds that everything may take to settle; in practice some ten.
 const ROUNDS: usize = 300;
@@ -75,7 +75,7 @@ impl World<'_> {
                 let message = self.messages.remove(0);
                 self.deliver(message)?;
             }
-            if self.trackers.iter().all(crate::trackers::Tracker::is_idle) {
+            if self.trackers.iter().all(Tracker::is_idle) {
                 return Ok(());
             }
         }

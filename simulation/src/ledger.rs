@@ -5,8 +5,6 @@ use books::ledger::{self, LedgerError, Memory};
 use books::settlement::{EventKey, Rules};
 use contract::{InfoHash, Passkey, PeerId};
 
-use crate::world::Violation;
-
 /// What is unique for ever.
 pub(crate) type Key = (Passkey, InfoHash, PeerId, i64);
 /// (passkey, info hash, peer id).
@@ -54,12 +52,5 @@ impl Ledger {
     /// Whether every total is what the settled events add up to.
     pub(crate) fn balances(&self) -> Result<bool, LedgerError> {
         Ok(self.tables.ledger().verify(&mut |_, _| {})?.is_empty())
-    }
-}
-
-/// The ledger in memory has no reason to fail.
-impl From<LedgerError> for Violation {
-    fn from(error: LedgerError) -> Self {
-        Self(format!("the ledger failed: {error}"))
     }
 }

@@ -14,6 +14,7 @@ mod consumers;
 mod dice;
 mod disks;
 mod ending;
+mod figures;
 mod ledger;
 mod mutation;
 mod oracle;
@@ -27,6 +28,7 @@ mod wire;
 mod world;
 
 pub use dice::Dice;
+pub use figures::Figures;
 pub use mutation::{Mutation, Scripts};
-pub use schedule::{Figures, Report, Simulator, Tracing};
+pub use schedule::{Report, Simulator, Tracing};
 pub use world::Violation;

@@ -6,45 +6,20 @@ use std::time::Instant;
 use books::{Entry, EntryId};
 use contract::Keys;
 
-use crate::consumers::Consumer;
 use crate::dice::Dice;
+use crate::figures::Figures;
 use crate::ledger::Ledger;
 use crate::mutation::{Mutation, Scripts};
 use crate::redis::{Keyspace, Server};
 use crate::scenario::{SKEW_MS, Scenario};
 use crate::trace::Trace;
-use crate::world::{RedisHost, T0_MS, Violation, World};
+use crate::world::{Consumer, RedisHost, T0_MS, Violation, World};
 
 /// Plays schedules one after another, on one Redis with its scripts loaded.
 pub struct Simulator {
     server: Server,
     scripts: Scripts,
     mutation: Option<Mutation>,
-}
-
-/// Figures of one schedule.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Announces sent.
-    pub announces: u64,
-    /// Entries in the stream.
-    pub entries: u64,
-    /// Processes killed.
-    pub kills: u64,
-    /// Sessions.
-    pub sessions: u64,
-    /// Sessions of which only a bound could be checked.
-    pub hazy: u64,
-}
-
-impl std::ops::AddAssign for Figures {
-    fn add_assign(&mut self, other: Self) {
-        self.announces += other.announces;
-        self.entries += other.entries;
-        self.kills += other.kills;
-        self.sessions += other.sessions;
-        self.hazy += other.hazy;
-    }
 }
 
 /// What became of a schedule.
@@ -164,11 +139,5 @@ impl World<'_> {
             self.consumers.push(Consumer::new(format!("c{number}"), skew_ms, scenario.batch_size, now));
         }
         (0..scenario.clients).for_each(|_| self.add_client());
-    }
-
-    /// Lets time pass.
-    pub(crate) fn pass_time(&mut self, ms: u64) {
-        self.now_ms += ms;
-        self.set_redis_clock();
     }
 }

@@ -1,8 +1,7 @@
 //! The random steps of a schedule: who acts next, how much time passes, what breaks.
 
 use crate::scenario::Clocks;
-use crate::trackers::Tracker;
-use crate::world::{Checked, World};
+use crate::world::{Checked, Tracker, World};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {

@@ -2,97 +2,25 @@
 //! driver does: it carries the recorder's actions out, one after the other and whenever the dice say so,
 //! until it is killed in between.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracker::traffic::{
-    Action, Call, DiskRequest, DiskResult, Input, Limits, MemoryDisk, RecordScript, RecorderMachine, Rules,
-    Store, Submission,
+    Action, DiskRequest, DiskResult, Input, Limits, MemoryDisk, Rules, Store, Submission,
 };
 
 use crate::mutation::Mutation;
 use crate::scenario::Clocks;
-use crate::wire::Flight;
-use crate::world::{T0_MS, World};
+use crate::world::{Recording, Tracker, World};
 
 /// Announces in one call.
 const BATCH: usize = 6;
-
-/// One recorder, from a start or a reload to the next one's.
-pub(crate) struct Recording {
-    pub(crate) machine: RecorderMachine<usize>,
-    pub(crate) script: RecordScript,
-    /// Announces that the recorder has not taken yet.
-    queue: VecDeque<Submission<usize>>,
-    /// Announces whose clients wait.
-    unanswered: BTreeSet<usize>,
-    /// The call under way.
-    pub(crate) flight: Option<Flight>,
-    /// What the recorder asks of the disk, until the disk has done it.
-    request: Option<DiskRequest>,
-    /// What came of it, until the recorder knows.
-    result: Option<DiskResult>,
-    /// What a mutated tracker has told the recorder to be written and has not written yet.
-    unwritten: Vec<DiskRequest>,
-    /// Nothing more comes: a reload put another recorder in its place.
-    replaced: bool,
-}
-
-impl Recording {
-    fn is_idle(&self) -> bool {
-        let disk_is_idle = self.request.is_none() && self.result.is_none() && self.unwritten.is_empty();
-        self.unanswered.is_empty() && self.flight.is_none() && disk_is_idle
-    }
-}
-
-/// One tracker host: its recorders come and go, its disk stays.
-pub(crate) struct Tracker {
-    /// The working one first. While it has the spool, those behind it wait.
-    pub(crate) recordings: VecDeque<Recording>,
-    /// How many recorders there were: each books under an id of its own.
-    started: u32,
-    pub(crate) skew_ms: i64,
-    pub(crate) link_up: bool,
-    pub(crate) disk: MemoryDisk,
-    pub(crate) store: Store<MemoryDisk>,
-    /// What is in the spool, by the ids and numbers under which it is booked.
-    pub(crate) spooled: Vec<(String, u64)>,
-    /// The announces that each recorder has numbered, in that order.
-    pub(crate) numbered: BTreeMap<String, Vec<usize>>,
-}
-
-impl Tracker {
-    pub(crate) fn is_idle(&self) -> bool {
-        self.recordings.iter().all(Recording::is_idle) && self.store.is_empty()
-    }
-
-    /// The announce that is booked under a number.
-    pub(crate) fn fact(&self, tracker_id: &str, sequence: u64) -> Option<usize> {
-        let place = usize::try_from(sequence).ok()?.checked_sub(1)?;
-        self.numbered.get(tracker_id)?.get(place).copied()
-    }
-
-    pub(crate) fn facts_of(&self, call: &Call, own: &str) -> Vec<usize> {
-        let tracker_id = call.other_tracker_id().unwrap_or(own);
-        call.entries().iter().filter_map(|entry| self.fact(tracker_id, entry.sequence)).collect()
-    }
-}
 
 impl World<'_> {
     pub(crate) fn add_tracker(&mut self, skew_ms: i64) {
         let disk = MemoryDisk::default();
         let Ok(store) = Store::on(disk.clone(), self.scenario.spool_bytes()) else { return };
-        self.trackers.push(Tracker {
-            recordings: VecDeque::new(),
-            started: 0,
-            skew_ms,
-            link_up: true,
-            disk,
-            store,
-            spooled: Vec::new(),
-            numbered: BTreeMap::new(),
-        });
+        self.trackers.push(Tracker::new(skew_ms, disk, store));
         self.start_recorder(self.trackers.len() - 1);
     }
 
@@ -108,17 +36,7 @@ impl World<'_> {
         let tracker = &mut self.trackers[slot];
         let id = format!("t{slot}p{}", tracker.started);
         tracker.started += 1;
-        tracker.recordings.push_back(Recording {
-            machine: RecorderMachine::new(id.clone(), limits),
-            script: RecordScript::new(id, rules),
-            queue: VecDeque::new(),
-            unanswered: BTreeSet::new(),
-            flight: None,
-            request: None,
-            result: None,
-            unwritten: Vec::new(),
-            replaced: false,
-        });
+        tracker.recordings.push_back(Recording::new(id, limits, rules));
         let place = tracker.recordings.len() - 1;
         // Only a spool must not have two owners.
         if place == 0 || self.scenario.spool == 0 {
@@ -133,11 +51,6 @@ impl World<'_> {
             credit_first_started: self.scenario.credit_first,
             ..Rules::new(&self.keys)
         }
-    }
-
-    /// What clocks show that never jump: those by which recorders and consumers wait.
-    pub(crate) fn instant(&self) -> Instant {
-        self.epoch + Duration::from_millis(self.now_ms - T0_MS)
     }
 
     pub(crate) fn tracker_hears(&mut self, slot: usize, fact: usize, ip: IpAddr) {

@@ -7,36 +7,7 @@ use std::rc::Rc;
 use tracker::traffic::{Call, FailureKind, Input, Receipt, SendFailure};
 
 use crate::redis::{Bytes, Reply, Server};
-use crate::world::{Checked, World};
-
-/// Something between a tracker and Redis. It is dropped when Redis goes, and not when the tracker goes.
-#[derive(Debug, Clone)]
-pub(crate) struct Message {
-    pub(crate) slot: usize,
-    /// The recorder that calls: its id, and which of its calls this is.
-    from: (Rc<str>, u64),
-    what: What,
-}
-
-#[derive(Debug, Clone)]
-enum What {
-    /// A call of the script, and the announces it books.
-    Book(Rc<Vec<Bytes>>, Rc<Vec<usize>>),
-    /// An `XADD` of a mutated tracker's own.
-    Append(Rc<Vec<Bytes>>),
-    Booked(Receipt, Reply),
-    Appended,
-}
-
-/// The call under way.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    number: u64,
-    /// It never left: there is no way to Redis.
-    lost: bool,
-    /// What Redis said, and the entries that only a mutated tracker appends by itself.
-    deferred: Option<(Receipt, VecDeque<Rc<Vec<Bytes>>>)>,
-}
+use crate::world::{Checked, Flight, Message, What, World};
 
 impl World<'_> {
     /// Puts a call on the wire, if there is one.

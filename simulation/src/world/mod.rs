@@ -1,24 +1,35 @@
-//! The world of one schedule: everybody in it, the time, and the messages under way. What each of them does
-//! is in the file of its name.
+//! The world of one schedule: everybody in it, the time, the messages under way, and Redis. What each of them
+//! does is in the room of its name, above this one: an `impl World` that only the rooms further up know of.
+
+mod client;
+mod consumer;
+mod message;
+mod tracker;
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use books::EntryId;
+use books::ledger::LedgerError;
+use books::presence;
 use contract::{Event, Keys, PeerId};
 
-use crate::clients::Client;
-use crate::consumers::Consumer;
+pub(crate) use client::{Client, Endpoint, Life};
+pub(crate) use consumer::{CLAIM_IDLE_MS, Chore, Connection, Consumer, Task};
+pub(crate) use message::{Flight, Message, What};
+pub(crate) use tracker::{Recording, Tracker};
+
 use crate::dice::Dice;
+use crate::figures::Figures;
 use crate::ledger::{Key, Ledger, SessionKey};
 use crate::mutation::{Mutation, Scripts};
 use crate::oracle::Truth;
-use crate::redis::{Keyspace, Server};
+use crate::redis::{Bytes, Keyspace, Reply, Server, words};
 use crate::scenario::Scenario;
 use crate::trace::Trace;
-use crate::trackers::Tracker;
-use crate::wire::Message;
 
+pub(crate) const STREAM: &str = "tracker:traffic";
+pub(crate) const GROUP: &str = "site";
 /// Unix milliseconds at which every schedule begins.
 pub(crate) const T0_MS: u64 = 1_700_000_000_000;
 
@@ -97,13 +108,24 @@ pub(crate) struct World<'a> {
     pub(crate) history: Vec<books::Entry>,
     /// The latest unix second that any consumer took for the present.
     pub(crate) latest_now: u64,
-    pub(crate) figures: crate::schedule::Figures,
+    pub(crate) figures: Figures,
 }
 
 impl World<'_> {
     /// Unix milliseconds on a clock that is `skew_ms` ahead.
     pub(crate) fn clock(&self, skew_ms: i64) -> u64 {
         self.now_ms.saturating_add_signed(skew_ms)
+    }
+
+    /// What clocks show that never jump: those by which recorders and consumers wait.
+    pub(crate) fn instant(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.now_ms - T0_MS)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass_time(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.set_redis_clock();
     }
 
     pub(crate) fn tell<T: std::fmt::Display>(&mut self, line: impl FnOnce() -> T) {
@@ -141,9 +163,43 @@ impl World<'_> {
         }
         Ok(())
     }
+
+    /// Runs a command; a script that Redis has forgotten is taught again first.
+    pub(crate) fn ask(&self, script: &str, args: &[Bytes]) -> Reply {
+        let reply = self.redis.server.run(args);
+        if !reply.is_error("NOSCRIPT") {
+            return reply;
+        }
+        self.redis.server.run(&words(&["SCRIPT", "LOAD", script]));
+        self.redis.server.run(args)
+    }
+
+    pub(crate) fn set_redis_clock(&self) {
+        self.redis.server.keyspace().now_ms = self.clock(self.redis.skew_ms);
+    }
+
+    pub(crate) fn bases(&self) -> Vec<String> {
+        presence::bases(&self.keys).to_vec()
+    }
+
+    pub(crate) fn run_script(&self, script: &str, args: &[String]) -> Result<Reply, Violation> {
+        let mut command: Vec<Bytes> = words(&["EVALSHA", &Server::sha(script), "0"]);
+        command.extend(args.iter().map(|arg| arg.as_bytes().to_vec()));
+        match self.ask(script, &command) {
+            Reply::Error(error) => Err(Violation(format!("a presence script failed: {error}"))),
+            reply => Ok(reply),
+        }
+    }
 }
 
 /// A broken promise.
 pub(crate) fn violation(what: impl Into<String>) -> Checked {
     Err(Violation(what.into()))
+}
+
+/// The ledger in memory has no reason to fail.
+impl From<LedgerError> for Violation {
+    fn from(error: LedgerError) -> Self {
+        Self(format!("the ledger failed: {error}"))
+    }
 }
