@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// What each crate may depend on outside its tests.
 const CRATES: &[(&str, &[&str])] = &[
+    ("claims", &[]),
     ("contract", &[]),
     ("wire", &["contract"]),
     ("service", &["contract"]),
@@ -48,6 +49,7 @@ const CONSUMER: &[&[&str]] = &[
 
 /// Where a program or library of several rooms begins.
 const ROOTS: &[&str] = &[
+    "claims/src",
     "contract/src",
     "wire/src",
     "service/src",

@@ -1,0 +1,303 @@
+//! The least story: of all ways to sort a session's segments into runs, one with the smallest total.
+//!
+//! Segments are placed one after the other in the order in which they began, best first (A*): a partial story
+//! is judged by its total so far and by what the segments ahead must add to it at least. Two partial stories
+//! whose open runs hold the same segments have the same future, so only the smaller one is gone on with.
+//! Usually there is one segment and nothing to search. A search that takes too long ends with the bound that
+//! it has reached: less than the least is claimed too late, never too much.
+use std::cmp::{Ordering, Reverse};
+use std::collections::hash_map::Entry;
+use std::collections::{BinaryHeap, HashMap};
+
+use crate::segment::Segment;
+use crate::span::{Members, Span, spans};
+use crate::story::{Run, Story};
+
+/// Partial stories looked at: some milliseconds. Only clients that restart many times on four paths within a
+/// skew come near it.
+const MOST_LOOKED_AT: usize = 3000;
+
+/// What the search needs to know of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    /// At most 64, in any order.
+    pub(crate) segments: &'a [Segment],
+    pub(crate) skew_ms: u64,
+    /// The first segment's run began before anybody was listening: it counts from its lowest counter and not
+    /// from zero.
+    pub(crate) has_baseline: bool,
+}
+
+/// Runs that nothing can be added to any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Over {
+    /// Their total.
+    pub(crate) total: u64,
+    /// Their segments, as bits of the segments' places.
+    pub(crate) segments: Members,
+}
+
+/// The least total for one of the two counters.
+pub(crate) fn least_total(scene: Scene<'_>, which: usize) -> u64 {
+    if let [only] = scene.segments {
+        let low = if only.started && !scene.has_baseline { 0 } else { only.start.counters[which] };
+        return only.end.counters[which] - low;
+    }
+    let spans = spans(scene.segments, which);
+    let mut search = Search::new(&spans, scene);
+    search.least().unwrap_or_else(|| {
+        search.unexplained = Unexplained::GoesOn;
+        search.least().unwrap_or(0)
+    })
+}
+
+/// The runs that are over whatever comes after `next_at`, when all stories agree what is still open.
+pub(crate) fn over(scene: Scene<'_>, which: usize, next_at: u64) -> Option<Over> {
+    let spans = spans(scene.segments, which);
+    Search::new(&spans, scene).over(next_at)
+}
+
+struct Search<'a> {
+    spans: &'a [Span],
+    scene: Scene<'a>,
+    /// For each span the earlier ones that it cannot share a run with.
+    clashes: Vec<Members>,
+    /// What becomes of a story that does not explain the next span.
+    unexplained: Unexplained,
+}
+
+/// What becomes of a story that does not explain the next span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unexplained {
+    /// It is dropped: another one does.
+    Dropped,
+    /// No story does, so this is nothing that a client does: the newest run goes on with it.
+    GoesOn,
+}
+
+impl<'a> Search<'a> {
+    fn new(spans: &'a [Span], scene: Scene<'a>) -> Self {
+        let clashing = |(place, span): (usize, &Span)| {
+            let earlier = spans[..place].iter().enumerate();
+            let clashing = earlier.filter(|(_, other)| other.clashes(span, scene.skew_ms));
+            clashing.fold(0, |members, (other, _)| members | 1 << other)
+        };
+        Self {
+            spans,
+            scene,
+            clashes: spans.iter().enumerate().map(clashing).collect(),
+            unexplained: Unexplained::Dropped,
+        }
+    }
+
+    /// `None` when no story explains all spans.
+    fn least(&self) -> Option<u64> {
+        let mut frontier = BinaryHeap::from([Node::root()]);
+        let mut known = HashMap::new();
+        let mut looked_at = 0;
+        while let Some(node) = frontier.pop() {
+            if node.placed == self.spans.len() || looked_at == MOST_LOOKED_AT {
+                return Some(node.bound);
+            }
+            looked_at += 1;
+            let next_at = self.spans.get(node.placed + 1).map_or(u64::MAX, |span| span.first().0);
+            for story in self.continuations(&node.story, node.placed) {
+                let (future, total) = (self.future(&story, next_at), self.total(&story));
+                if is_better(known.entry((node.placed + 1, future)), total) {
+                    let bound = total.saturating_add(self.ahead(&story, node.placed + 1));
+                    let serial = known.len();
+                    let bound = bound.max(node.bound);
+                    frontier.push(Node { bound, placed: node.placed + 1, serial, story });
+                }
+            }
+        }
+        None
+    }
+
+    fn total(&self, story: &Story) -> u64 {
+        story.total_of(story.runs.len(), self.scene.has_baseline)
+    }
+
+    /// What a story's continuations depend on: which spans are in each open run, and whether the first of
+    /// these is the first of all.
+    fn future(&self, story: &Story, next_at: u64) -> Vec<Members> {
+        let open = story.open(next_at, self.scene.skew_ms);
+        let is_first = Members::from(open.len() == story.runs.len());
+        open.iter().map(|run| run.members).chain([is_first]).collect()
+    }
+
+    fn over(&self, next_at: u64) -> Option<Over> {
+        let mut stories = vec![Story::default()];
+        for (place, _) in self.spans.iter().enumerate() {
+            let next_at = self.spans.get(place + 1).map_or(next_at, |span| span.first().0);
+            let mut best: HashMap<Vec<Members>, Story> = HashMap::new();
+            for story in stories.iter().flat_map(|story| self.continuations(story, place)) {
+                match best.entry(self.future(&story, next_at)) {
+                    Entry::Occupied(known) if self.total(known.get()) <= self.total(&story) => {}
+                    Entry::Occupied(mut known) => {
+                        known.insert(story);
+                    }
+                    Entry::Vacant(slot) => {
+                        slot.insert(story);
+                    }
+                }
+            }
+            if best.len() > MOST_LOOKED_AT {
+                return None;
+            }
+            stories = best.into_values().collect();
+        }
+        let [story] = stories.as_slice() else { return None };
+        let count = story.runs.len() - story.open(next_at, self.scene.skew_ms).len();
+        let over = &story.runs[..count];
+        let members = over.iter().fold(0, |members, run| members | run.members);
+        let spans = self.spans.iter().enumerate().filter(|(place, _)| members >> place & 1 == 1);
+        Some(Over {
+            total: story.total_of(count, self.scene.has_baseline),
+            segments: spans.fold(0, |segments, (_, span)| segments | span.segments),
+        })
+    }
+
+    /// All stories that go on with the next span.
+    fn continuations(&self, story: &Story, place: usize) -> Vec<Story> {
+        let span = &self.spans[place];
+        if story.runs.is_empty() {
+            return vec![story.insert(0, Run::of(span, place))];
+        }
+        let last = span.previous.map(|previous| story.run_of(previous));
+        let joined = last.map_or(0, |run| if span.fell { run + 1 } else { run });
+        let mut stories: Vec<Story> =
+            (joined..story.runs.len()).filter_map(|run| self.join(story, run, place)).collect();
+        if span.started || span.fell {
+            let time = (span.first().0, span.last().0);
+            let fits = |at: &usize| story.fits(time, *at, *at, self.scene.skew_ms);
+            let begun = (last.map_or(0, |run| run + 1)..=story.runs.len()).filter(fits);
+            stories.extend(begun.map(|at| story.insert(at, Run::of(span, place))));
+        }
+        if stories.is_empty() && self.unexplained == Unexplained::GoesOn {
+            stories.push(self.force(story, place));
+        }
+        stories
+    }
+
+    fn join(&self, story: &Story, at: usize, place: usize) -> Option<Story> {
+        if story.runs[at].members & self.clashes[place] != 0 {
+            return None;
+        }
+        let run = story.runs[at].with(&self.spans[place], place);
+        let fits = story.fits((run.begin, run.end), at, at + 1, self.scene.skew_ms);
+        fits.then(|| story.replace(at, run))
+    }
+
+    /// Lets the newest run go on. Where even that makes no sense, another begins where this span does, and
+    /// what is in front of it is nobody's.
+    fn force(&self, story: &Story, place: usize) -> Story {
+        let (newest, span) = (story.runs.len() - 1, &self.spans[place]);
+        if story.runs[newest].members & self.clashes[place] == 0 {
+            story.replace(newest, story.runs[newest].with(span, place))
+        } else {
+            story.insert(newest + 1, Run { from_zero: false, ..Run::of(span, place) })
+        }
+    }
+
+    /// What the spans from `place` on add to the story at least. A path that falls is in a later run each
+    /// time, so what it reaches between its falls is reached by different runs, in their order: of those that
+    /// are there, or of new ones.
+    fn ahead(&self, story: &Story, place: usize) -> u64 {
+        let of_path = |first: usize| self.path_ahead(story, first);
+        let is_next_of_path = |at: &usize| self.spans[*at].previous.is_none_or(|previous| previous < place);
+        (place..self.spans.len()).filter(is_next_of_path).map(of_path).max().unwrap_or(0)
+    }
+
+    /// The same for one path whose next span is `first`. `least[n]`: what its first n heights add at least
+    /// with the runs looked at so far.
+    fn path_ahead(&self, story: &Story, first: usize) -> u64 {
+        let heights = self.heights(first);
+        let mut least: Vec<u64> = vec![0];
+        for height in &heights {
+            least.push(least[least.len() - 1].saturating_add(*height));
+        }
+        let last = self.spans[first].previous.map(|previous| story.run_of(previous));
+        let from = last.map_or(0, |run| if self.spans[first].fell { run + 1 } else { run });
+        for run in &story.runs[from..] {
+            let before = least.clone();
+            for (n, height) in heights.iter().enumerate() {
+                let with_run = before[n].saturating_add(height.saturating_sub(run.high));
+                let with_new = least[n].saturating_add(*height);
+                least[n + 1] = least[n + 1].min(with_run).min(with_new);
+            }
+        }
+        least[heights.len()]
+    }
+
+    /// What a path reaches from its span `first` on, between its falls.
+    fn heights(&self, first: usize) -> Vec<u64> {
+        let path = self.spans[first].path;
+        let mut heights = vec![0_u64];
+        for (at, span) in self.spans.iter().enumerate().skip(first).filter(|(_, span)| span.path == path) {
+            if span.fell && at != first {
+                heights.push(0);
+            }
+            if let Some(height) = heights.last_mut() {
+                *height = (*height).max(span.worth(self.scene.has_baseline));
+            }
+        }
+        heights
+    }
+}
+
+fn is_better(known: Entry<'_, (usize, Vec<Members>), u64>, total: u64) -> bool {
+    match known {
+        Entry::Occupied(mut known) => {
+            let better = total < *known.get();
+            if better {
+                known.insert(total);
+            }
+            better
+        }
+        Entry::Vacant(slot) => {
+            slot.insert(total);
+            true
+        }
+    }
+}
+
+/// A partial story in the search.
+struct Node {
+    /// No story that goes on from here has a smaller total.
+    bound: u64,
+    placed: usize,
+    /// Makes the order of equal nodes the same in every process.
+    serial: usize,
+    story: Story,
+}
+
+impl Node {
+    fn root() -> Self {
+        Self { bound: 0, placed: 0, serial: 0, story: Story::default() }
+    }
+
+    fn rank(&self) -> (Reverse<u64>, usize, Reverse<usize>) {
+        (Reverse(self.bound), self.placed, Reverse(self.serial))
+    }
+}
+
+impl Ord for Node {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for Node {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Node {}

@@ -1,0 +1,73 @@
+//! What one counter of one path says in one run: segments of the other counter's falls put together again.
+
+use crate::WOBBLE_BYTES;
+use crate::segment::{Path, Segment, fell};
+
+/// A set of spans, as bits.
+pub(crate) type Members = u64;
+/// What one counter says in one or more segments that are certainly of the same run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) path: Path,
+    pub(crate) started: bool,
+    /// The path's counter was higher before: this is a later run than the span before on this path.
+    pub(crate) fell: bool,
+    /// The span before on this path.
+    pub(crate) previous: Option<usize>,
+    /// (at, counter) of the first, a middle and the last point.
+    pub(crate) points: [(u64, u64); 3],
+    /// The segments that it is made of, as bits of their places.
+    pub(crate) segments: Members,
+}
+
+pub(crate) fn spans(segments: &[Segment], which: usize) -> Vec<Span> {
+    let mut order: Vec<(usize, &Segment)> = segments.iter().enumerate().collect();
+    order.sort_by_key(|(_, segment)| (segment.start.at, segment.path));
+    let mut spans: Vec<Span> = Vec::with_capacity(order.len());
+    for (place, segment) in order {
+        let previous = spans.iter().rposition(|span| span.path == segment.path);
+        let points = [segment.start, segment.middle, segment.end].map(|p| (p.at, p.counters[which]));
+        let fell = previous.is_some_and(|at| fell(spans[at].last().1, points[0].1, segment.started));
+        match previous.map(|at| &mut spans[at]) {
+            // The other counter fell here. This one goes on, in the same run.
+            Some(span) if !segment.started && !fell => {
+                span.points[1] = points[1];
+                span.points[2] = (points[2].0, span.points[2].1.max(points[2].1));
+                span.segments |= 1 << place;
+            }
+            _ => spans.push(Span {
+                path: segment.path,
+                started: segment.started,
+                fell,
+                previous,
+                points,
+                segments: 1 << place,
+            }),
+        }
+    }
+    spans
+}
+
+impl Span {
+    pub(crate) fn first(&self) -> (u64, u64) {
+        self.points[0]
+    }
+
+    pub(crate) fn last(&self) -> (u64, u64) {
+        self.points[2]
+    }
+
+    /// What a run of its own adds at least: it may turn out to be the first one.
+    pub(crate) fn worth(&self, has_baseline: bool) -> u64 {
+        if self.started && !has_baseline { self.last().1 } else { self.last().1 - self.first().1 }
+    }
+
+    /// Whether both cannot be of one run: one path was lower than the other had been a skew before.
+    pub(crate) fn clashes(&self, other: &Self, skew: u64) -> bool {
+        let below = |early: &(u64, u64), late: &(u64, u64)| {
+            early.0.saturating_add(skew) < late.0 && early.1 >= late.1.saturating_add(WOBBLE_BYTES)
+        };
+        let pairs = || self.points.iter().flat_map(|a| other.points.iter().map(move |b| (a, b)));
+        self.path != other.path && pairs().any(|(a, b)| below(a, b) || below(b, a))
+    }
+}
