@@ -7,16 +7,14 @@ use prometheus::{
 /// Every figure. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// Where they are registered.
-    pub registry: Registry,
+    pub(crate) registry: Registry,
     /// Entries nobody in the group has read.
     pub lag: IntGauge,
     /// Age of the oldest entry that is not settled.
     pub lag_seconds: Gauge,
     /// Entries read by the group and not acknowledged.
     pub pending: IntGauge,
-    /// Entries that counted.
-    pub settled: IntCounter,
+    pub(crate) settled: IntCounter,
     /// Entries that had been settled before.
     pub duplicates: IntCounter,
     /// Settled entries that were credited nothing until an operator decides.
@@ -29,20 +27,17 @@ pub struct Metrics {
     pub lost: IntCounter,
     /// Dead letters that wait for a retry.
     pub dead_waiting: IntGauge,
-    /// Dead letters given up.
-    pub dead_failed: IntGauge,
+    pub(crate) dead_failed: IntGauge,
     /// From the announce to the commit.
     pub end_to_end: Histogram,
-    /// Entries in a batch.
-    pub batch_size: Histogram,
+    pub(crate) batch_size: Histogram,
     /// Bringing a batch into the presence sets.
     pub presence_seconds: Histogram,
     /// Settling a batch in the ledger.
     pub commit_seconds: Histogram,
     /// 1 while the ledger takes transactions.
     pub ledger_up: IntGauge,
-    /// Attempts that Redis failed.
-    pub redis_errors: IntCounter,
+    pub(crate) redis_errors: IntCounter,
     /// Attempts that the ledger failed.
     pub ledger_errors: IntCounter,
     /// Peers that left the sets because they fell silent.

@@ -38,8 +38,7 @@ pub struct Fetcher {
 pub struct Answer {
     /// The status, whatever it is.
     pub status: StatusCode,
-    /// The whole body.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// Why nothing came back.

@@ -13,22 +13,15 @@ use crate::traffic::RecorderMetrics;
 /// All of the tracker's metrics and the registry they are in.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// What `/metrics` shows.
-    pub registry: Registry,
-    /// The HTTP frontend, plain.
-    pub http: HttpMetrics,
-    /// The same over TLS.
-    pub https: HttpMetrics,
-    /// The UDP frontend.
-    pub udp: UdpMetrics,
-    /// Traffic push.
+    pub(crate) registry: Registry,
+    pub(crate) http: HttpMetrics,
+    pub(crate) https: HttpMetrics,
+    pub(crate) udp: UdpMetrics,
+    /// The recorder's, which benchmarks hand to a recorder of their own.
     pub recorder: RecorderMetrics,
-    /// The swarms.
-    pub swarm: SwarmMetrics,
-    /// The hooks.
-    pub hooks: HookMetrics,
-    /// The forwarders.
-    pub forward: ForwardMetrics,
+    pub(crate) swarm: SwarmMetrics,
+    pub(crate) hooks: HookMetrics,
+    pub(crate) forward: ForwardMetrics,
     /// Swarms shared with other trackers.
     pub sharing: SharingMetrics,
 }

@@ -31,8 +31,7 @@ pub type Recording = JoinHandle<()>;
 /// The book in force and the plan that it was made from: its hooks are those of the plan's rules, in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Last<'a> {
-    /// The plan.
-    pub plan: &'a RulePlan,
+    pub(crate) plan: &'a RulePlan,
     /// What was made from it.
     pub book: &'a Rulebook,
 }

@@ -46,8 +46,7 @@ pub struct RulePlan {
     pub broker: Broker,
     /// What clients are told unless a hook changes it.
     pub intervals: Intervals,
-    /// The rules in order.
-    pub rules: Vec<Rule>,
+    pub(crate) rules: Vec<Rule>,
     /// The recorder; `None` when nothing is recorded.
     pub recorder: Option<traffic::Setup>,
     /// The forwarders; `None` when there are none.

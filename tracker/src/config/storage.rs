@@ -15,10 +15,8 @@ const MAX_SHARDS: usize = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StorageConfig {
-    /// The kind of store.
-    pub name: StorageName,
-    /// Its settings.
-    pub config: StoreConfig,
+    pub(crate) name: StorageName,
+    pub(crate) config: StoreConfig,
 }
 
 /// The kinds of store. Both answer from this process's memory.

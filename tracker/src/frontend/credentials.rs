@@ -11,8 +11,7 @@ use crate::announce::{Credential, Refusal};
 /// What a URL shows.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// Who asks.
-    pub credential: Option<Credential>,
+    pub(crate) credential: Option<Credential>,
     /// The token that lets it into the torrent.
     pub jwt: Option<Credential>,
 }

@@ -35,8 +35,7 @@ pub enum Verdict {
 pub struct Latency([[[Histogram; 2]; 2]; 2]);
 
 impl Latency {
-    /// Notes one request.
-    pub fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
+    pub(crate) fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
         self.0[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
     }
 }
@@ -56,13 +55,11 @@ impl Latency {
 pub struct LocalLatency([[[LocalHistogram; 2]; 2]; 2]);
 
 impl LocalLatency {
-    /// Notes one request.
-    pub fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
+    pub(crate) fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
         self.0[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
     }
 
-    /// Shares what was noted.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.0.as_flattened().as_flattened().iter().for_each(LocalHistogram::flush);
     }
 }
@@ -70,8 +67,7 @@ impl LocalLatency {
 /// What the HTTP frontend counts.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics {
-    /// Announces and scrapes.
-    pub latency: Latency,
+    pub(crate) latency: Latency,
     /// Announces with an event nobody knows.
     pub unknown_events: IntCounter,
     /// Connections that stand now.
@@ -89,8 +85,7 @@ pub struct HttpMetrics {
 /// What the UDP frontend counts.
 #[derive(Debug, Clone)]
 pub struct UdpMetrics {
-    /// Announces and scrapes.
-    pub latency: Latency,
+    pub(crate) latency: Latency,
     /// Announces with an event nobody knows.
     pub unknown_events: IntCounter,
     /// Connection ids handed out.

@@ -54,9 +54,8 @@ enum Pattern {
 }
 
 impl ClientApproval {
-    /// Makes the hook.
     #[must_use]
-    pub fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         let patterns = |entries: &[String]| entries.iter().map(|entry| Pattern::of(entry)).collect();
         Self { whitelist: patterns(&options.whitelist), blacklist: patterns(&options.blacklist) }
     }

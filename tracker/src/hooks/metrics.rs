@@ -9,8 +9,7 @@ use service::metrics::{LATENCY_BUCKETS, counters_by, gauge, histogram};
 /// All hooks' metrics.
 #[derive(Debug, Clone)]
 pub struct HookMetrics {
-    /// `peer limits`.
-    pub peer_limits: PeerLimitMetrics,
+    pub(crate) peer_limits: PeerLimitMetrics,
     /// Calls of `passkey approval` to the site's page.
     pub site: SiteMetrics,
     /// Fetches of `jwt`'s signing keys.

@@ -46,8 +46,7 @@ impl SwarmMetrics {
         })
     }
 
-    /// Publishes a census.
-    pub fn publish(&self, swarms: &Swarms) {
+    pub(crate) fn publish(&self, swarms: &Swarms) {
         let Census { torrents, seeders, leechers, endpoints_v4, endpoints_v6 } = swarms.census();
         let set = |gauge: &IntGauge, count: u64| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         set(&self.torrents, torrents);

@@ -41,8 +41,7 @@ pub enum Origin {
 pub struct ProxyRules {
     /// For example `x-forwarded-for`; `None` when clients connect directly.
     pub header: Option<HeaderName>,
-    /// The proxies.
-    pub trusted: Vec<IpNet>,
+    pub(crate) trusted: Vec<IpNet>,
 }
 
 impl ProxyRules {

@@ -45,23 +45,17 @@ pub struct Frontend {
     pub pipeline: Arc<Pipeline>,
     /// How requests are read. A reload swaps it.
     pub policy: ArcSwap<Policy>,
-    /// What plain HTTP counts.
-    pub http: HttpMetrics,
-    /// What HTTPS counts.
-    pub https: HttpMetrics,
+    pub(crate) http: HttpMetrics,
+    pub(crate) https: HttpMetrics,
 }
 
 /// How requests are read and answered: what a reload of the configuration replaces.
 #[derive(Debug)]
 pub struct Policy {
-    /// Paths.
-    pub routes: Routes,
-    /// Whose address counts.
-    pub proxies: ProxyRules,
-    /// numwant and its relatives.
-    pub limits: Limits,
-    /// What a scrape shows.
-    pub scrape_form: ScrapeForm,
+    pub(crate) routes: Routes,
+    pub(crate) proxies: ProxyRules,
+    pub(crate) limits: Limits,
+    pub(crate) scrape_form: ScrapeForm,
 }
 
 /// How a request came.

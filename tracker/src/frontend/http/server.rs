@@ -32,8 +32,7 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Whether a connection may carry more than one request.
     pub keepalive: Keepalive,
-    /// Threads.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// How long requests in hand may take at the end.
     pub grace: Duration,
 }
@@ -41,10 +40,8 @@ pub struct Settings {
 /// Where to listen for what.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// The address.
-    pub address: ListenAddr,
-    /// The certificate, for HTTPS.
-    pub certificate: Option<Arc<CertificateSource>>,
+    pub(crate) address: ListenAddr,
+    pub(crate) certificate: Option<Arc<CertificateSource>>,
 }
 
 /// The running server.

@@ -46,12 +46,10 @@ const MAX_LOOK_UPS: usize = 4096;
 /// How the frontend is set up: what only a restart changes.
 #[derive(Debug)]
 pub struct Settings {
-    /// Where clients announce.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Threads that receive.
     pub workers: usize,
-    /// Connection ids.
-    pub ids: ConnectionIds,
+    pub(crate) ids: ConnectionIds,
 }
 
 /// A frontend at work.

@@ -67,9 +67,8 @@ struct Shelves {
 }
 
 impl Answers {
-    /// Nothing is known yet.
     #[must_use]
-    pub fn new(lifetimes: Lifetimes) -> Self {
+    pub(crate) fn new(lifetimes: Lifetimes) -> Self {
         Self { lifetimes, shelves: Mutex::default() }
     }
 

@@ -30,16 +30,14 @@ const MAX_QUEUE_PER_CALL: usize = 8;
 /// How to ask.
 #[derive(Debug)]
 pub struct Options {
-    /// The site's page.
-    pub site: Site,
+    pub(crate) site: Site,
     /// Calls at one time.
     pub max_calls: NonZeroUsize,
     /// How long answers count.
     pub lifetimes: Lifetimes,
     /// What counts while the site cannot be asked.
     pub on_error: OnError,
-    /// What is counted.
-    pub metrics: SiteMetrics,
+    pub(crate) metrics: SiteMetrics,
     /// The compatibility mode: approvals are written to the whitelist, which then expires as a whole.
     pub whitelist: Option<Whitelist>,
 }

@@ -16,12 +16,10 @@ pub type Credentials = (HeaderName, HeaderValue);
 /// The site's approval page.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// Fetches it.
-    pub fetcher: Fetcher,
+    pub(crate) fetcher: Fetcher,
     /// Its address, which may have a query of its own.
     pub uri: Uri,
-    /// What every request carries.
-    pub credentials: Option<Credentials>,
+    pub(crate) credentials: Option<Credentials>,
 }
 
 /// Why the site's opinion is not known.

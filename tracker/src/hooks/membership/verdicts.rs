@@ -118,8 +118,7 @@ impl<M: Member> Verdicts<M> {
         Asked { epoch: self.epoch.load(Ordering::Acquire), at: now }
     }
 
-    /// Stores an answer.
-    pub fn learn(&self, member: &M, listed: bool, alias: Option<M>, asked: Asked) {
+    pub(crate) fn learn(&self, member: &M, listed: bool, alias: Option<M>, asked: Asked) {
         let fingerprint = self.fingerprint(member);
         let note = alias.as_ref().unwrap_or(member).note();
         let entry = Entry { asked, note, alias: alias.map(Box::new) };
@@ -160,9 +159,8 @@ impl<M: Member> Verdicts<M> {
         !self.reached.load(Ordering::Acquire)
     }
 
-    /// Whether Redis is away.
     #[must_use]
-    pub fn is_frozen(&self) -> bool {
+    pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Acquire)
     }
 
