@@ -10,7 +10,7 @@ pub use service::redis::stream::Fields;
 pub struct Entry {
     /// Where the stream holds it.
     pub id: EntryId,
-    /// What it says.
+    /// The event that its fields were decoded to.
     pub event: TrafficEvent,
 }
 

@@ -9,12 +9,12 @@ use crate::figures::{bytes, seconds};
 use crate::ledger::{EventQuery, Ledger, LedgerError};
 use crate::settlement::{Flag, FlagReason, Promotion, SettledRow, Sums};
 
-/// What to explain.
+/// The user, torrent and time whose announces are explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
-    /// Whose totals.
+    /// The user's canonical passkey.
     pub passkey: Passkey,
-    /// Of one torrent only.
+    /// Only announces of this torrent.
     pub info_hash: Option<InfoHash>,
     /// Only announces since then, in unix seconds.
     pub since: Option<i64>,
@@ -22,10 +22,10 @@ pub struct Question {
     pub newest: u32,
 }
 
-/// The answer.
+/// The settled announces behind a user's totals.
 #[derive(Debug)]
 pub struct Explanation {
-    /// Oldest first.
+    /// The announces, oldest first.
     pub events: Vec<Explained>,
     /// The sums of the events above.
     pub shown: Totals,

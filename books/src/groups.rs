@@ -1,5 +1,5 @@
-//! How far each consumer group has come in the stream: what is lag, what is pending, and which entries must
-//! stay.
+//! How far each consumer group has come in the stream: its lag, its pending entries, and the entries that
+//! must stay for it.
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value, cmd};
@@ -10,7 +10,7 @@ use crate::entry::EntryId;
 /// One consumer group of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Its name.
+    /// The group's name.
     pub name: String,
     /// Consumers that ever read in it and were not deleted.
     pub consumers: u64,

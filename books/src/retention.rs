@@ -1,4 +1,4 @@
-//! Trimming the stream without taking an entry from anybody who still needs it.
+//! Trimming the stream without removing an entry that a consumer group still needs.
 
 use std::collections::BTreeSet;
 

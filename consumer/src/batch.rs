@@ -1,4 +1,5 @@
-//! What one reading of the stream brings: events, entries that are none, ids whose entries are gone.
+//! The entries that one read of the stream brings: events, entries that cannot be decoded, and ids whose
+//! entries are gone.
 
 use books::dead_letters::BrokenEntry;
 use books::entry::{Entry, EntryId, Fields};
@@ -8,9 +9,9 @@ use service::redis::stream::Pair;
 /// Entries that this consumer must finish: settle or bury, then acknowledge.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Traffic events.
+    /// Entries that are traffic events.
     pub entries: Vec<Entry>,
-    /// Entries that are none.
+    /// Entries that cannot be decoded.
     pub broken: Vec<BrokenEntry>,
     /// Ids whose entries were deleted from the stream while they were pending.
     pub gone: Vec<EntryId>,
@@ -25,7 +26,7 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Entries to finish.
+    /// Entries of all three kinds, each of which must be finished.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len() + self.broken.len() + self.gone.len()

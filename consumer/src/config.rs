@@ -37,7 +37,7 @@ pub struct Config {
     pub retry_max: u32,
     /// How often dead letters are tried again.
     pub retry_interval: Period,
-    /// The ledger.
+    /// The URL of the ledger's database.
     pub database: ServiceUrl,
     /// Where metrics, health and readiness are served.
     pub metrics_addr: SocketAddr,
@@ -49,11 +49,11 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// What an event is worth.
     pub settlement: SettlementConfig,
-    /// Log lines.
+    /// Level and form of log lines.
     pub log: LogConfig,
 }
 
-/// The `presence` section.
+/// How long peers stay in the presence sets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PresenceConfig {
@@ -63,7 +63,7 @@ pub struct PresenceConfig {
     pub sweep_interval: Period,
 }
 
-/// The `drift` section.
+/// How many users are compared with the ledger, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DriftConfig {
@@ -73,7 +73,7 @@ pub struct DriftConfig {
     pub users: usize,
 }
 
-/// The `retention` section.
+/// How much of the stream is kept behind the consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RetentionConfig {
@@ -233,7 +233,7 @@ impl Config {
         Leases { peer_timeout_s: self.presence.peer_timeout.map(Period::as_secs) }
     }
 
-    /// How events are settled.
+    /// The limits that events are settled by.
     #[must_use]
     pub fn rules(&self) -> Rules {
         Rules { max_rate_bytes_per_s: self.settlement.max_rate_bytes_per_s }

@@ -1,4 +1,5 @@
-//! What the consumer waits for, for `/readyz` and for one log line per change instead of one per attempt.
+//! Which of Redis and the ledger the consumer waits for: shown by `/readyz`, and logged once per change
+//! instead of once per attempt.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

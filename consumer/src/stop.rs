@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// Waits for the wish.
+/// Resolves once the operator or the service manager wishes the consumer to stop.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);
 

@@ -1,9 +1,9 @@
-//! Load for a tracker: puts announces and scrapes on it and says what it measured.
+//! A load generator: sends announces and scrapes to a tracker and measures its replies.
 //!
-//! Who announces what follows from settings and seed (`population`, `sessions`); when, from a `schedule`;
-//! workers (`worker`) carry it over HTTP or UDP and keep `totals` each. It is written by hand, because it
-//! shares its machine with the tracker that it measures: HTTP is read only as far as a reply's end, UDP
-//! leaves and arrives in batches, and a million sessions take 16 MB.
+//! Clients and their announces follow from settings and seed (`population`, `sessions`), their times from a
+//! `schedule`; workers (`worker`) send them over HTTP or UDP and keep `totals` each. It is written by hand,
+//! because it shares its machine with the tracker that it measures: HTTP is read only as far as a reply's
+//! end, UDP leaves and arrives in batches, and a million sessions take 16 MB.
 
 mod draw;
 mod error;

@@ -1,4 +1,5 @@
-//! Settings that make sense together, and what they would take, before anything is sent.
+//! Settings checked against each other, and the files and memory that they would take, before anything is
+//! sent.
 
 use std::sync::Arc;
 use std::time::Duration;

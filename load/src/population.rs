@@ -1,4 +1,4 @@
-//! Who is there: torrents, sessions, their addresses and passkeys. All of it follows from the options and the
+//! The torrents, sessions, addresses and passkeys of a load. All of them follow from the options and the
 //! seed, so that a session costs a few bytes and two runs are about the same clients.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

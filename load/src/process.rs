@@ -1,4 +1,4 @@
-//! What a local process uses, from `/proc`: CPU time of all its threads, and resident memory.
+//! CPU time and resident memory of a local process, all its threads together, from `/proc`.
 
 use std::fs;
 use std::time::Duration;

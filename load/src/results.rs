@@ -1,4 +1,4 @@
-//! What a run measured.
+//! The results of a run, as `trackerctl load --json` prints them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! One worker's sessions and what each of them says next: started, plain announces, completed, stopped, and
+//! One worker's sessions and the next announce of each: started, plain announces, completed, stopped, and
 //! again.
 
 use contract::Event;

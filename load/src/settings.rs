@@ -1,10 +1,11 @@
-//! What load is wanted. The defaults are those of `trackerctl load`.
+//! The load that is wanted: which tracker, how many sessions, how fast. The defaults are those of `trackerctl
+//! load`.
 
 use std::time::Duration;
 
 use contract::Passkey;
 
-/// A load.
+/// A load to put on a tracker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Load {
     /// Trackers: `http://HOST:PORT/announce` or `udp://HOST:PORT`. `:passkey` in a path stands for each

@@ -1,4 +1,4 @@
-//! What was measured: counts, bytes, latencies, and failures by their text.
+//! The counts of one worker: requests, bytes, latencies, and failures by their text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

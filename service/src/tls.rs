@@ -1,5 +1,4 @@
-//! Who does the cryptography of TLS: chosen here, once, for everything that speaks it (HTTPS, `rediss://`,
-//! calls to a site).
+//! The provider of TLS' cryptography: chosen here, once, for HTTPS, `rediss://` and calls to a site.
 
 use rustls::crypto::aws_lc_rs;
 

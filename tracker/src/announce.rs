@@ -25,9 +25,9 @@ pub const MAX_COUNTER: u64 = (1 << 53) - 1;
 /// A well-formed announce, before anybody decided whether to accept it (BEP 3, BEP 15).
 #[derive(Debug, Clone)]
 pub struct Announce {
-    /// The torrent.
+    /// The torrent, by the info hash that the client announces: of a hybrid v1 or v2.
     pub info_hash: InfoHash,
-    /// The client.
+    /// The client, as it names itself in this run.
     pub peer_id: PeerId,
     /// The address that peers are told, IPv4-mapped ones already mapped to IPv4.
     pub ip: IpAddr,
@@ -39,7 +39,7 @@ pub struct Announce {
     pub downloaded: u64,
     /// Bytes still wanted, clamped to `i64::MAX` (clients without metadata send `u64::MAX`).
     pub left: u64,
-    /// What happened.
+    /// Why the client announces now; `None` for its regular announces.
     pub event: Event,
     /// How many peers the client gets at most, limits already applied.
     pub num_want: usize,
@@ -75,7 +75,7 @@ pub enum Families {
 pub struct Scrape {
     /// The torrents, at most as many as the frontend allows.
     pub info_hashes: Vec<InfoHash>,
-    /// Who asks.
+    /// The address that the client scrapes from.
     pub ip: IpAddr,
     /// What the client showed to prove who it is.
     pub credential: Option<Credential>,
@@ -92,7 +92,7 @@ impl Credential {
         Self(text.into())
     }
 
-    /// The text itself.
+    /// The text itself: for comparing and unsealing, never for logs.
     #[must_use]
     pub fn reveal(&self) -> &[u8] {
         &self.0
@@ -250,9 +250,9 @@ pub enum Alone {
 /// An announce that every hook let pass.
 #[derive(Debug, Clone)]
 pub struct Admitted {
-    /// The announce.
+    /// The announce as it was parsed; hooks do not change it.
     pub announce: Announce,
-    /// What the hooks decided.
+    /// What the hooks decided about it.
     pub admission: Admission,
 }
 
@@ -268,9 +268,9 @@ impl Admitted {
 /// What the recorder books: absolute counters, so that repeating a report changes nothing.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The announce as admitted.
+    /// The announce, with its absolute counters.
     pub admitted: Admitted,
-    /// Whose traffic it is.
+    /// The user on whose totals it is booked.
     pub account: Account,
     /// When the tracker saw it, in Unix milliseconds.
     pub observed_ms: u64,
@@ -288,11 +288,11 @@ pub struct ScrapeReply {
 /// Why a client is turned away, in words it can show, with what it should do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The `failure reason`.
+    /// The `failure reason` that clients show their users.
     pub reason: Cow<'static, str>,
     /// When trying again helps (BEP 31).
     pub retry: Retry,
-    /// What it is about.
+    /// For advice that a frontend adds.
     pub kind: RefusalKind,
 }
 

@@ -33,7 +33,7 @@ pub struct Fetcher {
     timeout: Duration,
 }
 
-/// What came back.
+/// A web server's answer, whatever its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status, whatever it is.
@@ -41,7 +41,7 @@ pub struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Why nothing came back.
+/// Why a web server gave no answer that can be used.
 #[derive(Debug, Error)]
 pub enum FetchError {
     /// The deadline passed.

@@ -26,9 +26,9 @@ pub struct Rulebook {
 /// Announce intervals in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intervals {
-    /// How often to announce.
+    /// Seconds after which clients are asked to announce again.
     pub interval: u32,
-    /// How often at most.
+    /// Seconds before which they must not.
     pub min_interval: u32,
 }
 

@@ -1,5 +1,5 @@
-//! The peers of one reply, in wire order: what a compact reply carries is copied, not written. Only the
-//! oldest form of an HTTP reply names peers' ids, so they are there only for those who ask for them.
+//! The peers of one reply, in wire order: a compact reply copies them as they lie. Only the oldest form of an
+//! HTTP reply names peers' ids, so ids are collected only for clients that ask for that form.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -1,5 +1,5 @@
-//! Several tables as one sequence: what the audit reads, a user after the other and a torrent after the
-//! other, so that its memory holds one of each.
+//! The rows of several tables as one sequence, user after user and torrent after torrent, so that the audit
+//! holds one of each in memory.
 
 use contract::{InfoHash, Passkey};
 

@@ -82,12 +82,12 @@ pub struct MigrationReport {
     pub current: String,
 }
 
-/// Which settled events to read.
+/// Selects settled events of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventQuery {
-    /// Whose.
+    /// The user's canonical passkey.
     pub passkey: Passkey,
-    /// Of one torrent only.
+    /// Only events of this torrent.
     pub info_hash: Option<InfoHash>,
     /// Unix seconds; older ones are left out.
     pub since: Option<i64>,
@@ -100,15 +100,15 @@ pub struct EventQuery {
 pub struct Drift {
     /// `user_traffic`, `torrent_traffic` or `flagged_events`.
     pub table: &'static str,
-    /// Whose row.
+    /// The user whose row it is.
     pub passkey: Passkey,
     /// Of which torrent, when the table has one.
     pub info_hash: Option<InfoHash>,
     /// The column, or `row` when a whole row is missing or has nothing behind it.
     pub column: &'static str,
-    /// What the table says.
+    /// The figure in the table.
     pub recorded: String,
-    /// What the settled events say.
+    /// The figure that settled events add up to.
     pub recomputed: String,
 }
 
@@ -126,9 +126,9 @@ pub struct Mark {
 /// Whether to do something, or only to say what would be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
-    /// Look and change nothing.
+    /// Only say what would be done.
     Look,
-    /// Do it.
+    /// Change the tables.
     Act,
 }
 
@@ -144,11 +144,11 @@ pub struct Pruned {
 /// What [`Ledger::rotate`] moved, or would move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rotated {
-    /// Settled events.
+    /// Settled events that moved.
     pub events: u64,
-    /// Torrents with totals.
+    /// Torrents whose totals moved.
     pub torrents: u64,
-    /// Promotions for this user alone.
+    /// Promotions for this user alone, which moved too.
     pub promotions: u64,
     /// Whether the ledger knew the old passkey at all.
     pub known: bool,
@@ -157,7 +157,7 @@ pub struct Rotated {
 /// Called now and then during long work with (done, total).
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
-/// How to open a ledger.
+/// What opening a ledger may do to its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Create what is missing, then read and write.

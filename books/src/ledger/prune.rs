@@ -1,8 +1,8 @@
 //! Makes room: events that can no longer be delivered lose their rows, and their sums are carried forward.
 //!
-//! What was pruned is kept as accounts, one per user and torrent, so that totals can still be added up again.
-//! An entry from before the pruning counts as settled, because its key is gone; so `audit.rs` lets nothing be
-//! pruned that could still be delivered.
+//! The sums of pruned events are kept as accounts, one per user and torrent, so that totals can still be
+//! added up again. An entry from before the pruning counts as settled, because its key is gone; so `audit.rs`
+//! lets nothing be pruned that could still be delivered.
 //!
 //! A bounded number of rows goes in each transaction, so that consumers settle in between. Flagged events
 //! stay: an operator has still to decide about them.

@@ -17,9 +17,9 @@ const MOST_CALLS: usize = 20_000;
 /// Sessions in the sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Census {
-    /// Those that seed.
+    /// Sessions that seed, over all users.
     pub seeding: u64,
-    /// Those that leech.
+    /// Sessions that leech, over all users.
     pub leeching: u64,
 }
 

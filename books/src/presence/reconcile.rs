@@ -1,5 +1,5 @@
-//! One user's guards, leases and sets, compared with each other and with the stream, and mended: in one
-//! atomic step, so that consumers may go on beside it.
+//! One user's guards, leases and sets, compared with each other and with the stream, and mended, all in one
+//! atomic script, so that consumers may go on beside it.
 
 use std::sync::LazyLock;
 
@@ -34,11 +34,11 @@ impl Span {
 /// The newest entry of a session within a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newest {
-    /// For which torrent.
+    /// The session's torrent.
     pub info_hash: InfoHash,
-    /// With which client.
+    /// The session's client.
     pub peer_id: PeerId,
-    /// The entry.
+    /// The entry's id in the stream.
     pub id: EntryId,
     /// `s` seeds, `l` leeches, `g` gone.
     pub state: &'static str,
@@ -49,7 +49,7 @@ pub struct Newest {
 /// One user, and what else is known about them.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
-    /// Who.
+    /// The user, by canonical passkey.
     pub passkey: &'a Passkey,
     /// The newest entry of each of their sessions within the span.
     pub newest: &'a [Newest],
@@ -57,10 +57,10 @@ pub struct Subject<'a> {
     pub also: &'a [InfoHash],
 }
 
-/// Something that is not as it should be.
+/// A guard, lease or set that differs from the others or from the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Whose.
+    /// The user.
     pub passkey: Passkey,
     /// `guard_missing`, `guard_differs`, `guard_without_entry`, `lease_missing`, `member_extra`,
     /// `member_missing`, `torrent_extra` or `torrent_missing`.
@@ -72,28 +72,28 @@ pub struct Finding {
 /// A session in the sets whose entry lies before the span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Older {
-    /// Whose.
+    /// The user.
     pub passkey: Passkey,
-    /// For which torrent.
+    /// The session's torrent.
     pub info_hash: InfoHash,
-    /// With which client.
+    /// The session's client.
     pub peer_id: PeerId,
     /// Its newest entry, as the guard has it.
     pub id: EntryId,
 }
 
-/// What one user came to.
+/// The result of comparing one user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reconciled {
     /// Sessions that seed.
     pub seeding: u64,
     /// Sessions that leech.
     pub leeching: u64,
-    /// Everything that was not as it should be.
+    /// How many findings there were, those beyond the first included.
     pub differences: u64,
-    /// The first of them.
+    /// The first of the differences.
     pub findings: Vec<Finding>,
-    /// Sessions that the span says nothing about; at most as many as findings.
+    /// Sessions whose entry lies before the span; at most as many as findings.
     pub older: Vec<Older>,
 }
 

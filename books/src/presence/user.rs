@@ -1,4 +1,4 @@
-//! Who seeds what: one user's sets, as a site reads them.
+//! The torrents that one user seeds and leeches, from the presence sets, as a site reads them.
 
 use contract::{InfoHash, Keys, Passkey, PeerId};
 use redis::aio::MultiplexedConnection;

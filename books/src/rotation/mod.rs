@@ -1,9 +1,9 @@
 //! The rotation of a passkey: a user gets a new one and keeps everything, while clients still announce with
 //! the old one.
 //!
-//! First the alias, from which moment nothing is booked on the old passkey any more; then what the old one
-//! has moves, piece by piece: snapshots, presence, ledger. Killed anywhere, the same call does the rest.
-//! docs/rotation.md says why no byte is lost or counted twice in between.
+//! First the alias is set, from which moment nothing is booked on the old passkey any more. Then snapshots,
+//! presence and ledger rows move to the new one, piece by piece. Killed anywhere, the same call does the
+//! rest. docs/rotation.md says why no byte is lost or counted twice in between.
 
 mod notes;
 mod snapshots;
@@ -30,7 +30,7 @@ pub enum Refusal {
     /// Redis still notes that snapshots are being moved.
     #[error("another rotation with one of these passkeys was broken off: repeat that one first")]
     Unfinished,
-    /// Nobody has it.
+    /// No user has the old passkey.
     #[error("the old passkey is neither on the whitelist nor in the ledger")]
     Unknown,
 }
@@ -38,7 +38,7 @@ pub enum Refusal {
 /// What stops a rotation. Unless it was refused, the same call again does the rest.
 #[derive(Debug, Error)]
 pub enum RotationError {
-    /// It may not begin.
+    /// The rotation may not begin, and nothing was changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Redis failed.
@@ -69,7 +69,7 @@ pub struct Moved {
     pub snapshots: u64,
     /// Sessions of the presence sets.
     pub sessions: u64,
-    /// Of the ledger.
+    /// Rows of the ledger.
     pub ledger: Rotated,
 }
 
@@ -82,7 +82,7 @@ pub enum Stage {
     Ledger(u64, u64),
 }
 
-/// Called now and then.
+/// Called now and then with the stage that the rotation is in.
 pub type Progress<'a> = &'a mut (dyn FnMut(Stage) + Send);
 
 impl Rotation<'_> {

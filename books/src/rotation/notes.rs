@@ -1,4 +1,5 @@
-//! What Redis knows of a rotation: the alias, and for as long as snapshots are being moved, that they are.
+//! The notes about a rotation in Redis: the alias, for good, and a mark for as long as snapshots are being
+//! moved.
 
 use contract::{Keys, Passkey};
 use redis::RedisResult;

@@ -1,4 +1,4 @@
-//! What one traffic event is worth: pure arithmetic over the event, the promotions and the rules.
+//! The credit for one traffic event: pure arithmetic over the event, the promotions and the rules.
 //!
 //! Nothing here depends on other events, so rows may be settled in any order and on any consumer. What does
 //! depend on several events (time earned once, the first completion) is folded commutatively in
@@ -40,11 +40,11 @@ impl Default for Rules {
 pub struct SettledRow {
     /// Unix seconds of the announce. With the next three, the key that is unique for ever.
     pub ts: i64,
-    /// Whose announce it was.
+    /// The user, by canonical passkey.
     pub passkey: Passkey,
-    /// For which torrent.
+    /// The torrent, by canonical info hash.
     pub info_hash: InfoHash,
-    /// With which client.
+    /// The client that announced.
     pub peer_id: PeerId,
     /// Where the stream held it.
     pub entry_id: EntryId,
@@ -83,11 +83,11 @@ pub struct SettledRow {
 pub struct EventKey {
     /// Unix seconds of the announce.
     pub ts: i64,
-    /// Whose announce it was.
+    /// The user, by canonical passkey.
     pub passkey: Passkey,
-    /// For which torrent.
+    /// The torrent, by canonical info hash.
     pub info_hash: InfoHash,
-    /// With which client.
+    /// The client that announced.
     pub peer_id: PeerId,
 }
 
@@ -118,7 +118,7 @@ impl SettledRow {
 /// A reason to credit nothing until an operator decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
-    /// What is wrong.
+    /// The rule that the event broke.
     pub reason: FlagReason,
     /// The figures behind it, as JSON.
     pub details: String,

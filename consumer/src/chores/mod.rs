@@ -1,6 +1,6 @@
-//! What is done now and then beside the line: silent peers leave, old entries are trimmed, dead letters get
-//! another try, sets and ledger are compared, and the distance to the stream's end is measured. A chore that
-//! fails is done at its next turn.
+//! Chores, done now and then beside the pump: silent peers leave the sets, old entries are trimmed, dead
+//! letters get another try, sets and ledger are compared, and the distance to the stream's end is measured. A
+//! chore that fails is done again at its next time.
 
 mod drift;
 

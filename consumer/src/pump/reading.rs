@@ -1,4 +1,4 @@
-//! The half that reads batches and shows who is there.
+//! The half that reads batches and brings their sessions into the presence sets.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The half that settles what was read, puts aside what is broken, and acknowledges: in this order, so that
-//! acknowledged means committed.
+//! The half that settles the events of batches, moves broken entries to the dead letters, and acknowledges
+//! both: in this order, so that acknowledged means committed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

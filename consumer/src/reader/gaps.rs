@@ -1,5 +1,5 @@
-//! Entries that were taken out of the stream before anybody in the group was given them: counted, because
-//! nobody will ever settle them.
+//! Entries that were taken out of the stream before a consumer of the group was given them: counted, because
+//! no consumer will ever settle them.
 //!
 //! Redis numbers a stream's entries as they are added (`entries-added`) and remembers how many of them a
 //! group was given (`entries-read`). The difference, less those that are still there, is what was lost. Redis

@@ -1,11 +1,11 @@
-//! A stream and one of its groups, looked at in one moment, and what follows from that about entries that
-//! nobody was given.
+//! A stream and one of its groups as they are at one moment, and how many entries were trimmed that no
+//! consumer of the group was given.
 
 use books::entry::EntryId;
 use redis::{Pipeline, RedisResult, Value};
 use service::redis::reply;
 
-/// What Redis says about both.
+/// The figures of `XINFO` about the stream and the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Look {
     /// Entries that are there.

@@ -33,9 +33,9 @@ pub use redis_reader::RedisReader;
 /// Whose entries to read and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The stream's key.
+    /// Key of the traffic stream, prefix included.
     pub stream: String,
-    /// The group.
+    /// Name of the consumer group.
     pub group: String,
     /// This consumer's name in the group.
     pub consumer: String,
@@ -49,7 +49,7 @@ pub struct Source {
 /// out would leave its entries pending unseen.
 const BLOCK_MS: usize = 1000;
 
-/// What Redis is to be asked next.
+/// The command that Redis is to be sent next.
 #[derive(Debug, Clone)]
 pub enum Ask {
     /// One command.
@@ -60,7 +60,7 @@ pub enum Ask {
     NewEntries(Arc<[u8]>),
 }
 
-/// What Redis answered.
+/// Redis's answer to an [`Ask`].
 #[derive(Debug)]
 pub enum Answer {
     /// To a command, or to all of a transaction.

@@ -1,4 +1,4 @@
-//! Carries out what a [`Reader`] asks, over two connections to Redis.
+//! Sends a [`Reader`]'s commands over two connections to Redis, and hands it the replies.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! What the tracker counts, in Prometheus' naming: seconds and bytes as base units, no label that a client
-//! chooses.
+//! The tracker's metrics in one registry, in Prometheus' naming: seconds and bytes as base units, no label
+//! whose value a client chooses.
 
 use prometheus::{Registry, Result};
 

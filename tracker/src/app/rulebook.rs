@@ -1,8 +1,8 @@
 //! Makes the rulebook from the plan, at the start and at each reload.
 //!
-//! A reload takes over what did not change: hooks with what they know, which matters while Redis or the site
-//! is away, the recorder with what waits in it, the forwarders with what they named. So a reload during an
-//! outage forgets nobody.
+//! A reload takes over every part whose options did not change: hooks with the verdicts they remember, the
+//! recorder with the reports that wait in it, forwarders with the peers they named. So a reload while Redis
+//! or the site is away forgets no user.
 
 use std::sync::Arc;
 

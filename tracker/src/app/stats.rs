@@ -108,7 +108,7 @@ fn whole(number: f64) -> Value {
 mod tests {
     use super::*;
     use crate::app::metrics::Metrics;
-    use crate::frontend::metrics::{Action, Verdict};
+    use crate::frontend::metrics::{Action, RequestOutcome};
     use contract::AddressFamily;
     use std::time::Duration;
 
@@ -117,7 +117,7 @@ mod tests {
         let metrics = Metrics::new().unwrap();
         for _ in 0..3 {
             let took = Duration::from_millis(2);
-            metrics.https.latency.observe(Action::Scrape, AddressFamily::V6, Verdict::Refused, took);
+            metrics.https.latency.observe(Action::Scrape, AddressFamily::V6, RequestOutcome::Refused, took);
         }
         metrics.http.open_connections.set(7);
         let document = document(&metrics.registry.gather(), None, 5);

@@ -43,7 +43,7 @@ pub struct HttpConfig {
     pub enable_request_timing: bool,
     /// Paths of announces; `:passkey` stands for the credential.
     pub announce_routes: Vec<String>,
-    /// Paths of scrapes.
+    /// Paths at which clients scrape; `:passkey` stands for the user's passkey.
     pub scrape_routes: Vec<String>,
     /// Whether `ip`, `ipv4` and `ipv6` in a query are believed.
     pub allow_ip_spoofing: bool,
@@ -53,7 +53,7 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<String>,
     /// Peers for a client that does not say how many.
     pub default_numwant: usize,
-    /// Peers at most.
+    /// Peers in one reply, at most.
     pub max_numwant: usize,
     /// Torrents in one scrape at most.
     pub max_scrape_infohashes: usize,

@@ -28,13 +28,13 @@ pub use udp::{UdpConfig, UdpPlan};
 /// Environment variables begin with this: `TRACKER_HTTP_ADDR` sets `http.addr`.
 pub const ENV_PREFIX: &str = "TRACKER";
 
-/// The whole configuration.
+/// Every key of the configuration; `deploy/tracker.yaml` explains each to operators.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// How often clients announce.
+    /// The interval that clients are asked to announce at.
     pub announce_interval: Period,
-    /// How often they may.
+    /// The least time that a client must leave between two announces.
     pub min_announce_interval: Period,
     /// Where `/metrics`, `/healthz`, `/readyz`, `/stats` and `/debug/pprof/` are served.
     pub metrics_addr: ListenAddr,
@@ -47,15 +47,15 @@ pub struct Config {
     pub key_prefix: String,
     /// How long requests in hand may take when the tracker stops.
     pub grace_period: Period,
-    /// Logs.
+    /// Level and form of log lines.
     pub log: LogConfig,
-    /// The HTTP frontend.
+    /// Announces over HTTP and HTTPS.
     pub http: HttpConfig,
-    /// The UDP frontend.
+    /// Announces over UDP; off by default.
     pub udp: UdpConfig,
-    /// The swarms.
+    /// Where swarms live, and when silent peers are forgotten.
     pub storage: StorageConfig,
-    /// The rules, in order.
+    /// The hooks that every announce passes, in this order.
     pub hooks: HookLists,
     /// The file that lists other trackers to tell of our clients.
     pub forwarders: Option<PathBuf>,
@@ -67,7 +67,7 @@ pub struct Config {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HookLists {
-    /// Before the reply.
+    /// Hooks before the reply: they may refuse the announce.
     pub prehooks: Vec<Value>,
     /// After it. `traffic push` may stand in either list: it always takes effect before the reply leaves.
     pub posthooks: Vec<Value>,

@@ -28,11 +28,11 @@ const ANNOUNCE_SLACK_SECS: u64 = 30;
 pub struct Plan {
     /// The configuration as it is written, with defaults filled in.
     pub config: Config,
-    /// What becomes the rulebook.
+    /// The plan of the rulebook, which a reload makes anew.
     pub rules: RulePlan,
-    /// HTTP and HTTPS.
+    /// The plan of the HTTP frontend, plain and over TLS.
     pub http: HttpPlan,
-    /// UDP.
+    /// The plan of the UDP frontend.
     pub udp: UdpPlan,
     /// How swarms are shared with other trackers; `None` when they are not.
     pub sharing: Option<sharing::Setup>,

@@ -14,7 +14,7 @@ use crate::frontend::udp::{ConnectionIds, LONGEST_LIFETIME, Policy, Settings};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UdpConfig {
-    /// Where clients announce.
+    /// The address to receive packets at; empty: UDP is off.
     pub addr: ListenAddr,
     /// Threads; 0 means one per core.
     pub workers: usize,

@@ -1,4 +1,4 @@
-//! What a forwarder answers, whatever way it was asked: peers, or a refusal with the time it wants to be left
+//! A forwarder's answer, over HTTP or UDP: peers, or a refusal with the time it wants to be left
 //! alone.
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,16 +14,16 @@ use wire::udp::{AnnounceForm, Response};
 /// Peers taken from one answer at most.
 pub const MAX_PEERS: usize = 200;
 
-/// A forwarder's word.
+/// How a forwarder answered an announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It knows the torrent.
+    /// Its peers of the torrent.
     Peers(Learned),
     /// It does not want to hear of this torrent for a while.
     Refused(Wait),
 }
 
-/// What it taught us.
+/// Peers and interval from a forwarder's answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Learned {
     /// When it wants to hear of this client again; as it came, sensible or not.
@@ -37,11 +37,11 @@ pub struct Learned {
 /// How long it wants to be left alone about a torrent (BEP 31).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// So long.
+    /// `retry in` names a time.
     For(Duration),
     /// `retry in` is `never`.
     ForEver,
-    /// It did not say.
+    /// The refusal names no time.
     Unsaid,
 }
 

@@ -19,7 +19,7 @@ pub const MAX_FORWARDERS: usize = 100;
 pub struct Forwarder {
     /// What logs and metrics call it.
     pub name: String,
-    /// Where it is.
+    /// Its announce URL.
     pub target: Target,
     /// The address it is told in place of the client's own, when clients are behind NAT.
     pub ip: Option<IpAddr>,
@@ -30,13 +30,13 @@ pub struct Forwarder {
 /// Where a forwarder is asked. Printed without its path, which may be a credential of the operator's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
-    /// How.
+    /// The protocol it speaks.
     pub scheme: Scheme,
     /// Name or address, IPv6 without brackets.
     pub host: String,
-    /// Port.
+    /// Its port; 80 or 443 when an HTTP URI names none.
     pub port: u16,
-    /// Path and query.
+    /// Path and query of its announce URL; may hold a credential.
     pub path: String,
 }
 

@@ -1,4 +1,5 @@
-//! What is counted per forwarder. The label is the configured name, or scheme, host and port: never the path.
+//! The metrics of forwarding. The label is the configured name, or scheme, host and port: never the path,
+//! which may be a credential.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Which addresses the internet can reach. What comes from outside must not send our clients to their own
-//! network's hosts, and a client's private address is nobody's business outside.
+//! Which addresses the internet can reach. A forwarder on the internet must not send our clients to hosts of
+//! their own network, and is not told a client's private address.
 
 use std::net::IpAddr;
 

@@ -8,15 +8,15 @@ use wire::url::pairs;
 use super::route::{Route, Routes};
 use crate::announce::{Credential, Refusal};
 
-/// What a URL shows.
+/// The credential and token in an announce URL.
 #[derive(Debug, Default)]
-pub struct Shown {
+pub struct UrlCredentials {
     pub(crate) credential: Option<Credential>,
     /// The token that lets it into the torrent.
     pub jwt: Option<Credential>,
 }
 
-impl Shown {
+impl UrlCredentials {
     /// What a query shows. `path` is the path's credential, if it has one.
     pub(crate) fn by(query: &Credentials<'_>, path: Option<Credential>) -> Self {
         let shown = |value: wire::url::Value<'_>| Credential::new(&value.bytes());
@@ -53,7 +53,7 @@ mod tests {
         let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
         let routes =
             Routes::new(&own(&["/announce", "/announce/:passkey"]), &own(&["/scrape/:passkey"])).unwrap();
-        Shown::in_url(url.as_bytes(), &routes).unwrap().credential
+        UrlCredentials::in_url(url.as_bytes(), &routes).unwrap().credential
     }
 
     #[test]
@@ -66,14 +66,14 @@ mod tests {
         assert_eq!(credential("?credential=c&passkey=p"), key(b"c"));
         assert_eq!(credential("/announce/path?passkey=query"), key(b"path"));
         assert_eq!((credential(""), credential("/"), credential("/announce")), (None, None, None));
-        let token = Shown::in_url(b"/announce/k1?jwt=a.b.c", &Routes::default()).unwrap().jwt;
+        let token = UrlCredentials::in_url(b"/announce/k1?jwt=a.b.c", &Routes::default()).unwrap().jwt;
         assert_eq!(token, key(b"a.b.c"));
     }
 
     #[test]
     fn broken_text_is_refused() {
         for url in [&b"/announce?passkey=%4"[..], b"\xff"] {
-            let refusal = Shown::in_url(url, &Routes::default()).unwrap_err();
+            let refusal = UrlCredentials::in_url(url, &Routes::default()).unwrap_err();
             assert_eq!(refusal.reason, "invalid query escape");
         }
     }
@@ -82,7 +82,7 @@ mod tests {
         #[test]
         fn no_url_makes_it_panic(url in proptest::collection::vec(any::<u8>(), 0..300)) {
             // That it returns is all that is asserted.
-            drop(Shown::in_url(&url, &Routes::default()));
+            drop(UrlCredentials::in_url(&url, &Routes::default()));
         }
     }
 }

@@ -1,15 +1,16 @@
-//! What every frontend allows a client, and which of its numbers are believed. Pure.
+//! Limits that both frontends hold clients to: peers per reply, torrents per scrape, addresses and counters
+//! that are believed. Pure.
 
 use wire::http::query::BadQuery;
 
 use crate::announce::{MAX_COUNTER, Refusal};
 
-/// What the operator allows.
+/// The operator's limits, from the frontend's part of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Peers for a client that does not say how many.
     pub default_numwant: usize,
-    /// Peers at most.
+    /// Peers in one reply, at most.
     pub max_numwant: usize,
     /// Torrents in one scrape at most; more are ignored.
     pub max_scrape_infohashes: usize,

@@ -1,4 +1,4 @@
-//! What the frontends count: request times by frontend, connections of HTTP, packets of UDP. One name per
+//! The frontends' metrics: request times by frontend, connections of HTTP, packets of UDP. One name per
 //! figure, and the frontend as its label.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use prometheus::{
 
 use service::metrics::{LATENCY_BUCKETS, counter, counters_by};
 
-/// What a request was.
+/// The kind of a request, a label of its latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// An announce.
@@ -20,10 +20,10 @@ pub enum Action {
     Scrape,
 }
 
-/// How it ended.
+/// How a request ended, a label of its latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Answered.
+pub enum RequestOutcome {
+    /// Answered with peers or counts.
     Accepted,
     /// Refused with a failure reason.
     Refused,
@@ -35,7 +35,13 @@ pub enum Verdict {
 pub struct Latency([[[Histogram; 2]; 2]; 2]);
 
 impl Latency {
-    pub(crate) fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
+    pub(crate) fn observe(
+        &self,
+        action: Action,
+        family: AddressFamily,
+        verdict: RequestOutcome,
+        took: Duration,
+    ) {
         self.0[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
     }
 }
@@ -55,7 +61,13 @@ impl Latency {
 pub struct LocalLatency([[[LocalHistogram; 2]; 2]; 2]);
 
 impl LocalLatency {
-    pub(crate) fn observe(&self, action: Action, family: AddressFamily, verdict: Verdict, took: Duration) {
+    pub(crate) fn observe(
+        &self,
+        action: Action,
+        family: AddressFamily,
+        verdict: RequestOutcome,
+        took: Duration,
+    ) {
         self.0[action as usize][family as usize][verdict as usize].observe(took.as_secs_f64());
     }
 

@@ -1,5 +1,5 @@
-//! Which path means what: `/announce`, `/announce/:passkey`, `/:passkey/announce`. Over HTTP it is the path
-//! of the request, over UDP that of the URL data (BEP 41).
+//! Paths as routes: `/announce`, `/announce/:passkey`, `/:passkey/announce`. Over HTTP it is the request's
+//! path, over UDP that of the URL data (BEP 41).
 
 use crate::announce::Credential;
 

@@ -1,4 +1,4 @@
-//! What the hooks count.
+//! The hooks' metrics: warnings of `peer limits`, calls to the site, fetched key sets.
 
 use std::time::Duration;
 

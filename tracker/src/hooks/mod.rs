@@ -29,7 +29,7 @@ use crate::swarm::Sighting;
 /// Something a hook has to find out first. Its error is the client's answer.
 pub type LookUp = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
-/// What a hook says.
+/// A hook's verdict on one announce.
 pub enum Verdict {
     /// Go on to the next hook.
     Pass,
@@ -39,7 +39,7 @@ pub enum Verdict {
     Wait(LookUp),
 }
 
-/// One rule.
+/// One rule of the site, in its place in the configured order.
 pub trait Hook: Send + Sync + Debug {
     /// Judges an announce; may change what is decided about it.
     fn announce(&self, announce: &Announce, admission: &mut Admission) -> Verdict;

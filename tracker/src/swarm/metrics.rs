@@ -1,4 +1,4 @@
-//! What is counted about the swarms: a census now and then, and what the sweeps forget.
+//! The swarms' metrics: a census now and then, and the peers that sweeps forget.
 
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, Result};
 use service::metrics::{LATENCY_BUCKETS, counter, gauge, histogram};

@@ -1,4 +1,4 @@
-//! What one client is offered of a torrent: how many of each family, and by which rule.
+//! The peers that one client is offered of a torrent: how many of each family, and by which rule.
 
 use std::net::{IpAddr, SocketAddr};
 

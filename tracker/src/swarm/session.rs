@@ -1,5 +1,5 @@
-//! Who a peer is: 28 bytes by which sessions are told apart, and one byte by which nearly all others are
-//! ruled out at a glance.
+//! A peer's identity: 28 bytes by which sessions are told apart, and a fingerprint of one byte that rules
+//! nearly all other sessions out at a glance.
 
 use std::hash::BuildHasher;
 use std::num::NonZeroU64;

@@ -1,4 +1,4 @@
-//! A client as it was seen at one torrent: the part of a visit that still means something to others a while
+//! A client as it was seen at one torrent: the part of a visit that other trackers can still use a while
 //! later.
 
 use std::net::IpAddr;

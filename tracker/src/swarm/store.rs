@@ -56,9 +56,9 @@ impl Visit {
 pub struct Census {
     /// Torrents with at least one peer.
     pub torrents: u64,
-    /// Seeding clients.
+    /// Clients that seed, each once although it may have two endpoints.
     pub seeders: u64,
-    /// Downloading clients.
+    /// Clients that leech, likewise.
     pub leechers: u64,
     /// IPv4 endpoints.
     pub endpoints_v4: u64,

@@ -1,9 +1,10 @@
-//! Forgetting silent peers, in steps so short that no announce waits for more than one: after each the lock
-//! goes to whoever wants it.
+//! Forgetting silent peers, in steps so short that no announce waits for more than one: after each step the
+//! sweep releases the shard's lock, and announces that wait for it go first.
 //!
-//! Only a swarm, or a table, that has become much too large for who is left is copied in one go, once.
+//! Only a swarm, or a table, that has become much too large for the peers that are left is copied in one go,
+//! once.
 //!
-//! What others change between two steps may move a peer past the sweep's place. The next sweep meets it.
+//! An announce between two steps may move a peer past the sweep's place. The next sweep meets that peer.
 
 use std::ops::Range;
 

@@ -24,9 +24,9 @@ pub struct Booking {
     pub uploaded: u64,
     /// Bytes downloaded in the client's present run.
     pub downloaded: u64,
-    /// Bytes still wanted.
+    /// Bytes that the client still wants; 0 is a seeder.
     pub left: u64,
-    /// What happened.
+    /// Why the client announced.
     pub event: Event,
     /// When the tracker saw it, in Unix milliseconds.
     pub observed_ms: u64,

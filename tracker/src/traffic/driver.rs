@@ -1,5 +1,5 @@
-//! The recorder's task: carries out what the machine says, with tokio, Redis and the spool's disk, and tells
-//! it what came of it. Nothing is decided here.
+//! The recorder's task: carries the machine's actions out with tokio, Redis and the spool's disk, and tells
+//! the machine how they ended. Nothing is decided here.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

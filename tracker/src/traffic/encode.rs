@@ -4,7 +4,7 @@
 //! one by one, cost more than the deltas. Recording took Redis 3.6 times as long as a bare XADD with them and
 //! takes 2.7 times as long now (`docs/performance.md`), part of it by the snapshot's `seen` being one field.
 //!
-//! What the script reckons with goes as a number, what it only hands on as text.
+//! Fields that the script reckons with go as numbers, fields that it only hands on as text.
 
 use std::fmt::Write;
 use std::net::IpAddr;

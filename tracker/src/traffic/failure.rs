@@ -1,7 +1,8 @@
-//! What is wrong with a Redis that did not book a batch, and what follows from it.
+//! Why Redis did not book a batch, and what the recorder and the operator should do about it.
 //!
-//! In every case the batch is kept with its numbers and sent again: an answer that is missing may have been a
-//! yes. What differs is whether sending it again at once can help, and what the operator should read.
+//! In every case the recorder keeps the batch with its numbers and sends it again: an answer that is missing
+//! may have been a yes. The kinds of failure differ in whether sending it again at once can help, and in the
+//! sentence that the operator reads.
 
 use redis::{ErrorKind, RedisError};
 use thiserror::Error;

@@ -1,4 +1,4 @@
-//! What the recorder counts: how long Redis takes, what became of each report, how the recorder works now.
+//! The recorder's metrics: how long Redis takes, the outcome of each report, the recorder's state.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use service::metrics::{LATENCY_BUCKETS, counter, counters_by, gauge, gauges_by, 
 use super::reply::Outcome;
 use super::spool::SpoolMetrics;
 
-/// What the recorder counts.
+/// The recorder's metrics, those of its spool included.
 #[derive(Debug, Clone)]
 pub struct RecorderMetrics {
     pub(super) waiting: IntGauge,

@@ -1,4 +1,4 @@
-//! The one reader of what `record.lua` answers: what became of each announce of a batch.
+//! The one reader of `record.lua`'s replies: the outcome of each announce of a batch.
 
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 

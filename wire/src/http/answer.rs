@@ -1,6 +1,6 @@
-//! Reply bodies as a client reads them, from any tracker: what is missing or malformed in one is left out,
-//! and how much of it is taken is the caller's matter. Nothing is copied out of the document but what is
-//! asked for.
+//! Reply bodies as a client reads them, from any tracker: fields that are missing or malformed are left out,
+//! and the caller decides how many peers it takes. Only the fields that the caller asks for are copied out of
+//! the document.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,5 +1,5 @@
-//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48): what clients ask is written by [`request`] and
-//! read by [`query`]; what trackers answer is written by [`reply`] and read by [`answer`]. Heads and
+//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 31, 48): [`request`] writes the queries of clients and
+//! [`query`] reads them; [`reply`] writes the bodies of trackers and [`answer`] reads them. Heads and
 //! connections are not its matter.
 
 pub mod answer;

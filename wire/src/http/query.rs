@@ -1,6 +1,6 @@
-//! What a client asked, read from the query of its URL: raw parameters, which become typed when the tracker
-//! asks for them. So the tracker decides in which order they are looked at, and what nobody needs is never
-//! decoded.
+//! An announce or scrape read from the query of its URL: raw parameters, which become typed when the tracker
+//! asks for them. So the tracker decides in which order they are checked, and a parameter that it does not
+//! need is never decoded.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -22,11 +22,11 @@ pub enum BadQuery {
     NoInfoHash,
     /// An announce names several torrents.
     SeveralInfoHashes,
-    /// Neither 20 bytes nor 40 hexadecimal digits.
+    /// The info hash is neither 20 bytes nor 40 hexadecimal digits.
     InfoHash,
-    /// The same for the client, or none is named.
+    /// The peer id is not 20 bytes, or is not named.
     PeerId,
-    /// Beyond 65535.
+    /// The port is no number up to 65535.
     Port,
     /// A parameter that is no number, or not a credible one.
     Parameter(&'static str),
@@ -62,7 +62,7 @@ impl From<BrokenEscape> for BadQuery {
     }
 }
 
-/// What a query carries to prove who asks. Which of them counts is the tracker's matter.
+/// The parameters by which a client proves who it is. The tracker decides which of them counts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// `credential`: sealed, or a passkey.
@@ -94,7 +94,7 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// An announce as it came.
+/// The parameters of an announce, not decoded yet.
 #[derive(Debug, Default)]
 pub struct AnnounceQuery<'a> {
     info_hash: Option<&'a str>,

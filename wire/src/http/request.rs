@@ -1,4 +1,4 @@
-//! What a client asks, written as the query of its URL.
+//! An announce or scrape written as the query of a URL, as a client sends it.
 
 use std::fmt::Write;
 use std::net::IpAddr;

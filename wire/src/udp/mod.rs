@@ -1,5 +1,5 @@
-//! The packets of the UDP tracker protocol (BEP 15), both ways: what clients send is [`Request`], what they
-//! get [`Response`].
+//! The packets of the UDP tracker protocol (BEP 15), both ways: clients send a [`Request`] and get a
+//! [`Response`].
 //!
 //! Pure: bytes in, types out, and back. Whatever a stranger sends, reading it neither panics nor allocates.
 

@@ -1,4 +1,4 @@
-//! What clients send.
+//! The packets that a client sends: connect, announce and scrape requests.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

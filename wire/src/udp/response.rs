@@ -1,4 +1,4 @@
-//! What clients get.
+//! The packets that a tracker sends: connect, announce, scrape and error responses.
 
 use std::net::IpAddr;
 

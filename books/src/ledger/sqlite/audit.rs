@@ -1,4 +1,5 @@
-//! What the audit reads: four tables, each in the order of its key. Only the events have to be sorted for it.
+//! The rows that the audit reads: four tables, each in the order of its key. Only the events have to be
+//! sorted.
 
 use contract::InfoHash;
 use rusqlite::{Connection, Row, Statement};

@@ -1,11 +1,11 @@
-//! Whose address counts: the connection's, or what a trusted proxy says.
+//! The client's address: the connection's own, or the one that a trusted proxy's header names.
 //!
-//! A header can be written by anybody. It is believed only when the connection itself comes from a trusted
-//! proxy, and of a list of hops the right-most one counts that is not a trusted proxy: everything left of it
-//! is what a stranger claims.
+//! Any client can write a header. It is believed only when the connection itself comes from a trusted proxy,
+//! and of a list of hops the right-most one counts that is not a trusted proxy: the hops left of it are a
+//! stranger's claims.
 //!
-//! Whoever connects to our Unix socket is trusted, since only this machine's proxy can reach it. The address
-//! then comes from the header and from nowhere else, and a request without it is refused rather than booked
+//! A connection to our Unix socket is trusted, since only this machine's proxy can open one. The client's
+//! address then comes from the header alone, and a request without that header is refused rather than booked
 //! on a made-up address.
 
 use std::net::IpAddr;

@@ -6,13 +6,13 @@ use wire::http::PeerForm;
 use wire::http::query::{AnnounceQuery, ScrapeQuery};
 
 use crate::announce::{Announce, Credential, Families, PeerIds, Refusal, Scrape};
-use crate::frontend::credentials::Shown;
+use crate::frontend::credentials::UrlCredentials;
 use crate::frontend::limits::{self, Limits, Spoofing};
 
 /// An announce with what only HTTP knows about it.
 #[derive(Debug, Clone)]
 pub struct HttpAnnounce {
-    /// The announce.
+    /// The part that hooks judge.
     pub announce: Announce,
     /// How to write the reply.
     pub form: PeerForm,
@@ -33,7 +33,7 @@ pub fn announce(
     let query = AnnounceQuery::read(query)?;
     let (event, unknown_event) = query.event();
     let form = query.form();
-    let shown = Shown::by(&query.credentials, credential);
+    let shown = UrlCredentials::by(&query.credentials, credential);
     let claimed_ip = if limits.spoofing == Spoofing::Allowed { query.claimed_ip() } else { None };
     let announce = Announce {
         info_hash: query.info_hash()?,
@@ -64,7 +64,7 @@ pub fn scrape(
     limits: &Limits,
 ) -> Result<Scrape, Refusal> {
     let ScrapeQuery { info_hashes, credentials } = ScrapeQuery::read(query, limits.max_scrape_infohashes)?;
-    let credential = Shown::by(&credentials, credential).credential;
+    let credential = UrlCredentials::by(&credentials, credential).credential;
     Ok(Scrape { info_hashes, ip, credential })
 }
 

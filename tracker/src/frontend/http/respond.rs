@@ -21,7 +21,7 @@ use super::query::{self, HttpAnnounce};
 use super::reply::refusal;
 use crate::announce::{Credential, Refusal, Scrape, ScrapeReply};
 use crate::frontend::limits::Limits;
-use crate::frontend::metrics::{Action, HttpMetrics, Verdict};
+use crate::frontend::metrics::{Action, HttpMetrics, RequestOutcome};
 use crate::frontend::route::{Route, Routes};
 use crate::pipeline::{Pipeline, Progress};
 
@@ -58,7 +58,7 @@ pub struct Policy {
     pub(crate) scrape_form: ScrapeForm,
 }
 
-/// How a request came.
+/// Whether a request came over TLS, which metrics tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// Plain.
@@ -163,7 +163,7 @@ impl Frontend {
 
     /// The reply: bencode, whatever is said.
     fn reply(&self, request: Unanswered, outcome: Result<Vec<u8>, Refusal>) -> Reply {
-        let verdict = if outcome.is_ok() { Verdict::Accepted } else { Verdict::Refused };
+        let verdict = if outcome.is_ok() { RequestOutcome::Accepted } else { RequestOutcome::Refused };
         let body = outcome
             .unwrap_or_else(|refused| refusal(&refused, self.pipeline.rules.load().intervals.interval));
         let Unanswered { action, family, scheme, received, headers } = request;

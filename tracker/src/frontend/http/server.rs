@@ -25,7 +25,7 @@ const MAX_CONNECTIONS_PER_WORKER: u32 = 16_384;
 /// When the process is out of file descriptors: those in use come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How connections are kept.
+/// Threads and waits of the HTTP server.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// The longest waits for a client.

@@ -1,5 +1,5 @@
-//! The packets that one system call brings: what they share is fetched once and not for each of them, and
-//! their replies leave together.
+//! The packets that one system call brings: rules and clock are read once for all of them, the swarms' memory
+//! is fetched ahead, and their replies leave together.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use super::reading::Policy;
 use super::socket::{BATCH, SendBuffer};
 use super::unanswered::Unanswered;
-use crate::frontend::metrics::{Action, LocalLatency, Verdict};
+use crate::frontend::metrics::{Action, LocalLatency, RequestOutcome};
 use crate::rulebook::Rulebook;
 
 /// What a worker keeps from batch to batch.
@@ -19,7 +19,7 @@ pub(super) struct Workspace {
     /// Chooses peers. Need not be secret, only fair.
     pub(super) rng: SmallRng,
     latency: LocalLatency,
-    answered: Vec<(Action, AddressFamily, Verdict)>,
+    answered: Vec<(Action, AddressFamily, RequestOutcome)>,
 }
 
 /// What holds for one batch.
@@ -48,7 +48,11 @@ impl Workspace {
 
 impl Batch<'_> {
     /// Answers a request with this batch, by what `write` appends.
-    pub(super) fn answer(&mut self, request: &Unanswered, write: impl FnOnce(&mut Vec<u8>) -> Verdict) {
+    pub(super) fn answer(
+        &mut self,
+        request: &Unanswered,
+        write: impl FnOnce(&mut Vec<u8>) -> RequestOutcome,
+    ) {
         let verdict = self.workspace.replies.add(request.sender.path, write);
         self.workspace.answered.push((request.action, request.family(), verdict));
     }

@@ -1,5 +1,5 @@
-//! Connection ids: proof that a client receives what is sent to its address, without a word kept about
-//! anybody.
+//! Connection ids: proof that a client receives the packets sent to its address. The tracker keeps nothing
+//! about a client for that.
 //!
 //! An id is 16 bits of the second in which it was made and 48 bits of a keyed hash over that second and the
 //! client's address. SipHash-2-4 is made for this: a keyed pseudo-random function for short inputs, some 20

@@ -1,6 +1,6 @@
 //! Replies that are ready after their worker has turned to other packets: those of announces that had to be
-//! looked up or recorded first. Whoever has one ready hands it in here and never waits; one thread sends them
-//! all, many with one system call.
+//! looked up or recorded first. The look-up or the recorder hands a reply in here and never waits; one thread
+//! sends them all, many with one system call.
 
 use std::net::UdpSocket;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use super::return_path::ReturnPath;
 use super::socket::{BATCH, SendBuffer};
 use super::unanswered::Unanswered;
-use crate::frontend::metrics::{Dropped, UdpMetrics, Verdict};
+use crate::frontend::metrics::{Dropped, RequestOutcome, UdpMetrics};
 
 /// Replies that wait to be sent. Each is at most one frame: 24 MB when all wait. What finds no room is
 /// dropped and counted, because UDP clients repeat.
@@ -40,7 +40,7 @@ impl LateReplies {
     }
 
     /// Answers a request by what `write` appends.
-    pub(super) fn answer(&self, request: &Unanswered, write: impl FnOnce(&mut Vec<u8>) -> Verdict) {
+    pub(super) fn answer(&self, request: &Unanswered, write: impl FnOnce(&mut Vec<u8>) -> RequestOutcome) {
         let mut packet = Vec::with_capacity(USUAL_BYTES);
         let verdict = write(&mut packet);
         let took = request.sender.received.elapsed();

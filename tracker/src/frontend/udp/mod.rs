@@ -1,12 +1,12 @@
 //! Announce and scrape over UDP (BEP 15) with passkeys in URL data (BEP 41), IPv4 and IPv6.
 //!
-//! Nobody gets more than a connection id who did not prove that it receives what is sent to its address, so
-//! the tracker cannot be made to flood others.
+//! A client gets nothing but a connection id until it has proved that packets sent to its address reach it,
+//! so the tracker cannot be made to flood others.
 //!
-//! Plain threads answer, one per core with a socket of its own, and never wait: what memory cannot answer is
-//! looked up on the main runtime, and a reply that waits for its recording is sent by one more thread
-//! (`udp-late`). No reply exceeds one Ethernet frame. A packet that finds no room is dropped and counted,
-//! because UDP clients repeat.
+//! Plain threads answer, one per core with a socket of its own, and never wait: a request that memory cannot
+//! answer is looked up on the main runtime, and a reply that waits for its recording is sent by one more
+//! thread (`udp-late`). No reply exceeds one Ethernet frame. A packet that finds no room is dropped and
+//! counted, because UDP clients repeat.
 //!
 //! Passkeys need a client with BEP 41 (libtorrent: qBittorrent, Deluge; not transmission, rTorrent, aria2),
 //! and libtorrent cuts URLs at 255 bytes: tokens do not fit.
@@ -47,12 +47,12 @@ const MAX_LOOK_UPS: usize = 4096;
 #[derive(Debug)]
 pub struct Settings {
     pub(crate) address: SocketAddr,
-    /// Threads that receive.
+    /// Threads that receive and answer, each with a socket of its own.
     pub workers: usize,
     pub(crate) ids: ConnectionIds,
 }
 
-/// A frontend at work.
+/// The UDP frontend's threads while they run.
 #[derive(Debug)]
 pub struct Running {
     /// Where clients announce: the port that was chosen, when port 0 was asked for.

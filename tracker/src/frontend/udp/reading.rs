@@ -7,7 +7,7 @@ use wire::udp::{AnnounceRequest, MAX_PEERS_V4, MAX_PEERS_V6};
 pub(super) use wire::udp::event;
 
 use crate::announce::{Announce, Families, PeerIds, Refusal};
-use crate::frontend::credentials::Shown;
+use crate::frontend::credentials::UrlCredentials;
 use crate::frontend::limits::{self, Limits, Spoofing};
 use crate::frontend::route::Routes;
 
@@ -32,7 +32,7 @@ pub fn announce(
 ) -> Result<Announce, Refusal> {
     let ip = address(request.claimed_ip, ip, policy.limits.spoofing);
     let most = if ip.is_ipv4() { MAX_PEERS_V4 } else { MAX_PEERS_V6 };
-    let shown = url.map(|url| Shown::in_url(url, &policy.routes)).transpose()?.unwrap_or_default();
+    let shown = url.map(|url| UrlCredentials::in_url(url, &policy.routes)).transpose()?.unwrap_or_default();
     Ok(Announce {
         info_hash: request.info_hash,
         peer_id: request.peer_id,

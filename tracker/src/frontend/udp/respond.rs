@@ -1,6 +1,6 @@
-//! What becomes of one datagram. Answered from memory its reply leaves with the batch. One that has to wait,
-//! for a look-up on the main runtime or until the recorder has its announce, is a late reply: no worker ever
-//! waits, and a recorded announce takes no task.
+//! One datagram becomes a reply. A reply from memory leaves with the batch. One that has to wait, for a
+//! look-up on the main runtime or until the recorder has its announce, is a late reply: no worker ever waits,
+//! and a recorded announce takes no task.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use super::packet::{self, AnnounceForm, AnnounceRequest, ScrapeRequest};
 use super::return_path::ReturnPath;
 use super::url_data;
 use crate::announce::{Refusal, RefusalKind, Reply, ScrapeReply};
-use crate::frontend::metrics::{Action, Verdict};
+use crate::frontend::metrics::{Action, RequestOutcome};
 
 /// Who sent a packet, and when it came.
 #[derive(Debug, Clone, Copy)]
@@ -75,33 +75,41 @@ impl Unanswered {
         AddressFamily::of(self.sender.ip)
     }
 
-    pub(super) fn write_announce(&self, out: &mut Vec<u8>, outcome: &Result<Reply, Refusal>) -> Verdict {
+    pub(super) fn write_announce(
+        &self,
+        out: &mut Vec<u8>,
+        outcome: &Result<Reply, Refusal>,
+    ) -> RequestOutcome {
         match outcome {
             Ok(reply) => {
                 packet::write_announce(out, self.form, self.transaction, reply);
-                Verdict::Accepted
+                RequestOutcome::Accepted
             }
             Err(refusal) => self.write_refusal(out, refusal),
         }
     }
 
-    pub(super) fn write_scrape(&self, out: &mut Vec<u8>, outcome: &Result<ScrapeReply, Refusal>) -> Verdict {
+    pub(super) fn write_scrape(
+        &self,
+        out: &mut Vec<u8>,
+        outcome: &Result<ScrapeReply, Refusal>,
+    ) -> RequestOutcome {
         match outcome {
             Ok(reply) => {
                 packet::write_scrape(out, self.transaction, &reply.counts);
-                Verdict::Accepted
+                RequestOutcome::Accepted
             }
             Err(refusal) => self.write_refusal(out, refusal),
         }
     }
 
-    pub(super) fn write_refusal(&self, out: &mut Vec<u8>, refusal: &Refusal) -> Verdict {
+    pub(super) fn write_refusal(&self, out: &mut Vec<u8>, refusal: &Refusal) -> RequestOutcome {
         let text = match self.hint(refusal.kind) {
             Some(hint) => Cow::Owned(format!("{}: {hint}", refusal.reason)),
             None => Cow::Borrowed(refusal.reason.as_ref()),
         };
         packet::write_error(out, self.transaction, &text);
-        Verdict::Refused
+        RequestOutcome::Refused
     }
 
     /// What a user can do whose client cannot send what a hook misses: no protocol error, but the client's

@@ -1,4 +1,5 @@
-//! What the site said, each answer for its own time. Pure: the time is passed in.
+//! The site's answers about passkeys, yes and no, each remembered for its own time. Pure: the time is passed
+//! in.
 
 use std::time::{Duration, Instant};
 
@@ -45,9 +46,9 @@ pub enum Opinion {
 /// How long answers count. Less than a moment is a moment: whoever waited for an answer must get to see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// A yes.
+    /// Of an approval.
     pub approved: Duration,
-    /// A no.
+    /// Of a refusal.
     pub refused: Duration,
 }
 

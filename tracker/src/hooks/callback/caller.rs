@@ -27,13 +27,13 @@ const MAX_WAITING_PER_PASSKEY: usize = 256;
 /// the last waits eight.
 const MAX_QUEUE_PER_CALL: usize = 8;
 
-/// How to ask.
+/// The site's page and the limits of calling it.
 #[derive(Debug)]
 pub struct Options {
     pub(crate) site: Site,
-    /// Calls at one time.
+    /// Calls in flight at one time, each about another passkey.
     pub max_calls: NonZeroUsize,
-    /// How long answers count.
+    /// How long the site's answers are remembered.
     pub lifetimes: Lifetimes,
     /// What counts while the site cannot be asked.
     pub on_error: OnError,

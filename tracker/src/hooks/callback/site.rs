@@ -36,7 +36,7 @@ pub(super) enum Failure {
 }
 
 impl Site {
-    /// Asks about one passkey.
+    /// One request about one passkey, without a retry.
     pub(super) async fn ask(&self, passkey: &Passkey) -> Result<Opinion, Failure> {
         let uri = with_passkey(&self.uri, passkey).ok_or(Failure::Address)?;
         let headers: &[Credentials] = self.credentials.as_slice();

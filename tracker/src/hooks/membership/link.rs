@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{Known, Member, Membership, Question, Unavailable, Verdicts};
 
-/// Where a list lives.
+/// The Redis and the keys of a list.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The Redis that holds it.

@@ -31,7 +31,7 @@ pub trait Member: Copy + Eq + Hash + Debug + FromStr + Send + Sync + 'static {
     /// What is worth working out once for a member, and remembered with its verdict.
     type Note: Copy + Debug + Send + Sync;
 
-    /// Its name in Redis.
+    /// The member as the site's set in Redis has it.
     fn name(&self) -> ArrayString<64>;
 
     /// Works it out.
@@ -95,7 +95,7 @@ impl<M: Member> Clone for Membership<M> {
 }
 
 impl<M: Member> Membership<M> {
-    /// What is known now.
+    /// The verdict in memory, if there is one that still counts.
     #[must_use]
     pub fn look(&self, member: &M) -> Known<M> {
         self.verdicts.look(member, Instant::now)

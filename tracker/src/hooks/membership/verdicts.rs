@@ -1,4 +1,5 @@
-//! What is known about members: a cache that one change of the list makes stale as a whole.
+//! Verdicts about members (is this passkey or torrent on the list?): a cache that one change of the list in
+//! Redis makes stale as a whole.
 //!
 //! Redis says *that* the set changed, not which member. So a verdict carries the epoch in which its question
 //! was *sent*, and counts while that epoch lasts. A change that races with an answer is then always seen:

@@ -1,4 +1,4 @@
-//! The options of `passkey approval`: how they are read, what is wrong with them, and what is made from them.
+//! The options of `passkey approval`: reading them, checking them, and building the hook's parts from them.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

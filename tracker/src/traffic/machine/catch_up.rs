@@ -1,10 +1,11 @@
-//! What is spooled goes to Redis, and new reports go behind it, until the spool is empty and Redis takes
-//! writes. So spooled announces are booked in order, before anything newer, and once: the old numbers are
-//! sent again, under the ids of the processes that gave them, whose last numbers Redis knows.
+//! Spooled announces go to Redis, and new reports go behind them into the spool, until the spool is empty and
+//! Redis takes writes. So spooled announces are booked in order, before anything newer, and once: the
+//! recorder sends them under their old numbers and the ids of the processes that gave those, whose last
+//! numbers Redis knows.
 //!
 //! Clients never wait for Redis here, except for the last batch: while it travels new reports wait for it, or
-//! the spool would never be empty under load. At the start nobody knows yet whether Redis is there, and new
-//! reports wait for the first attempt.
+//! the spool would never be empty under load. At the start the recorder does not know yet whether Redis is
+//! there, and new reports wait for the first attempt.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Reports go straight to Redis, until it does not take a batch.
 //!
-//! That batch may be booked nevertheless: an answer that is missing may have been a yes. It keeps its numbers
-//! in the spool, by which Redis will know it.
+//! That batch may be booked nevertheless: an answer that is missing may have been a yes. In the spool it
+//! keeps its numbers, by which Redis recognises it when it comes again.
 
 use std::sync::Arc;
 use std::time::Instant;

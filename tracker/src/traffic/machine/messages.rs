@@ -1,4 +1,4 @@
-//! What the machine is told and what it says.
+//! The machine's messages: inputs that its driver gives it, and actions that it has its driver carry out.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,13 +15,13 @@ use crate::traffic::spool::{AppendError, Batch, DiskRequest, DiskResult};
 /// A report, and the client that waits to hear what became of it.
 #[derive(Debug)]
 pub struct Submission<T> {
-    /// What to book.
+    /// The report, reduced to the fields that are booked.
     pub booking: Booking,
-    /// Whom to answer.
+    /// Stands for the client; comes back in [`Action::Answer`].
     pub token: T,
 }
 
-/// What happened.
+/// What happened outside of the machine.
 #[derive(Debug)]
 pub enum Input<'a, T> {
     /// The spool is this recorder's: the one before has finished.
@@ -40,25 +40,25 @@ pub enum Input<'a, T> {
     },
     /// What became of an [`Action::Disk`].
     Disk(DiskResult),
-    /// Time has passed.
+    /// The time has come that the machine waited for.
     Time,
 }
 
-/// What is to be done.
+/// What the driver must carry out.
 #[derive(Debug)]
 pub enum Action<T> {
     /// Call the script, and say what came of it with [`Input::Answered`]. One call at a time.
     Send(Call),
     /// Have the spool do this, and say what came of it with [`Input::Disk`]. One request at a time.
     Disk(DiskRequest),
-    /// Tell these clients.
+    /// Answer these clients: their announces are recorded, or are not.
     Answer {
-        /// Whom.
+        /// The clients' tokens.
         tokens: Vec<T>,
-        /// What.
+        /// Recorded, or why not.
         verdict: Result<(), RecordError>,
     },
-    /// Tell the operator.
+    /// Log this or count it.
     Notice(Notice),
 }
 
@@ -155,7 +155,7 @@ pub enum Notice {
     Recorded(Vec<Outcome>),
     /// What became of spooled announces.
     Replayed(Vec<Outcome>),
-    /// A call failed.
+    /// Redis did not book a batch; it is sent again or spooled.
     AttemptFailed,
     /// Redis is so many numbers behind what it confirmed.
     Lost(u64),
@@ -167,18 +167,18 @@ pub enum Notice {
     SpoolFails(AppendError),
     /// The spool let go of these.
     LeftSpool {
-        /// Booked.
+        /// Entries that Redis booked.
         booked: u64,
-        /// Refused by Redis for good.
+        /// Entries that Redis refuses for good.
         set_aside: u64,
-        /// Where those are that Redis refuses.
+        /// The file that refused entries were moved to.
         file: Option<PathBuf>,
     },
     /// What Redis refuses for good cannot be kept.
     CannotSetAside(io::Error),
     /// Redis takes nothing from now on. Once, not for each attempt.
     OutageBegan(SendFailure),
-    /// Redis has everything.
+    /// The spool is empty again: Redis has booked every entry of it.
     CaughtUp {
         /// How long it took nothing; `None`: the spool was an earlier run's.
         outage: Option<Duration>,

@@ -1,10 +1,11 @@
 //! Coalescing: which spooled announces say nothing that their neighbours do not say as well.
 //!
 //! Counters are absolute, so a plain announce between a lower and a higher one adds nothing to their sum.
-//! What must stay: events, because somebody counts them; the last announce before counters fall and the first
+//! Coalescing keeps events, because they are counted; the last announce before counters fall and the first
 //! after it, because a delta begins and ends there; for the same reason a session's first one, since only
-//! Redis knows what came before it; and the last one on either side of the swarm. Seed time may be lost (an
-//! announce earns at most two intervals of it), bytes never: so this is done only when space runs out.
+//! Redis knows the one before it; and the last one on either side of the swarm. Seed time may be lost (an
+//! announce earns at most two intervals of it), bytes never: so the spool coalesces only when its space runs
+//! out.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};

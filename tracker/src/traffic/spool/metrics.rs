@@ -1,4 +1,4 @@
-//! What the spool shows: how much waits, how old it is, and what became of it.
+//! The spool's metrics: how many announces wait, how old the oldest is, how many were replayed or set aside.
 
 use prometheus::{Gauge, IntCounter, IntGauge, Registry, Result};
 use service::metrics::{counter, gauge, seconds_gauge};
@@ -6,7 +6,7 @@ use service::metrics::{counter, gauge, seconds_gauge};
 use super::disk::Disk;
 use super::store::Store;
 
-/// What the spool counts.
+/// The spool's size and age, and its entries by what became of them.
 #[derive(Debug, Clone)]
 pub struct SpoolMetrics {
     bytes: IntGauge,

@@ -1,5 +1,5 @@
-//! What a recorder asks of its spool, one request at a time, so that a driver can have it done elsewhere:
-//! disks are slow.
+//! The recorder's requests to its spool, one at a time, so that the driver can have them done on another
+//! thread: disks are slow.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::store::{AppendError, Store};
 use super::take::Batch;
 use crate::traffic::booking::Entry;
 
-/// A request.
+/// Work for the spool's disk; each request is answered by one [`DiskResult`].
 #[derive(Debug, Clone)]
 pub enum DiskRequest {
     /// Takes entries, all of them or none. They are on disk when it is done.

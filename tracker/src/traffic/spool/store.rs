@@ -2,8 +2,8 @@
 //! accepted is on disk. Everything here blocks as long as the disk does.
 //!
 //! Order holds because a folder has one owner at a time and everything older goes out first. Each segment
-//! names the tracker process that numbered its entries, and they are booked under that name, whoever replays
-//! them: Redis knows by its last number what is booked already.
+//! names the tracker process that numbered its entries, and they are booked under that name whichever process
+//! replays them: Redis knows that name's last number, and so which entries are booked already.
 //!
 //! Coalescing waits until space runs out, because it costs seed time.
 

@@ -1,5 +1,5 @@
-//! A disk in memory, for the simulation and for tests: a loss of power takes what was not synced, and it can
-//! be full or broken for a while. Not for a tracker: nothing in it outlives the process.
+//! A disk in memory, for the simulation and for tests: a loss of power takes the bytes that were not synced,
+//! and the disk can be full or broken for a while. Not for a tracker: nothing in it outlives the process.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
-//! What the spool asks of a disk: files that grow at their ends, and that are there after a loss of power
-//! once they, and their names, are synced.
+//! A disk as the spool needs it: files that grow at their ends, and that are there after a loss of power once
+//! they, and their names, are synced.
 //!
-//! There are two: a folder of the file system, and a memory in which a loss of power takes what was not
-//! synced, so that the simulation and the tests run the shipped spool. `tests/spool_disks.rs` holds both to
-//! the same facts.
+//! There are two: a folder of the file system, and a memory in which a loss of power takes the bytes that
+//! were not synced, so that the simulation and the tests run the shipped spool. `tests/spool_disks.rs` holds
+//! both to the same facts.
 
 mod folder;
 mod memory;
