@@ -110,7 +110,7 @@ fn known<T: Serialize + Default>() -> Value {
 fn check(program: Program, text: &str) -> Checked {
     let effective = match program {
         Program::Tracker => tracker::config::Plan::load(Some(text), []).and_then(|plan| plan.effective()),
-        Program::Consumer => consumer::config::Config::read(text, []).and_then(|config| config.effective()),
+        Program::Consumer => consumer::config::Plan::load(text, []).and_then(|plan| plan.effective()),
     };
     match effective {
         Ok(effective) => {

@@ -73,7 +73,7 @@ struct Sweeping {
 }
 
 async fn sweep(command: &Sweep, context: &Context) -> Result<Answer, Failure> {
-    let leases = limits::read(command.config.as_deref())?.leases();
+    let leases = limits::read(command.config.as_deref())?.chores.leases;
     let mut redis = context.redis().await?;
     // The clock first: an entry that arrives after it was read cannot be older than it.
     let now = when::now_ms() / 1000;
@@ -161,7 +161,7 @@ pub(crate) async fn reconcile_all(
 ) -> Result<Rebuilt, Failure> {
     let stream = context.keys.traffic();
     let target = Target { stream: &stream, group: &context.group };
-    let scope = Scope { target, keys: &context.keys, leases: limits::read(config)?.leases() };
+    let scope = Scope { target, keys: &context.keys, leases: limits::read(config)?.chores.leases };
     let (reading, comparing) = (OnceLock::new(), OnceLock::new());
     let mut show = |what: &'static str, done: u64, total: u64| {
         let bar: &OnceLock<ProgressBar> = if what == "reading" { &reading } else { &comparing };

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use consumer::app::App;
-use consumer::config::Config;
+use consumer::config::{Config, Plan};
 use contract::{PeerId, TrafficEvent};
 use harness::{RedisServer, eventually, free_port};
 use redis::Commands;
@@ -61,7 +61,7 @@ impl Site {
             metrics_addr: ([127, 0, 0, 1], 0).into(),
             ..Config::default()
         };
-        let app = App::start(&config).await.unwrap();
+        let app = App::start(Plan::of(config).unwrap()).await.unwrap();
         eventually("everything is acknowledged", || {
             let info = self.run(&["--json", "stream", "info"]).expect(0).json();
             let group = &info["groups"][0];

@@ -84,7 +84,7 @@ impl Site {
             group: group.into(),
             ..Config::default()
         };
-        let app = App::start(&config).await.unwrap();
+        let app = App::start(consumer::config::Plan::of(config).unwrap()).await.unwrap();
         eventually("everything is acknowledged", || {
             let groups = self.json(&["stream", "info"])["groups"].as_array().unwrap().clone();
             let group = groups.into_iter().find(|entry| entry["name"] == group)?;

@@ -1,4 +1,4 @@
-//! The composition root: makes the parts from a configuration, runs them, and stops them in order.
+//! The composition root: makes the parts from the plan, runs them, and stops them in order.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::chores::Chores;
-use crate::config::Config;
+use crate::config::Plan;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::pump::{self, ReadingHalf, SettlingHalf, Shared};
-use crate::reader::{RedisReader, Source};
+use crate::reader::RedisReader;
 use crate::stop::Stop;
-use books::ledger::{LedgerHandle, Location};
+use books::ledger::LedgerHandle;
 
 /// How long stopping may take; what is unfinished then stays pending for another consumer.
 const GRACE: Duration = Duration::from_secs(10);
@@ -37,30 +37,27 @@ impl App {
     /// says so.
     ///
     /// # Errors
-    /// What the operator must change: an unusable URL, a metrics address that is taken.
-    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+    /// What the operator must change: a metrics address that is taken.
+    pub async fn start(plan: Plan) -> anyhow::Result<Self> {
+        let Plan { config, source, rules, chores } = plan;
         let metrics = Metrics::new().context("metrics")?;
         let health = Health::default();
         let (switch, stop) = Stop::switch();
-        let location = Location::parse(&config.database).context("database")?;
-        let ledger = LedgerHandle::spawn(location, config.rules()).context("the ledger's thread")?;
         let listener = admin::bind(config.metrics_addr).await?;
         let metrics_addr = listener.local_addr()?;
-        let link = Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker")?;
-        let chores = Chores::new(config, link, ledger.clone(), metrics.clone());
-        let registry = metrics.registry.clone();
-        let readiness = health.readiness();
-        let source = source(config);
+        let pages = Pages::new(metrics.registry.clone(), health.readiness());
         info!(
             consumer = %source.consumer, stream = %source.stream, group = %source.group,
             redis = %config.redis_broker, database = %config.database, "settling"
         );
-        let (reading, settling) =
-            halves(config, ledger, Shared { source, keys: config.keys(), metrics, health })?;
-        let helpers = vec![
-            tokio::spawn(admin::serve(listener, Pages::new(registry, readiness))),
-            tokio::spawn(chores.run()),
-        ];
+        let ledger = LedgerHandle::spawn(chores.database.clone(), rules).context("the ledger's thread")?;
+        let link = || Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker");
+        let reader = RedisReader::new(&config.redis_broker, source.clone()).context("redis_broker")?;
+        let shared = Shared { source, keys: chores.keys.clone(), metrics: metrics.clone(), health };
+        let reading = ReadingHalf::new(shared.clone(), reader, link()?, chores.leases);
+        let settling = SettlingHalf { shared, link: link()?, ledger: ledger.clone() };
+        let chores = Chores { setup: chores, link: link()?, ledger, metrics };
+        let helpers = vec![tokio::spawn(admin::serve(listener, pages)), tokio::spawn(chores.run())];
         Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump::run(reading, settling, stop)), helpers })
     }
 
@@ -82,26 +79,5 @@ impl App {
         }
         info!("stopped");
         Ok(())
-    }
-}
-
-fn halves(
-    config: &Config,
-    ledger: LedgerHandle,
-    shared: Shared,
-) -> anyhow::Result<(ReadingHalf, SettlingHalf)> {
-    let link = || Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker");
-    let reader = RedisReader::new(&config.redis_broker, shared.source.clone()).context("redis_broker")?;
-    let reading = ReadingHalf::new(shared.clone(), reader, link()?, config.leases());
-    Ok((reading, SettlingHalf { shared, link: link()?, ledger }))
-}
-
-fn source(config: &Config) -> Source {
-    Source {
-        stream: config.stream(),
-        group: config.group.clone(),
-        consumer: config.consumer_name(),
-        batch_size: config.batch_size,
-        claim_idle: config.claim_idle.0,
     }
 }

@@ -7,7 +7,7 @@
 
 pub mod app;
 pub mod batch;
-mod chores;
+pub mod chores;
 pub mod clock;
 pub mod config;
 pub mod health;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use consumer::app::App;
-use consumer::config::Config;
+use consumer::config::{Config, Plan};
 use contract::config::ServiceUrl;
 use service::program::{self, Mode};
 use tracing::info;
@@ -46,10 +46,10 @@ Several consumers may run beside each other: they share the work, and one that d
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    program::main(Mode::of(args.check), configuration(&args), |config| run(&config))
+    program::main(Mode::of(args.check), plan(&args), run)
 }
 
-fn configuration(args: &Args) -> Result<Config> {
+fn plan(args: &Args) -> Result<Plan> {
     program::read(args.config.as_deref(), |text| {
         let mut config = Config::parse(text, std::env::vars())?;
         if let Some(redis) = &args.redis {
@@ -59,14 +59,14 @@ fn configuration(args: &Args) -> Result<Config> {
             config.database = database.clone();
         }
         config.consumer = args.name.clone().or(config.consumer);
-        config.checked()
+        Plan::of(config)
     })
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn run(config: &Config) -> Result<()> {
-    service::logs::init(&config.log)?;
-    let app = App::start(config).await?;
+async fn run(plan: Plan) -> Result<()> {
+    service::logs::init(&plan.config.log)?;
+    let app = App::start(plan).await?;
     let signal = service::signals::stop_requested().await.context("signals")?;
     info!(signal, "stopping: what is in hand is finished first");
     app.stop().await

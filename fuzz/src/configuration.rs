@@ -14,7 +14,8 @@ pub(crate) fn tracker(input: &[u8]) {
 /// The consumer's.
 pub(crate) fn consumer(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    if let Err(problems) = consumer::config::Config::read(text, []) {
-        assert!(!problems.0.is_empty(), "refused without a reason");
+    match consumer::config::Plan::load(text, []) {
+        Ok(plan) => drop(plan.effective().expect("what was accepted can be shown")),
+        Err(problems) => assert!(!problems.0.is_empty(), "refused without a reason"),
     }
 }

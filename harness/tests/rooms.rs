@@ -41,9 +41,9 @@ const TRACKER: &[&[&str]] = &[
 /// Likewise.
 const CONSUMER: &[&[&str]] = &[
     &["app"],
+    &["config"],
     &["chores", "pump"],
     &["reader"],
-    &["config"],
     &["batch", "metrics", "health", "stop", "clock"],
 ];
 

@@ -7,31 +7,20 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use contract::config::ServiceUrl;
-use contract::{InfoHash, Keys, Passkey};
+use contract::{InfoHash, Passkey};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tracing::{debug, warn};
 
 use books::entry::EntryId;
 use books::groups::groups;
-use books::ledger::{self, Access, Intent, LedgerError};
-use books::presence::{self, Leases, Older, Span, Subject};
+use books::ledger::{Access, Intent, LedgerError, Location};
+use books::presence::{self, Older, Span, Subject};
+
+use super::Setup;
 
 /// Seconds by which the clocks of two trackers may differ before a ledger's newest row looks too old.
 const CLOCKS_APART_MS: u64 = 300_000;
-
-/// What to compare.
-#[derive(Debug, Clone)]
-pub(crate) struct Sample {
-    pub(crate) stream: String,
-    pub(crate) group: String,
-    pub(crate) keys: Keys,
-    pub(crate) leases: Leases,
-    pub(crate) database: ServiceUrl,
-    /// Users looked at in one turn, at most.
-    pub(crate) users: usize,
-}
 
 /// What one turn found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,23 +35,23 @@ pub(crate) struct Drifts {
 
 pub(crate) async fn measure(
     connection: &mut MultiplexedConnection,
-    sample: &Sample,
+    setup: &Setup,
     now: u64,
 ) -> RedisResult<Drifts> {
-    let users = presence::sample(connection, &sample.keys, sample.users).await?;
+    let users = presence::sample(connection, &setup.keys, setup.compared_users).await?;
     // Before the guards: what is unfinished now may be in the sets and not yet in the ledger.
-    let groups = groups(connection, &sample.stream).await?;
-    let group = groups.iter().find(|group| group.name == sample.group);
+    let groups = groups(connection, &setup.stream).await?;
+    let group = groups.iter().find(|group| group.name == setup.group);
     let finished_before = group.map_or(EntryId::default(), books::groups::Group::needs_from);
     let (mut drifts, mut sessions) = (Drifts { users: users.len() as u64, ..Drifts::default() }, Vec::new());
     for passkey in &users {
         let subject = Subject { passkey, newest: &[], also: &[] };
         let how = (Span::NOTHING, Intent::Look);
-        let found = presence::reconcile(connection, &sample.keys, (sample.leases, now), subject, how).await?;
+        let found = presence::reconcile(connection, &setup.keys, (setup.leases, now), subject, how).await?;
         drifts.sets += found.differences;
         sessions.extend(found.older.into_iter().filter(|session| session.id < finished_before));
     }
-    drifts.ledger = unsettled(sample.database.clone(), users, sessions).await;
+    drifts.ledger = unsettled(setup.database.clone(), users, sessions).await;
     if drifts.sets + drifts.ledger.unwrap_or(0) > 0 {
         warn!(
             users = drifts.users,
@@ -75,7 +64,7 @@ pub(crate) async fn measure(
 }
 
 /// How many of these sessions are newer than anything in the ledger. On a thread where reading may block.
-async fn unsettled(database: ServiceUrl, users: BTreeSet<Passkey>, sessions: Vec<Older>) -> Option<u64> {
+async fn unsettled(database: Location, users: BTreeSet<Passkey>, sessions: Vec<Older>) -> Option<u64> {
     let count = tokio::task::spawn_blocking(move || count_unsettled(&database, &users, &sessions)).await;
     match count {
         Ok(Ok(count)) => Some(count),
@@ -91,11 +80,11 @@ async fn unsettled(database: ServiceUrl, users: BTreeSet<Passkey>, sessions: Vec
 }
 
 fn count_unsettled(
-    database: &ServiceUrl,
+    database: &Location,
     users: &BTreeSet<Passkey>,
     sessions: &[Older],
 ) -> Result<u64, LedgerError> {
-    let mut ledger = ledger::open(database, Access::Read)?;
+    let mut ledger = database.open(Access::Read)?;
     let mut newest: HashMap<(Passkey, InfoHash), EntryId> = HashMap::new();
     for passkey in users {
         let torrents = ledger.torrents_of(passkey)?.into_iter();

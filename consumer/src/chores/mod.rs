@@ -13,13 +13,11 @@ use service::redis::Link;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use self::drift::Sample;
 use crate::clock;
-use crate::config::Config;
 use crate::metrics::Metrics;
 use books::dead_letters::{self, DeadLetters, Retried, Retrier, RetryError};
 use books::groups::backlog;
-use books::ledger::LedgerHandle;
+use books::ledger::{LedgerHandle, Location};
 use books::presence::{self, Leases};
 use books::retention::{self, Keep, Target, Unsettled};
 
@@ -28,59 +26,51 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Dead letters tried again in one turn.
 const LETTERS_A_TURN: usize = 100;
 
-/// The chores' own connection and what they need to know.
+/// What the chores work on, how often, and how much at a time.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The stream's key.
+    pub stream: String,
+    /// The group whose consumers keep sets and ledger.
+    pub group: String,
+    /// The site's keys.
+    pub keys: Keys,
+    /// How long peers stay.
+    pub leases: Leases,
+    /// The ledger that sets are compared with.
+    pub database: Location,
+    /// Retries of a dead letter before it is given up.
+    pub retry_max: u32,
+    /// How often dead letters are tried again.
+    pub retry_every: Duration,
+    /// How often silent peers are looked for.
+    pub sweep_every: Duration,
+    /// What the stream keeps of settled entries.
+    pub keep: Keep,
+    /// How often the rest is trimmed.
+    pub trim_every: Duration,
+    /// Users whose sets are compared at a time, at most; 0: none.
+    pub compared_users: usize,
+    /// How often.
+    pub compare_every: Duration,
+}
+
+/// The chores, with a connection of their own.
 pub(crate) struct Chores {
-    link: Link,
-    keys: Keys,
-    stream: String,
-    group: String,
-    leases: Leases,
-    ledger: LedgerHandle,
-    metrics: Metrics,
-    retry_max: u32,
-    retry_every: Duration,
-    sweep_every: Duration,
-    trim_every: Duration,
-    keep: Keep,
-    sample: Sample,
-    compare_every: Duration,
+    pub(crate) setup: Setup,
+    pub(crate) link: Link,
+    pub(crate) ledger: LedgerHandle,
+    pub(crate) metrics: Metrics,
 }
 
 impl Chores {
-    /// Chores as configured.
-    pub(crate) fn new(config: &Config, link: Link, ledger: LedgerHandle, metrics: Metrics) -> Self {
-        Self {
-            link,
-            keys: config.keys(),
-            stream: config.stream(),
-            group: config.group.clone(),
-            leases: config.leases(),
-            ledger,
-            metrics,
-            retry_max: config.retry_max,
-            retry_every: config.retry_interval.0,
-            sweep_every: config.presence.sweep_interval.0,
-            trim_every: config.retention.interval.0,
-            keep: Keep::Days(config.retention.days),
-            sample: Sample {
-                stream: config.stream(),
-                group: config.group.clone(),
-                keys: config.keys(),
-                leases: config.leases(),
-                database: config.database.clone(),
-                users: config.drift.users,
-            },
-            compare_every: config.drift.interval.0,
-        }
-    }
-
     /// Runs until the future is dropped, which is harmless at any moment.
     pub(crate) async fn run(mut self) {
         let mut measure = every(MEASURE_EVERY);
-        let mut sweep = every(self.sweep_every);
-        let mut trim = every(self.trim_every);
-        let mut retry = every(self.retry_every);
-        let mut compare = every(self.compare_every);
+        let mut sweep = every(self.setup.sweep_every);
+        let mut trim = every(self.setup.trim_every);
+        let mut retry = every(self.setup.retry_every);
+        let mut compare = every(self.setup.compare_every);
         loop {
             let chore = tokio::select! {
                 _ = measure.tick() => Chore::Measure,
@@ -108,13 +98,13 @@ impl Chores {
     }
 
     async fn measure(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let backlog = backlog(connection, &self.stream, &self.group).await?;
+        let backlog = backlog(connection, &self.setup.stream, &self.setup.group).await?;
         self.metrics.lag.set(figure(backlog.undelivered));
         self.metrics.pending.set(figure(backlog.pending));
         self.metrics.lag_seconds.set(backlog.lag_seconds(clock::now_ms()));
-        let waiting = dead_letters::count(connection, &self.keys, DeadLetters::Waiting).await?;
+        let waiting = dead_letters::count(connection, &self.setup.keys, DeadLetters::Waiting).await?;
         self.metrics.dead_waiting.set(figure(waiting));
-        let failed = dead_letters::count(connection, &self.keys, DeadLetters::Failed).await?;
+        let failed = dead_letters::count(connection, &self.setup.keys, DeadLetters::Failed).await?;
         self.metrics.dead_failed.set(figure(failed));
         Ok(())
     }
@@ -122,27 +112,28 @@ impl Chores {
     async fn sweep(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         // The clock first: an entry that arrives after it was read cannot be older than it.
         let now = clock::now();
-        let horizon = backlog(connection, &self.stream, &self.group).await?.horizon(now);
-        let swept = presence::sweep(connection, &self.keys, self.leases, horizon).await?;
+        let horizon = backlog(connection, &self.setup.stream, &self.setup.group).await?.horizon(now);
+        let swept = presence::sweep(connection, &self.setup.keys, self.setup.leases, horizon).await?;
         self.metrics.expired_peers.inc_by(swept.expired);
         Ok(())
     }
 
     async fn trim(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let target = Target { stream: &self.stream, group: &self.group };
+        let target = Target { stream: &self.setup.stream, group: &self.setup.group };
         let now_ms = clock::now_ms();
         let trimmed =
-            retention::trim(connection, target, self.keep, Unsettled::Keep, now_ms, &mut |_| {}).await?;
+            retention::trim(connection, target, self.setup.keep, Unsettled::Keep, now_ms, &mut |_| {})
+                .await?;
         self.metrics.trimmed.inc_by(trimmed);
         Ok(())
     }
 
     async fn compare(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let census = presence::census(connection, &self.keys).await?;
+        let census = presence::census(connection, &self.setup.keys).await?;
         self.metrics.seeding.set(figure(census.seeding));
         self.metrics.leeching.set(figure(census.leeching));
-        if self.sample.users > 0 {
-            let drifts = drift::measure(connection, &self.sample, clock::now()).await?;
+        if self.setup.compared_users > 0 {
+            let drifts = drift::measure(connection, &self.setup, clock::now()).await?;
             self.metrics.drift_users.inc_by(drifts.users);
             self.metrics.drift_sets.set(figure(drifts.sets));
             // While the ledger cannot be read, the last figure stands; `ledger_up` says so.
@@ -153,13 +144,14 @@ impl Chores {
 
     async fn retry(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let retrier = Retrier {
-            keys: &self.keys,
+            keys: &self.setup.keys,
             ledger: &self.ledger,
-            leases: self.leases,
-            retry_max: self.retry_max,
+            leases: self.setup.leases,
+            retry_max: self.setup.retry_max,
         };
         let letters =
-            dead_letters::list(connection, &self.keys, DeadLetters::Waiting, None, LETTERS_A_TURN).await?;
+            dead_letters::list(connection, &self.setup.keys, DeadLetters::Waiting, None, LETTERS_A_TURN)
+                .await?;
         for letter in letters {
             match dead_letters::retry(connection, &retrier, DeadLetters::Waiting, &letter, clock::now()).await
             {

@@ -10,7 +10,7 @@ use books::entry::{Entry, EntryId};
 use books::groups::backlog;
 use books::ledger::{self, Access, Ledger};
 use consumer::app::App;
-use consumer::config::Config;
+use consumer::config::{Config, Plan};
 use contract::config::Period;
 use contract::{AddressFamily, Event, InfoHash, Passkey, PeerId, TrafficEvent};
 use harness::{RedisServer, eventually_async};
@@ -198,7 +198,7 @@ pub fn pending_of(redis: &RedisServer, consumer: &str) -> usize {
 }
 
 pub async fn start(config: &Config) -> App {
-    App::start(config).await.unwrap()
+    App::start(Plan::of(config.clone()).unwrap()).await.unwrap()
 }
 
 pub fn get(address: SocketAddr, path: &str) -> String {

@@ -39,16 +39,16 @@ struct Tried {
 
 /// Tries letters again.
 pub(crate) async fn run(command: &Retry, context: &Context) -> Result<Answer, Failure> {
-    let config = limits::read(command.config.as_deref())?;
+    let plan = limits::read(command.config.as_deref())?;
     // A mistyped URL must not become a new database.
     drop(context.ledger(Access::Read)?);
     let location = Location::parse(&context.database).map_err(|error| context.ledger_failure(&error))?;
-    let ledger = LedgerHandle::spawn(location, config.rules()).map_err(Failure::Output)?;
+    let ledger = LedgerHandle::spawn(location, plan.rules).map_err(Failure::Output)?;
     let retrier = Retrier {
         keys: &context.keys,
         ledger: &ledger,
-        leases: config.leases(),
-        retry_max: config.retry_max,
+        leases: plan.chores.leases,
+        retry_max: plan.chores.retry_max,
     };
     let mut redis = context.redis().await?;
     let tried = try_all(&mut redis, command, &retrier, context).await?;

@@ -1,18 +1,16 @@
 //! The consumer's configuration: YAML and `CONSUMER_*` variables over working defaults, all problems at once.
 
+mod plan;
+
 use std::net::SocketAddr;
 
-use contract::Keys;
+use books::settlement::Rules;
 use contract::config::{Check, Period, Problems, ServiceUrl, load, parse_yaml};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use service::logs::LogConfig;
-use service::program;
 use service::redis::url_problem;
 
-use books::ledger::Location;
-use books::presence::Leases;
-use books::settlement::Rules;
+pub use plan::Plan;
 
 /// Everything an operator may set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,35 +141,13 @@ const MAX_BATCH: usize = 50_000;
 /// More users than this are no sample; `trackerctl ledger verify` looks at everybody.
 const MAX_SAMPLE: usize = 10_000;
 
-impl program::Plan for Config {
-    fn effective(&self) -> Result<Value, Problems> {
-        serde_json::to_value(self).map_err(|error| Problems(vec![error.to_string()]))
-    }
-}
-
 impl Config {
-    /// Reads a file's text (empty: none) and the environment.
-    ///
-    /// # Errors
-    /// Every unknown key, unusable value and contradiction, together.
-    pub fn read(yaml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
-        Self::parse(yaml, env)?.checked()
-    }
-
-    /// Reads keys and types only: flags come on top before all of it is [`Config::checked`].
+    /// Reads keys and types only: flags come on top before a [`Plan`] is made of it.
     ///
     /// # Errors
     /// Every unknown key and unusable value, together.
     pub fn parse(yaml: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
         load(&parse_yaml(yaml)?, "CONSUMER", env, |name| name == "CONSUMER_CONFIG")
-    }
-
-    /// This configuration, if it can work.
-    ///
-    /// # Errors
-    /// Every contradiction, together.
-    pub fn checked(self) -> Result<Self, Problems> {
-        self.problems().or(self)
     }
 
     /// What is well-formed and still cannot work.
@@ -201,51 +177,10 @@ impl Config {
         demand(self.drift.users <= MAX_SAMPLE, &format!("`drift.users`: must be at most {MAX_SAMPLE}"));
         let peer_timeout = self.presence.peer_timeout.is_none_or(|timeout| timeout.as_secs() >= 1);
         demand(peer_timeout, "`presence.peer_timeout`: must be at least 1s");
-        if let Err(error) = Location::parse(&self.database) {
-            problems.push(format!("`database`: {error}"));
-        }
         problems.0.extend(url_problem("redis_broker", Some(&self.redis_broker)));
         problems.0.extend(self.log.problems("log").0);
         problems
     }
-
-    /// The Redis keys under this site's prefix.
-    #[must_use]
-    pub fn keys(&self) -> Keys {
-        Keys::new(self.key_prefix.clone())
-    }
-
-    /// The stream's key.
-    #[must_use]
-    pub fn stream(&self) -> String {
-        format!("{}{}", self.key_prefix, self.stream_key)
-    }
-
-    /// This consumer's name.
-    #[must_use]
-    pub fn consumer_name(&self) -> String {
-        self.consumer.clone().unwrap_or_else(default_name)
-    }
-
-    /// How long peers stay.
-    #[must_use]
-    pub fn leases(&self) -> Leases {
-        Leases { peer_timeout_s: self.presence.peer_timeout.map(Period::as_secs) }
-    }
-
-    /// The limits that events are settled by.
-    #[must_use]
-    pub fn rules(&self) -> Rules {
-        Rules { max_rate_bytes_per_s: self.settlement.max_rate_bytes_per_s }
-    }
-}
-
-/// Unique among running consumers. Not stable over a restart: what a dead one left is claimed after
-/// `claim_idle`.
-fn default_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "consumer" } else { host.trim() };
-    format!("{host}-{}", std::process::id())
 }
 
 #[cfg(test)]
@@ -254,12 +189,13 @@ mod tests {
 
     fn read(yaml: &str, env: &[(&str, &str)]) -> Result<Config, String> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        Config::read(yaml, env).map_err(|problems| problems.to_string())
+        let plan = Plan::load(yaml, env).map_err(|problems| problems.to_string());
+        plan.map(|plan| plan.config)
     }
 
     #[test]
     fn the_sample_file_is_complete_and_tells_the_defaults() {
-        let sample = include_str!("../../deploy/consumer.yaml");
+        let sample = include_str!("../../../deploy/consumer.yaml");
         assert_eq!(read(sample, &[]).unwrap(), Config::default());
         let missing = contract::config::unmentioned::<Config>(&parse_yaml(sample).unwrap()).unwrap();
         assert!(missing.is_empty(), "deploy/consumer.yaml does not mention {missing:?}");
@@ -269,8 +205,9 @@ mod tests {
     fn nothing_at_all_is_a_working_configuration() {
         let config = read("", &[]).unwrap();
         assert_eq!(config, Config::default());
-        assert_eq!((config.stream().as_str(), config.batch_size), ("tracker:traffic", 1000));
-        assert!(config.consumer_name().ends_with(&std::process::id().to_string()));
+        let plan = Plan::of(config).unwrap();
+        assert_eq!((plan.source.stream.as_str(), plan.source.batch_size), ("tracker:traffic", 1000));
+        assert!(plan.source.consumer.ends_with(&std::process::id().to_string()));
     }
 
     #[test]
@@ -284,8 +221,9 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!((config.batch_size, config.stream().as_str()), (7, "a:tracker:traffic"));
-        assert_eq!(config.leases().peer_timeout_s, Some(600));
+        let plan = Plan::of(config).unwrap();
+        assert_eq!((plan.source.batch_size, plan.source.stream.as_str()), (7, "a:tracker:traffic"));
+        assert_eq!(plan.chores.leases.peer_timeout_s, Some(600));
     }
 
     #[test]
