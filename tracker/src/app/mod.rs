@@ -21,10 +21,11 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::config::{Config, HttpConfig, Plan, RulePlan, StoreConfig, UdpPlan};
-use crate::frontend::http::{CertificateSource, Endpoint, Frontend, Server};
+use crate::frontend::http::{CertificateSource, Endpoint, Frontend, Policy, Server};
 use crate::frontend::udp;
 use crate::pipeline::Pipeline;
-use crate::sharing::{self, Sharing};
+use crate::rulebook::Rulebook;
+use crate::sharing::{self, Outbox, Sharing};
 use crate::swarm::{SwarmMetrics, Swarms};
 use metrics::Metrics;
 use rulebook::{Last, Recording};
@@ -73,23 +74,11 @@ impl App {
         }
         let metrics = Metrics::new().context("metrics")?;
         let (book, recording) = rulebook::build(&rules, &metrics, None)?;
-        let pipeline = Arc::new(Pipeline {
-            rules: ArcSwap::from_pointee(book),
-            swarms: Swarms::new(config.storage.config.shard_count),
-            outbox: sharing.is_some().then(|| sharing::outbox(&metrics.sharing)),
-            started: Instant::now(),
-        });
+        let outbox = sharing.is_some().then(|| sharing::outbox(&metrics.sharing));
+        let pipeline = Arc::new(pipeline(book, &config, outbox));
         let sharing = start_sharing(sharing, &pipeline, &metrics)?;
-        let frontend = Arc::new(Frontend {
-            pipeline: pipeline.clone(),
-            policy: ArcSwap::from_pointee(http.policy),
-            http: metrics.http.clone(),
-            https: metrics.https.clone(),
-        });
-        let admin = match config.metrics_addr.inet() {
-            Some(address) => Some(admin::bind(address).await?),
-            None => None,
-        };
+        let frontend = Arc::new(frontend(http.policy, &pipeline, &metrics));
+        let admin = bind_admin(&config).await?;
         let admin_address = admin.as_ref().map_or(Ok(NOWHERE), TcpListener::local_addr)?;
         let certificate = http.certificate.map(Arc::new);
         let (stop, stopped) = watch::channel(false);
@@ -97,12 +86,7 @@ impl App {
         let server = Server::start(&frontend, endpoints, http.settings, &stopped)?;
         let [http_address, https_address] = [0, 1].map(|place| server.addresses[place].inet());
         let udp = start_udp(udp, &pipeline, &metrics, &stopped)?;
-        let mut helpers = vec![
-            tokio::spawn(count(pipeline.clone(), metrics.swarm.clone())),
-            tokio::spawn(sweep(pipeline.clone(), config.storage.config.clone(), metrics.swarm.clone())),
-        ];
-        let pages = pages(&metrics.registry, &pipeline);
-        helpers.extend(admin.map(|listener| tokio::spawn(admin::serve(listener, pages))));
+        let helpers = start_helpers(admin, &config, &pipeline, &metrics);
         Ok(Self {
             http_address: http_address.unwrap_or(NOWHERE),
             https_address,
@@ -197,6 +181,49 @@ impl App {
         anyhow::ensure!(all_well, "a worker panicked");
         Ok(())
     }
+}
+
+fn pipeline(book: Rulebook, config: &Config, outbox: Option<Arc<Outbox>>) -> Pipeline {
+    Pipeline {
+        rules: ArcSwap::from_pointee(book),
+        swarms: Swarms::new(config.storage.config.shard_count),
+        outbox,
+        started: Instant::now(),
+    }
+}
+
+fn frontend(policy: Policy, pipeline: &Arc<Pipeline>, metrics: &Metrics) -> Frontend {
+    Frontend {
+        pipeline: pipeline.clone(),
+        policy: ArcSwap::from_pointee(policy),
+        http: metrics.http.clone(),
+        https: metrics.https.clone(),
+    }
+}
+
+/// The admin listener, if it has an address. It is bound before clients may announce and served behind
+/// everything else: who finds a tracker ready finds it listening.
+async fn bind_admin(config: &Config) -> Result<Option<TcpListener>> {
+    match config.metrics_addr.inet() {
+        Some(address) => Ok(Some(admin::bind(address).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Starts what goes on beside the announces: counting, sweeping, the admin listener.
+fn start_helpers(
+    admin: Option<TcpListener>,
+    config: &Config,
+    pipeline: &Arc<Pipeline>,
+    metrics: &Metrics,
+) -> Vec<JoinHandle<()>> {
+    let mut helpers = vec![
+        tokio::spawn(count(pipeline.clone(), metrics.swarm.clone())),
+        tokio::spawn(sweep(pipeline.clone(), config.storage.config.clone(), metrics.swarm.clone())),
+    ];
+    let pages = pages(&metrics.registry, pipeline);
+    helpers.extend(admin.map(|listener| tokio::spawn(admin::serve(listener, pages))));
+    helpers
 }
 
 /// Ready means that users' announces are accepted and recorded now, be it in the spool. Holds the pipeline
