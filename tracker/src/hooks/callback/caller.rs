@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
 
-use super::site::Failure;
-use super::{Answers, Callback, Lifetimes, OnError, Opinion, Question, Site, Unavailable};
+use super::page::Failure;
+use super::{Answers, ApprovalPage, Callback, Lifetimes, OnError, Opinion, Question, Unavailable};
 use crate::hooks::metrics::SiteMetrics;
 
 /// Questions on their way to the task.
@@ -30,7 +30,7 @@ const MAX_QUEUE_PER_CALL: usize = 8;
 /// The site's page and the limits of calling it.
 #[derive(Debug)]
 pub struct Options {
-    pub(crate) site: Site,
+    pub(crate) page: ApprovalPage,
     /// Calls in flight at one time, each about another passkey.
     pub max_calls: NonZeroUsize,
     /// How long the site's answers are remembered.
@@ -64,7 +64,7 @@ pub fn spawn(options: Options) -> RedisResult<Callback> {
     let (questions, asked) = mpsc::channel(MAX_ASKING);
     let link = options.whitelist.as_ref().map(|list| Link::new(&list.redis, list.timeouts)).transpose()?;
     let caller = Caller {
-        site: Arc::new(options.site),
+        page: Arc::new(options.page),
         max_calls: options.max_calls.get(),
         on_error: options.on_error,
         metrics: options.metrics,
@@ -83,7 +83,7 @@ type Waiters = Vec<oneshot::Sender<Result<(), Unavailable>>>;
 type Called = (Passkey, Result<Opinion, Failure>);
 
 struct Caller {
-    site: Arc<Site>,
+    page: Arc<ApprovalPage>,
     max_calls: usize,
     on_error: OnError,
     metrics: SiteMetrics,
@@ -140,10 +140,10 @@ impl Caller {
         while self.calls.len() < self.max_calls
             && let Some(passkey) = self.queue.pop_front()
         {
-            let (site, metrics) = (self.site.clone(), self.metrics.clone());
+            let (page, metrics) = (self.page.clone(), self.metrics.clone());
             self.calls.spawn(async move {
                 let started = Instant::now();
-                let answer = site.ask(&passkey).await;
+                let answer = page.ask(&passkey).await;
                 metrics.called(started.elapsed());
                 (passkey, answer)
             });

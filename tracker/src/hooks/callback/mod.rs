@@ -2,11 +2,14 @@
 //!
 //! The site's answers are remembered here, in this tracker's memory, each for its own time; the whitelist in
 //! Redis belongs to the site and is never expired. (Only the compatibility option `compat_set_expiry` writes
-//! to it.) Many announces that wait for one passkey make one call.
+//! to it.)
+//!
+//! A task asks, not the hook: the hook only says what it waits for. So the number of calls is bounded, and
+//! many announces that wait for one passkey make one call.
 
 mod answers;
 mod caller;
-mod site;
+mod page;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use answers::{Answers, Extras, Lifetimes, Opinion};
 pub use caller::{Options, Whitelist, spawn};
-pub use site::{Credentials, Site};
+pub use page::{ApprovalPage, Credentials};
 
 /// What counts while the site cannot be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +69,7 @@ impl Callback {
     }
 }
 
-/// How long an answer counts that is not to be remembered: long enough for the announces that waited for it,
-/// short enough for a revocation to be obeyed within the second.
+/// How long an answer counts that is not to be remembered (`cache_ttl_seconds: 0`): long enough for the
+/// announces that waited for it, which look it up once they are woken, and short enough for a revocation to
+/// be obeyed within the second.
 pub(crate) const MOMENT: Duration = Duration::from_millis(800);

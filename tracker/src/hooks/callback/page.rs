@@ -13,15 +13,13 @@ use crate::fetch::{Answer, FetchError, Fetcher};
 /// How the tracker proves itself to the site: a header's name and value. The value is marked sensitive.
 pub type Credentials = (HeaderName, HeaderValue);
 
-/// The site's page that says who may announce.
+/// The site's approval page.
 #[derive(Debug, Clone)]
 pub struct ApprovalPage {
-    /// Fetches it.
-    pub fetcher: Fetcher,
+    pub(crate) fetcher: Fetcher,
     /// Its address, which may have a query of its own.
     pub uri: Uri,
-    /// What every request carries.
-    pub credentials: Option<Credentials>,
+    pub(crate) credentials: Option<Credentials>,
 }
 
 /// Why the site's opinion is not known.
@@ -38,7 +36,7 @@ pub(super) enum Failure {
 }
 
 impl ApprovalPage {
-    /// Asks about one passkey.
+    /// One request about one passkey, without a retry.
     pub(super) async fn ask(&self, passkey: &Passkey) -> Result<Opinion, Failure> {
         let uri = with_passkey(&self.uri, passkey).ok_or(Failure::Address)?;
         let headers: &[Credentials] = self.credentials.as_slice();

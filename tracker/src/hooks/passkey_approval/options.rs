@@ -132,7 +132,7 @@ impl Options {
         // In the compatibility mode the set in Redis is what remembers.
         let remembered = if whitelist.is_some() { 0 } else { self.cache_ttl_seconds };
         let options = callback::Options {
-            site: callback::Site {
+            page: callback::ApprovalPage {
                 fetcher: Fetcher::new(self.http_timeout.0).context("http_url: TLS")?,
                 uri: fetch::uri(url.reveal()).map_err(|problem| anyhow!("http_url: {problem}"))?,
                 credentials: self.credentials()?,
