@@ -1,4 +1,7 @@
 //! The provider of TLS' cryptography: chosen here, once, for HTTPS, `rediss://` and calls to a site.
+//!
+//! It is AWS-LC, as for sealed credentials and for tokens: one library to keep up to date, audit and license.
+//! Whom to believe is the system's matter: its store of authorities, or `SSL_CERT_FILE`.
 
 use rustls::crypto::aws_lc_rs;
 

@@ -114,8 +114,11 @@ pub enum Role {
     Leecher,
 }
 
-/// A user: the beginning of a SHA-256 of the canonical passkey, the same on every tracker of a site, so that
-/// trackers which share their swarms agree who is whose.
+/// A user: the beginning of a SHA-256 of the canonical passkey.
+///
+/// A hash without a secret, because all trackers of a site that share their swarms must agree on it at any
+/// time, also while Redis is away or has lost everything, and a secret would have to come from somewhere. The
+/// tag never leaves the trackers and their Redis, which holds the passkeys themselves.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserTag(pub NonZeroU64);
 

@@ -1,5 +1,9 @@
 //! Profiles of the running program in pprof's format (gzipped protocol buffers), as `go tool pprof` and
 //! flame-graph tools read them: where the processor's time goes, and who allocated the memory in use.
+//!
+//! jemalloc is the allocator of the services because it can say who holds the memory (`/debug/pprof/heap`);
+//! other allocators cannot. Its sampling is off until somebody asks, or from the start with `heap_profile:
+//! true`.
 
 mod cpu;
 mod heap;

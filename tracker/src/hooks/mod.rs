@@ -1,7 +1,8 @@
 //! The rules an announce must pass, one file each with its options, in the order the operator configured.
 //!
-//! A hook answers from memory at once. When it does not know yet, it says what to wait for, and is asked
-//! again afterwards.
+//! Hooks change what is decided, and each sees what those before it did; `config/hooks.rs` says where that
+//! matters. A hook answers from memory at once. When it does not know yet, it says what to wait for, and is
+//! asked again afterwards.
 
 pub mod callback;
 pub mod client_approval;

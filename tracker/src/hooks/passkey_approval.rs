@@ -1,5 +1,9 @@
 //! `passkey approval`: who may announce, by a plain passkey or a sealed credential, the site's whitelist in
 //! Redis, and the site's own page for those the whitelist does not hold.
+//!
+//! With `encryption_key` a plain passkey is invalid, unless `accept_plain` says otherwise while a site moves:
+//! else whoever saw a passkey would not need to seal it. Clients are not told why a credential does not open;
+//! `trackerctl passkey open` tells the operator.
 
 mod options;
 

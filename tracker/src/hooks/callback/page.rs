@@ -13,7 +13,7 @@ use crate::fetch::{Answer, FetchError, Fetcher};
 /// How the tracker proves itself to the site: a header's name and value. The value is marked sensitive.
 pub type Credentials = (HeaderName, HeaderValue);
 
-/// The site's approval page.
+/// The site's page that says who may announce.
 #[derive(Debug, Clone)]
 pub struct ApprovalPage {
     pub(crate) fetcher: Fetcher,

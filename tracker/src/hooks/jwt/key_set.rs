@@ -1,5 +1,6 @@
 //! The issuer's signing keys: fetched at the start, on schedule, and at once when a token names a key that
-//! nobody knows yet. A set that cannot be fetched leaves the last one in force.
+//! nobody knows yet, though at most every 10 seconds, because anybody can make up a `kid`. A set that cannot
+//! be fetched leaves the last one in force.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

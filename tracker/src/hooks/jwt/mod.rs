@@ -1,7 +1,9 @@
 //! `jwt`: an announce carries a token that the site signed for one torrent (RS256, query parameter `jwt`).
 //!
 //! Only RS256 is believed whatever a token's header says: a token "signed" with `none`, or with the public
-//! key as an HMAC secret, is invalid. A scrape needs no token.
+//! key as an HMAC secret, is invalid. The key is looked up by the token's `kid` in the set that the issuer
+//! publishes, and never taken from the token: whoever made up a token could bring a key that fits. A scrape
+//! needs no token.
 
 mod key_set;
 

@@ -1,7 +1,12 @@
 //! Lists that the site keeps in Redis: which passkeys, which torrents, and which name stands for which.
 //!
 //! The answer comes from memory in the steady state. A member that is not known, or whose verdict is older
-//! than the last change of the list, is looked up once for all requests that wait for it.
+//! than the last change of the list, is looked up once for all requests that wait for it. While Redis is away
+//! what it said last stays in force: users who were approved stay approved.
+//!
+//! Members on a list are bounded by the site's own set. Of those on none, up to 2^16 passkeys are
+//! remembered, because only strangers and typing errors are there, and up to 2^20 torrents, because a site
+//! that lists none has all of its torrents there.
 
 mod link;
 mod verdicts;

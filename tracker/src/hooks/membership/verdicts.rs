@@ -5,7 +5,8 @@
 //! was *sent*, and counts while that epoch lasts. A change that races with an answer is then always seen:
 //! either the answer is already stale when it is stored, or it becomes stale a moment later. Only for an
 //! instant ([`GRACE`]) does a stale answer still count, so that a site that adds users all day does not keep
-//! announces asking in circles.
+//! announces asking in circles. While Redis is away every verdict counts, and when it is back all are stale:
+//! what changed meanwhile is not known.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -71,8 +72,8 @@ pub struct Verdicts<M: Member> {
     /// With a key drawn for this cache.
     hasher: SipHasher13,
     epoch: AtomicU64,
-    /// Until the first connection, and while Redis is away: nothing can have been revoked there that we could
-    /// learn of: verdicts stay in force.
+    /// Until the first connection, and while Redis is away: no revocation there could be learnt of, so
+    /// verdicts stay in force.
     frozen: AtomicBool,
     /// Redis answered at least once, so that there may be known members.
     reached: AtomicBool,
