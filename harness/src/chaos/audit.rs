@@ -8,9 +8,9 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
-use crate::actor::Actor;
 use crate::books::{Bytes, Members, Standing};
-use crate::lanes::{Crew, connection, tend};
+use crate::injector::{Crew, connection, tend};
+use crate::managed_process::Actor;
 use crate::watch::{backlog, settled};
 
 /// How long everything may take to come to rest.

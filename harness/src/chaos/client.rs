@@ -14,10 +14,10 @@ use tokio::time::sleep;
 
 use crate::books::Bytes;
 use crate::exchange::{Heard, Manner, Saying};
-use crate::lanes::connection;
+use crate::injector::connection;
 use crate::session::{Announce, Loyalty, Part, Session};
-use crate::talk::Talk;
 use crate::tally::Figure;
+use crate::transport::Talk;
 use crate::world::World;
 
 /// Announces of one session that differ lie further apart than the trackers' clocks may be: else nobody could

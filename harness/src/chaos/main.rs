@@ -5,26 +5,26 @@
 //! and paused, their connections to Redis cut and stalled, their disks filled. Then everything comes to rest,
 //! and the ledger is compared with what the clients were told. See docs/chaos.md.
 
-mod actor;
 mod audit;
 mod books;
 mod client;
 mod clock;
 mod confine;
+mod deployment;
 mod disk;
 mod exchange;
 mod fault;
 mod http;
-mod lanes;
+mod injector;
 mod link;
+mod managed_process;
 mod plan;
 mod report;
 mod run;
 mod session;
 mod settings;
-mod stage;
-mod talk;
 mod tally;
+mod transport;
 mod udp;
 mod watch;
 mod world;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::Verdict;
 use crate::books::{Account, Bytes};
-use crate::lanes::Crew;
+use crate::injector::Crew;
 use crate::tally::{Figure, Tally};
 
 const SHOWN_USERS: usize = 3;

@@ -13,14 +13,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::actor::Actor;
 use crate::audit::{self, Verdict};
 use crate::client::Client;
 use crate::confine::Confinement;
+use crate::deployment::Stage;
 use crate::fault::Target;
-use crate::lanes::{Crew, Journal, Lane, Victim, tend};
+use crate::injector::{Crew, Journal, Lane, Victim, tend};
+use crate::managed_process::Actor;
 use crate::plan::plan;
-use crate::stage::Stage;
 use crate::tally::Figure;
 use crate::world::{Scale, World};
 use crate::{report, watch as look};

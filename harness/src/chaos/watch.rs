@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::books::Bytes;
-use crate::lanes::connection;
-use crate::stage::Places;
+use crate::deployment::Places;
+use crate::injector::connection;
 use crate::tally::Figure;
 use crate::world::World;
 

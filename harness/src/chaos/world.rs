@@ -10,7 +10,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use crate::books::Books;
-use crate::stage::Places;
+use crate::deployment::Places;
 use crate::tally::Tally;
 
 const TORRENTS: usize = 12;

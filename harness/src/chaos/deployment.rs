@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use harness::{Trackerctl, binary, eventually_async, free_port};
 
-use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::confine::Confinement;
 use crate::disk::Disk;
 use crate::link::Link;
+use crate::managed_process::Actor;
 use crate::settings;
 
 /// Redis' disk and the ledger's: some room, and what an announce takes in the stream's file and in the

@@ -15,10 +15,10 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
-use crate::actor::Actor;
 use crate::disk::Disk;
 use crate::fault::{Ending, Fault, Target};
 use crate::link::{Link, Mode};
+use crate::managed_process::Actor;
 use crate::plan::Step;
 use crate::tally::{Figure, Tally};
 use crate::world::World;
