@@ -8,9 +8,9 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
-use crate::books::{Bytes, Members, Standing};
-use crate::injector::{Crew, connection, tend};
-use crate::managed_process::Actor;
+use crate::books::{Bytes, ClientState, Members};
+use crate::injector::{RunContext, connection, restart_if_ended};
+use crate::managed_process::ManagedProcess;
 use crate::watch::{backlog, settled};
 
 /// How long everything may take to come to rest.
@@ -33,13 +33,13 @@ pub(crate) struct Verdict {
 
 /// Waits until spools are empty and everything is settled and acknowledged. What did not happen in time, if
 /// anything.
-pub(crate) async fn drain(actors: &mut [Actor], crew: &Crew) -> Result<(), String> {
+pub(crate) async fn drain(processes: &mut [ManagedProcess], context: &RunContext) -> Result<(), String> {
     let end = Instant::now() + DEADLINE;
     loop {
-        for actor in &mut *actors {
-            tend(actor, crew).await;
+        for process in &mut *processes {
+            restart_if_ended(process, context).await;
         }
-        let Err(waits_for) = at_rest(actors, crew).await else { return Ok(()) };
+        let Err(waits_for) = at_rest(processes, context).await else { return Ok(()) };
         if Instant::now() > end {
             return Err(format!("not at rest within {DEADLINE:?}: {waits_for}"));
         }
@@ -47,41 +47,41 @@ pub(crate) async fn drain(actors: &mut [Actor], crew: &Crew) -> Result<(), Strin
     }
 }
 
-async fn at_rest(actors: &[Actor], crew: &Crew) -> Result<(), String> {
-    for actor in actors.iter().filter(|actor| actor.name().starts_with("tracker")) {
-        let page = metrics(actor).await;
+async fn at_rest(processes: &[ManagedProcess], context: &RunContext) -> Result<(), String> {
+    for process in processes.iter().filter(|process| process.name().starts_with("tracker")) {
+        let page = metrics(process).await;
         for line in
             ["seedbook_tracker_spool_records 0", "seedbook_tracker_recorder_state{state=\"direct\"} 1"]
         {
             if !page.lines().any(|shown| shown == line) {
-                return Err(format!("{}: {line}", actor.name()));
+                return Err(format!("{}: {line}", process.name()));
             }
         }
     }
-    match backlog(&crew.world).await {
+    match backlog(&context.world).await {
         Some(backlog) if backlog.entries() == 0 => Ok(()),
         backlog => Err(format!("the stream is settled: {backlog:?}")),
     }
 }
 
-async fn metrics(actor: &Actor) -> String {
-    let url = actor.metrics().unwrap_or_default().to_owned();
+async fn metrics(process: &ManagedProcess) -> String {
+    let url = process.metrics().unwrap_or_default().to_owned();
     let page = tokio::task::spawn_blocking(move || harness::page(&url)).await;
     page.ok().flatten().unwrap_or_default()
 }
 
 /// Compares everything with the truth.
-pub(crate) async fn audit(crew: &Crew) -> Verdict {
+pub(crate) async fn audit(context: &RunContext) -> Verdict {
     let mut verdict = Verdict::default();
-    verdict.violations.append(&mut crew.world.complaints.lock());
-    for user in 0..crew.world.users.len() {
-        balance(user, crew, &mut verdict).await;
+    verdict.violations.append(&mut context.world.complaints.lock());
+    for user in 0..context.world.users.len() {
+        balance(user, context, &mut verdict).await;
     }
-    match connection(&crew.world.redis).await {
-        Ok(redis) => compare_sets(redis, crew, &mut verdict).await,
+    match connection(&context.world.redis).await {
+        Ok(redis) => compare_sets(redis, context, &mut verdict).await,
         Err(error) => verdict.violations.push(format!("Redis does not answer at the end: {error}")),
     }
-    let verify = crew.control.run(&["ledger", "verify"]);
+    let verify = context.control.run(&["ledger", "verify"]);
     if verify.code != 0 {
         verdict.violations.push(format!("trackerctl ledger verify: {}{}", verify.stdout, verify.stderr));
     }
@@ -89,28 +89,28 @@ pub(crate) async fn audit(crew: &Crew) -> Verdict {
 }
 
 /// What no service may ever have logged: a passkey, a panic, or that Redis lost what it had confirmed.
-pub(crate) fn read_logs(actors: &[Actor], crew: &Crew) -> Vec<String> {
-    let passkeys = crew.world.users.iter().map(Passkey::reveal);
+pub(crate) fn read_logs(processes: &[ManagedProcess], context: &RunContext) -> Vec<String> {
+    let passkeys = context.world.users.iter().map(Passkey::reveal);
     let never: Vec<&str> = passkeys.chain(["panicked at", "announces that it had confirmed"]).collect();
     let mut found = Vec::new();
-    for actor in actors.iter().filter(|actor| actor.metrics().is_some()) {
-        let log = match fs::read_to_string(actor.log()) {
+    for process in processes.iter().filter(|process| process.metrics().is_some()) {
+        let log = match fs::read_to_string(process.log()) {
             Ok(log) => log,
             Err(error) => {
-                found.push(format!("the log of {} cannot be read: {error}", actor.name()));
+                found.push(format!("the log of {} cannot be read: {error}", process.name()));
                 continue;
             }
         };
         let guilty = log.lines().filter(|line| never.iter().any(|text| line.contains(text)));
-        found.extend(guilty.take(SHOWN_LINES).map(|line| format!("the log of {}: {line}", actor.name())));
+        found.extend(guilty.take(SHOWN_LINES).map(|line| format!("the log of {}: {line}", process.name())));
     }
     found
 }
 
-async fn balance(user: usize, crew: &Crew, verdict: &mut Verdict) {
-    let truth = crew.world.books.earned(user);
+async fn balance(user: usize, context: &RunContext, verdict: &mut Verdict) {
+    let truth = context.world.books.earned(user);
     verdict.truth += truth;
-    let Some(settled) = settled(&crew.control, crew.world.users[user].reveal()).await else {
+    let Some(settled) = settled(&context.control, context.world.users[user].reveal()).await else {
         verdict.violations.push(format!("user {user} cannot be looked up in the ledger"));
         return;
     };
@@ -123,7 +123,7 @@ async fn balance(user: usize, crew: &Crew, verdict: &mut Verdict) {
     }
 }
 
-async fn compare_sets(mut redis: MultiplexedConnection, crew: &Crew, verdict: &mut Verdict) {
+async fn compare_sets(mut redis: MultiplexedConnection, context: &RunContext, verdict: &mut Verdict) {
     let keys = Keys::default();
     for letters in [keys.dead_letters(), keys.failed()] {
         match redis.xlen::<_, u64>(&letters).await {
@@ -131,14 +131,14 @@ async fn compare_sets(mut redis: MultiplexedConnection, crew: &Crew, verdict: &m
             other => verdict.violations.push(format!("{letters} is not empty: {other:?}")),
         }
     }
-    for (user, passkey) in crew.world.users.iter().enumerate() {
-        for standing in [Standing::Seeds, Standing::Leeches] {
-            let truth = crew.world.books.members(user, standing);
-            match members(&mut redis, passkey, standing).await {
+    for (user, passkey) in context.world.users.iter().enumerate() {
+        for state in [ClientState::Seeds, ClientState::Leeches] {
+            let truth = context.world.books.members(user, state);
+            match members(&mut redis, passkey, state).await {
                 Ok(shown) if shown == truth => {}
                 shown => verdict
                     .violations
-                    .push(format!("user {user} {standing:?} {shown:?}, and the truth is {truth:?}")),
+                    .push(format!("user {user} {state:?} {shown:?}, and the truth is {truth:?}")),
             }
         }
     }
@@ -147,14 +147,14 @@ async fn compare_sets(mut redis: MultiplexedConnection, crew: &Crew, verdict: &m
 async fn members(
     redis: &mut MultiplexedConnection,
     passkey: &Passkey,
-    standing: Standing,
+    state: ClientState,
 ) -> Result<Members, String> {
     let (keys, text) = (Keys::default(), |error: redis::RedisError| error.to_string());
-    let torrents = if standing == Standing::Seeds { keys.seeding(passkey) } else { keys.leeching(passkey) };
+    let torrents = if state == ClientState::Seeds { keys.seeding(passkey) } else { keys.leeching(passkey) };
     let mut members = Members::new();
     for torrent in redis.smembers::<_, Vec<String>>(torrents).await.map_err(text)? {
         let info_hash = torrent.parse().map_err(|_| format!("no info hash: {torrent}"))?;
-        let clients = if standing == Standing::Seeds {
+        let clients = if state == ClientState::Seeds {
             keys.seeding_members(passkey, &info_hash)
         } else {
             keys.leeching_members(passkey, &info_hash)

@@ -41,7 +41,7 @@ impl Bytes {
 
 /// What a client said last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum ClientState {
     Unheard,
     Seeds,
     Leeches,
@@ -59,7 +59,7 @@ pub(crate) struct Account {
     pub(crate) peer_id: PeerId,
     pub(crate) earned: Bytes,
     claimed: Bytes,
-    standing: Standing,
+    state: ClientState,
     /// What its client heard, newest last, for the story of a difference.
     pub(crate) heard: Vec<String>,
 }
@@ -72,8 +72,8 @@ impl Books {
     /// Opens a session's account; its number.
     pub(crate) fn open(&self, user: usize, info_hash: InfoHash, peer_id: PeerId) -> usize {
         let mut accounts = self.0.lock();
-        let (earned, claimed, standing) = (Bytes::default(), Bytes::default(), Standing::Unheard);
-        accounts.push(Account { user, info_hash, peer_id, earned, claimed, standing, heard: Vec::new() });
+        let (earned, claimed, state) = (Bytes::default(), Bytes::default(), ClientState::Unheard);
+        accounts.push(Account { user, info_hash, peer_id, earned, claimed, state, heard: Vec::new() });
         accounts.len() - 1
     }
 
@@ -83,10 +83,10 @@ impl Books {
     }
 
     /// It was answered.
-    pub(crate) fn earn(&self, session: usize, gain: Bytes, standing: Standing) {
+    pub(crate) fn earn(&self, session: usize, gain: Bytes, state: ClientState) {
         let account = &mut self.0.lock()[session];
         account.earned += gain;
-        account.standing = standing;
+        account.state = state;
     }
 
     /// Notes what happened to a session.
@@ -118,11 +118,9 @@ impl Books {
     }
 
     /// Who of a user's clients stands so.
-    pub(crate) fn members(&self, user: usize, standing: Standing) -> Members {
+    pub(crate) fn members(&self, user: usize, state: ClientState) -> Members {
         let mut members = Members::new();
-        for account in
-            self.0.lock().iter().filter(|account| account.user == user && account.standing == standing)
-        {
+        for account in self.0.lock().iter().filter(|account| account.user == user && account.state == state) {
             members.entry(account.info_hash).or_default().insert(account.peer_id);
         }
         members

@@ -13,11 +13,11 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::books::Bytes;
-use crate::exchange::{Heard, Manner, Saying};
+use crate::exchange::{AnnounceCopy, CopyOutcome, SendMode};
 use crate::injector::connection;
 use crate::session::{Announce, Loyalty, Part, Session};
 use crate::tally::Figure;
-use crate::transport::Talk;
+use crate::transport::Transport;
 use crate::world::World;
 
 /// Announces of one session that differ lie further apart than the trackers' clocks may be: else nobody could
@@ -27,7 +27,7 @@ const CALM: Duration = Duration::from_millis(250);
 const SKEW_MS: u64 = 120;
 
 #[derive(Debug, Clone, Copy)]
-enum Whim {
+enum NextMove {
     GoOn,
     Complete,
     Stop,
@@ -48,55 +48,55 @@ pub(crate) struct Client {
     begun: bool,
     /// When the run's first announce was sent, by the wall clock.
     run_since_ms: u64,
-    talk: Talk,
+    transport: Transport,
 }
 
 impl Client {
     pub(crate) fn new(world: Arc<World>, mut dice: ChaCha8Rng) -> Self {
-        let talk = Talk::draw(&mut dice);
-        let (session, number) = appear(&world, &mut dice, &talk);
+        let transport = Transport::draw(&mut dice);
+        let (session, number) = appear(&world, &mut dice, &transport);
         let tracker = dice.random_range(0..world.trackers.len());
-        Self { world, dice, session, number, tracker, begun: false, run_since_ms: 0, talk }
+        Self { world, dice, session, number, tracker, begun: false, run_since_ms: 0, transport }
     }
 
     /// Announces until told to stop; the announce in hand is repeated until it is answered.
     pub(crate) async fn live(mut self, stop: watch::Receiver<()>) {
         sleep(self.world.pace.mul_f64(self.dice.random_range(0.0..1.0))).await;
         while stop.has_changed().is_ok_and(|told| !told) {
-            let whim = self.whim();
+            let next_move = self.next_move();
             self.session.moves(&mut self.dice);
-            let announce = match whim {
-                Whim::Complete => self.session.completes(&mut self.dice),
-                Whim::Stop => self.session.stops(),
-                Whim::GoOn | Whim::Crash | Whim::Vanish => self.session.announce(),
+            let announce = match next_move {
+                NextMove::Complete => self.session.completes(&mut self.dice),
+                NextMove::Stop => self.session.stops(),
+                NextMove::GoOn | NextMove::Crash | NextMove::Vanish => self.session.announce(),
             };
             self.say(&announce).await;
-            self.changes_its_life(whim);
+            self.changes_its_life(next_move);
             sleep(CALM.max(self.world.pace.mul_f64(self.dice.random_range(0.3..1.7)))).await;
         }
     }
 
-    fn whim(&mut self) -> Whim {
+    fn next_move(&mut self) -> NextMove {
         match self.dice.random_range(0..100) {
-            0..82 => Whim::GoOn,
-            82..86 => Whim::Complete,
-            86..90 => Whim::Stop,
-            90..96 => Whim::Crash,
-            _ => Whim::Vanish,
+            0..82 => NextMove::GoOn,
+            82..86 => NextMove::Complete,
+            86..90 => NextMove::Stop,
+            90..96 => NextMove::Crash,
+            _ => NextMove::Vanish,
         }
     }
 
-    fn changes_its_life(&mut self, whim: Whim) {
-        match whim {
-            Whim::GoOn | Whim::Complete => {}
-            Whim::Stop if self.dice.random_bool(0.4) => self.appears_anew(),
-            Whim::Stop | Whim::Crash => {
+    fn changes_its_life(&mut self, next_move: NextMove) {
+        match next_move {
+            NextMove::GoOn | NextMove::Complete => {}
+            NextMove::Stop if self.dice.random_bool(0.4) => self.appears_anew(),
+            NextMove::Stop | NextMove::Crash => {
                 self.world.tally.add(Figure::RunsBegun);
                 self.session.restarts(&mut self.dice);
                 self.begun = false;
-                self.talk.hang_up();
+                self.transport.hang_up();
             }
-            Whim::Vanish => {
+            NextMove::Vanish => {
                 self.world.tally.add(Figure::Vanished);
                 self.appears_anew();
             }
@@ -104,9 +104,9 @@ impl Client {
     }
 
     fn appears_anew(&mut self) {
-        (self.session, self.number) = appear(&self.world, &mut self.dice, &self.talk);
+        (self.session, self.number) = appear(&self.world, &mut self.dice, &self.transport);
         self.begun = false;
-        self.talk.hang_up();
+        self.transport.hang_up();
         self.tracker = self.dice.random_range(0..self.world.trackers.len());
     }
 
@@ -121,19 +121,19 @@ impl Client {
             self.may_change_tracker(announce.part).await;
             let heard = self.asks(announce).await;
             match heard {
-                Heard::Answered => break,
-                Heard::Refused(_) => self.world.tally.add(Figure::Refused),
-                Heard::Nothing(_) => self.world.tally.add(Figure::Unanswered),
+                CopyOutcome::Answered => break,
+                CopyOutcome::Refused(_) => self.world.tally.add(Figure::Refused),
+                CopyOutcome::Nothing(_) => self.world.tally.add(Figure::Unanswered),
             }
             sleep(Duration::from_millis(self.dice.random_range(100..600))).await;
         }
         self.world.tally.add(Figure::Answered);
-        if matches!(self.talk, Talk::Udp(_)) {
+        if matches!(self.transport, Transport::Udp(_)) {
             self.world.tally.add(Figure::AnsweredOverUdp);
         }
         self.session.answered(announce);
-        self.world.books.earn(self.number, gain, announce.standing());
-        let complaints = self.talk.settle().await;
+        self.world.books.earn(self.number, gain, announce.state());
+        let complaints = self.transport.settle().await;
         self.world.complaints.lock().extend(complaints);
     }
 
@@ -149,7 +149,7 @@ impl Client {
         }
         if self.begun {
             self.tracker = 1 - self.tracker;
-            self.talk.hang_up();
+            self.transport.hang_up();
         }
     }
 
@@ -168,23 +168,23 @@ impl Client {
     }
 
     /// Sends one copy.
-    async fn asks(&mut self, announce: &Announce) -> Heard {
-        let (manner, patience) = (Manner::draw(&mut self.dice), self.dice.random_range(700..3000));
+    async fn asks(&mut self, announce: &Announce) -> CopyOutcome {
+        let (mode, patience) = (SendMode::draw(&mut self.dice), self.dice.random_range(700..3000));
         let (port, passkey) = (self.world.trackers[self.tracker], &self.world.users[self.session.user]);
-        let saying = Saying { port, passkey, session: &self.session, announce };
-        let heard = self.talk.ask(saying, manner, Duration::from_millis(patience)).await;
-        self.note(announce, manner, &heard);
+        let copy = AnnounceCopy { port, passkey, session: &self.session, announce };
+        let heard = self.transport.ask(copy, mode, Duration::from_millis(patience)).await;
+        self.note(announce, mode, &heard);
         heard
     }
 
-    fn note(&self, announce: &Announce, manner: Manner, heard: &Heard) {
+    fn note(&self, announce: &Announce, mode: SendMode, heard: &CopyOutcome) {
         let Announce { part, event, counters: Bytes { up, down }, left } = announce;
         let (at, tracker) = (self.world.begin.elapsed().as_secs_f64(), self.tracker);
         let event = event.as_str();
-        let protocol = if matches!(self.talk, Talk::Udp(_)) { "UDP" } else { "HTTP" };
+        let protocol = if matches!(self.transport, Transport::Udp(_)) { "UDP" } else { "HTTP" };
         self.world.books.note(
             self.number,
-            format!("{at:9.3} tracker-{tracker} {part:?} {event} up {up} down {down} left {left} ({manner:?}, {protocol}): {heard}"),
+            format!("{at:9.3} tracker-{tracker} {part:?} {event} up {up} down {down} left {left} ({mode:?}, {protocol}): {heard}"),
         );
     }
 }
@@ -195,10 +195,10 @@ fn now_ms() -> u64 {
 }
 
 /// A client that speaks UDP stays with one tracker: nothing tells it when a copy at the other one is gone.
-fn appear(world: &World, dice: &mut ChaCha8Rng, talk: &Talk) -> (Session, usize) {
+fn appear(world: &World, dice: &mut ChaCha8Rng, transport: &Transport) -> (Session, usize) {
     let user = dice.random_range(0..world.users.len());
     let torrent = world.torrents[dice.random_range(0..world.torrents.len())];
-    let both = dice.random_bool(0.4) && matches!(talk, Talk::Http(_));
+    let both = dice.random_bool(0.4) && matches!(transport, Transport::Http(_));
     let loyalty = if both { Loyalty::BothTrackers } else { Loyalty::OneTracker };
     let session = Session::new(dice, user, torrent, loyalty);
     let number = world.books.open(user, torrent, session.peer_id);

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::confine::Confinement;
 use crate::disk::Disk;
 use crate::link::Link;
-use crate::managed_process::Actor;
+use crate::managed_process::ManagedProcess;
 use crate::settings;
 
 /// Redis' disk and the ledger's: some room, and what an announce takes in the stream's file and in the
@@ -22,15 +22,15 @@ const SPOOL_MIB: u64 = 32;
 
 /// What runs. Whoever makes something fail has it for that time.
 #[derive(Debug)]
-pub(crate) struct Stage {
-    pub(crate) redis: Actor,
-    pub(crate) trackers: [Actor; 2],
-    pub(crate) consumers: [Actor; 2],
+pub(crate) struct Deployment {
+    pub(crate) redis: ManagedProcess,
+    pub(crate) trackers: [ManagedProcess; 2],
+    pub(crate) consumers: [ManagedProcess; 2],
     pub(crate) tracker_links: [Link; 2],
     pub(crate) consumer_links: [Link; 2],
     /// Of the spools, the ledger and Redis; none where none can be mounted.
     pub(crate) disks: Option<Disks>,
-    pub(crate) places: Places,
+    pub(crate) endpoints: Endpoints,
 }
 
 /// The disks that can be filled.
@@ -43,7 +43,7 @@ pub(crate) struct Disks {
 
 /// Where things are.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct Endpoints {
     redis: u16,
     pub(crate) trackers: [u16; 2],
     /// The URLs of the trackers' metrics.
@@ -51,14 +51,14 @@ pub(crate) struct Places {
     pub(crate) control: Trackerctl,
 }
 
-impl Places {
+impl Endpoints {
     /// Redis itself, around every proxy.
     pub(crate) fn redis_url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.redis)
     }
 }
 
-impl Stage {
+impl Deployment {
     /// Builds everything in `folder`; nothing runs yet. `announces`: about how many will be settled.
     pub(crate) async fn build(folder: &Path, confinement: Confinement, announces: u64) -> Result<Self> {
         let (spools, ledger, stream) = (
@@ -74,7 +74,8 @@ impl Stage {
             Confinement::Own => Some(Disks::mount(&spools, &ledger, &stream, announces)?),
         };
         let (port, database) = (free_port(), format!("sqlite://{}", ledger.join("ledger.db").display()));
-        let redis = Actor::new("redis", folder, "redis-server".into(), settings::redis(port, &stream));
+        let redis =
+            ManagedProcess::new("redis", folder, "redis-server".into(), settings::redis(port, &stream));
         let link = || Link::open(free_port(), port);
         let tracker_links = [link().await?, link().await?];
         let consumer_links = [link().await?, link().await?];
@@ -82,23 +83,25 @@ impl Stage {
         let service = Service { folder, confinement };
         let tracker = |n: usize| {
             let redis = tracker_links[n].url();
-            service.actor("tracker", n, |metrics| settings::tracker(n, http[n], metrics, &redis, &spools[n]))
+            service
+                .process("tracker", n, |metrics| settings::tracker(n, http[n], metrics, &redis, &spools[n]))
         };
         let consumer = |n: usize| {
             let (name, redis) = (format!("consumer-{n}"), consumer_links[n].url());
-            service.actor("consumer", n, |metrics| settings::consumer(&name, metrics, &redis, &database))
+            service.process("consumer", n, |metrics| settings::consumer(&name, metrics, &redis, &database))
         };
         let (trackers, consumers) = ([tracker(0)?, tracker(1)?], [consumer(0)?, consumer(1)?]);
-        let metrics = trackers.iter().filter_map(|actor| actor.metrics().map(ToOwned::to_owned)).collect();
+        let metrics =
+            trackers.iter().filter_map(|process| process.metrics().map(ToOwned::to_owned)).collect();
         let control = Trackerctl::new(format!("redis://127.0.0.1:{port}/0"), &database);
-        let places = Places { redis: port, trackers: http, metrics, control };
-        Ok(Self { redis, trackers, consumers, tracker_links, consumer_links, disks, places })
+        let endpoints = Endpoints { redis: port, trackers: http, metrics, control };
+        Ok(Self { redis, trackers, consumers, tracker_links, consumer_links, disks, endpoints })
     }
 
     /// Starts everybody, with these users on the whitelist.
     pub(crate) async fn start(&mut self, users: &[contract::Passkey]) -> Result<()> {
         self.redis.start();
-        let client = redis::Client::open(self.places.redis_url())?;
+        let client = redis::Client::open(self.endpoints.redis_url())?;
         let mut redis = eventually_async("redis-server answers", || async {
             client.get_multiplexed_async_connection().await.ok()
         })
@@ -109,7 +112,7 @@ impl Stage {
             whitelist.arg(user.reveal());
         });
         whitelist.exec_async(&mut redis).await?;
-        self.trackers.iter_mut().chain(&mut self.consumers).for_each(Actor::start);
+        self.trackers.iter_mut().chain(&mut self.consumers).for_each(ManagedProcess::start);
         Ok(())
     }
 }
@@ -133,7 +136,7 @@ struct Service<'a> {
 
 impl Service<'_> {
     /// One of them, with the file that it is given for its metrics' port.
-    fn actor(&self, program: &str, number: usize, file: impl Fn(u16) -> String) -> Result<Actor> {
+    fn process(&self, program: &str, number: usize, file: impl Fn(u16) -> String) -> Result<ManagedProcess> {
         let (name, metrics) = (format!("{program}-{number}"), free_port());
         let config = self.folder.join(format!("{name}.yaml"));
         fs::write(&config, file(metrics))?;
@@ -142,7 +145,7 @@ impl Service<'_> {
             Confinement::Own => Clock::right(self.folder.join(format!("{name}.clock")))?,
         };
         let arguments = vec!["--config".to_owned(), config.display().to_string()];
-        let actor = Actor::new(&name, self.folder, binary(program), arguments);
-        Ok(actor.with_metrics(metrics).with_clock(clock))
+        let process = ManagedProcess::new(&name, self.folder, binary(program), arguments);
+        Ok(process.with_metrics(metrics).with_clock(clock))
     }
 }

@@ -1,5 +1,4 @@
-//! One copy of an announce, in whichever protocol: what a client sends, in which manners, and what it hears
-//! of it.
+//! One copy of an announce, over HTTP or UDP: its content, how a client sends it, and the outcome it hears of.
 
 use std::fmt;
 
@@ -11,7 +10,7 @@ use crate::session::{Announce, Session};
 
 /// How one copy of an announce is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum SendMode {
     KeepAlive,
     OneShot,
     /// Hangs up after the request; over UDP there is nothing to hang up.
@@ -20,26 +19,26 @@ pub(crate) enum Manner {
     Deaf,
 }
 
-impl Manner {
+impl SendMode {
     const WEIGHTS: [(Self, u32); 4] =
         [(Self::KeepAlive, 60), (Self::OneShot, 28), (Self::HangUp, 6), (Self::Deaf, 6)];
 
     pub(crate) fn draw(dice: &mut ChaCha8Rng) -> Self {
         let drawn = Self::WEIGHTS.choose_weighted(dice, |(_, weight)| *weight);
-        drawn.map_or(Self::OneShot, |(manner, _)| *manner)
+        drawn.map_or(Self::OneShot, |(mode, _)| *mode)
     }
 }
 
 /// What a client heard of one copy.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum CopyOutcome {
     Answered,
     Refused(String),
     /// And why not.
     Nothing(String),
 }
 
-impl fmt::Display for Heard {
+impl fmt::Display for CopyOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answered => f.write_str("answered"),
@@ -51,7 +50,7 @@ impl fmt::Display for Heard {
 
 /// One copy of an announce.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Saying<'a> {
+pub(crate) struct AnnounceCopy<'a> {
     /// The tracker's port, for both protocols.
     pub(crate) port: u16,
     pub(crate) passkey: &'a Passkey,

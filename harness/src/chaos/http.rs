@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::exchange::{Heard, Manner, Saying};
+use crate::exchange::{AnnounceCopy, CopyOutcome, SendMode};
 
 /// A tracker that is stopped, or restarted several times, closes what it does not answer long before this.
 const FORGOTTEN: Duration = Duration::from_secs(90);
@@ -18,7 +18,7 @@ const LONGEST_REPLY: usize = 64 * 1024;
 
 /// A connection to a tracker.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct HttpConnection {
     stream: TcpStream,
     received: Vec<u8>,
 }
@@ -31,7 +31,7 @@ pub(crate) enum Reply {
     Refused(String),
 }
 
-impl Line {
+impl HttpConnection {
     pub(crate) async fn connect(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
         Ok(Self { stream, received: Vec::new() })
@@ -72,52 +72,57 @@ impl Line {
 
 /// One client's connections to its tracker.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub(crate) struct HttpConnections {
     /// Kept alive for the next announce.
-    line: Option<Line>,
+    line: Option<HttpConnection>,
     /// Copies that may still be read.
     open: JoinSet<Result<(), &'static str>>,
 }
 
-impl Lines {
+impl HttpConnections {
     /// Closes the connection that is kept alive.
     pub(crate) fn hang_up(&mut self) {
         self.line = None;
     }
 
     /// Sends one copy, and waits so long.
-    pub(crate) async fn ask(&mut self, saying: Saying<'_>, manner: Manner, patience: Duration) -> Heard {
-        if manner != Manner::KeepAlive {
+    pub(crate) async fn ask(
+        &mut self,
+        copy: AnnounceCopy<'_>,
+        mode: SendMode,
+        patience: Duration,
+    ) -> CopyOutcome {
+        if mode != SendMode::KeepAlive {
             self.line = None;
         }
-        let Ok(reply) = timeout(patience, self.exchange(saying, manner)).await else {
+        let Ok(reply) = timeout(patience, self.exchange(copy, mode)).await else {
             // What was sent may still be read.
             if let Some(line) = self.line.take() {
                 self.open.spawn(line.settled());
             }
-            return Heard::Nothing("no answer in time".to_owned());
+            return CopyOutcome::Nothing("no answer in time".to_owned());
         };
-        if manner != Manner::KeepAlive || reply.is_err() {
+        if mode != SendMode::KeepAlive || reply.is_err() {
             self.line = None;
         }
         match reply {
-            Err(error) => Heard::Nothing(error.to_string()),
-            Ok(Reply::Answered) => Heard::Answered,
-            Ok(Reply::Refused(why)) => Heard::Refused(why),
+            Err(error) => CopyOutcome::Nothing(error.to_string()),
+            Ok(Reply::Answered) => CopyOutcome::Answered,
+            Ok(Reply::Refused(why)) => CopyOutcome::Refused(why),
         }
     }
 
-    async fn exchange(&mut self, saying: Saying<'_>, manner: Manner) -> io::Result<Reply> {
-        let Saying { port, passkey, session, announce } = saying;
+    async fn exchange(&mut self, copy: AnnounceCopy<'_>, mode: SendMode) -> io::Result<Reply> {
+        let AnnounceCopy { port, passkey, session, announce } = copy;
         let path = format!("/{}/announce?{}", passkey.reveal(), session.query(announce));
-        let connection = if manner == Manner::KeepAlive { "keep-alive" } else { "close" };
+        let connection = if mode == SendMode::KeepAlive { "keep-alive" } else { "close" };
         let request = format!("GET {path} HTTP/1.1\r\nHost: tracker\r\nConnection: {connection}\r\n\r\n");
         let line = match &mut self.line {
             Some(line) => line,
-            none => none.insert(Line::connect(port).await?),
+            none => none.insert(HttpConnection::connect(port).await?),
         };
         line.send(&request).await?;
-        if manner == Manner::HangUp {
+        if mode == SendMode::HangUp {
             line.hang_up().await?;
         }
         line.reply().await

@@ -1,4 +1,4 @@
-//! Carries a plan out: one lane for each thing that can fail, all at once.
+//! Carries the plans of faults out: one injector for each process, link and disk that can fail, all at once.
 
 use std::fs::File;
 use std::io::Write;
@@ -18,12 +18,12 @@ use tokio::time::{sleep, sleep_until};
 use crate::disk::Disk;
 use crate::fault::{Ending, Fault, Target};
 use crate::link::{Link, Mode};
-use crate::managed_process::Actor;
+use crate::managed_process::ManagedProcess;
 use crate::plan::Step;
 use crate::tally::{Figure, Tally};
 use crate::world::World;
 
-/// How often a lane looks whether its process ended by itself, and how long such a process stays down.
+/// How often an injector looks whether its process ended by itself, and how long such a process stays down.
 const LOOK: Duration = Duration::from_millis(100);
 const RESTART: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -48,53 +48,53 @@ impl Journal {
     }
 }
 
-/// What all lanes share.
+/// The journal, the world and `trackerctl`, shared by injectors and audit.
 #[derive(Debug, Clone)]
-pub(crate) struct Crew {
+pub(crate) struct RunContext {
     pub(crate) journal: Arc<Journal>,
     pub(crate) world: Arc<World>,
     pub(crate) control: Trackerctl,
 }
 
-/// What a lane makes fail.
+/// The process, link or disk that an injector makes fail.
 #[derive(Debug)]
 pub(crate) enum Victim {
-    Process(Box<Actor>),
+    Process(Box<ManagedProcess>),
     Link(Link),
     Disk(Disk),
 }
 
-/// One lane.
+/// Makes one victim fail, step by step.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct FaultInjector {
     pub(crate) target: Target,
     pub(crate) victim: Victim,
-    pub(crate) crew: Crew,
+    pub(crate) context: RunContext,
 }
 
-impl Lane {
+impl FaultInjector {
     /// Does the steps until they end or the run does, and gives back the victim in good order.
     pub(crate) async fn run(mut self, steps: Vec<Step>, stop: watch::Receiver<()>) -> Result<Victim> {
         for step in steps {
-            if self.tend_for(step.after, &stop).await {
+            if self.watch_for(step.after, &stop).await {
                 break;
             }
-            self.crew.journal.write(&format!("{}: {}", self.target, step.fault));
-            self.suffer(step.fault).await?;
+            self.context.journal.write(&format!("{}: {}", self.target, step.fault));
+            self.inject(step.fault).await?;
         }
-        while !self.tend_for(Duration::from_secs(1), &stop).await {}
+        while !self.watch_for(Duration::from_secs(1), &stop).await {}
         Ok(self.victim)
     }
 
     /// Waits; meanwhile a process that ended by itself is started again. Whether the run is over.
-    async fn tend_for(&mut self, time: Duration, stop: &watch::Receiver<()>) -> bool {
+    async fn watch_for(&mut self, time: Duration, stop: &watch::Receiver<()>) -> bool {
         let end = tokio::time::Instant::now() + time;
         loop {
             if !stop.has_changed().is_ok_and(|told| !told) {
                 return true;
             }
-            if let Victim::Process(actor) = &mut self.victim {
-                tend(actor, &self.crew).await;
+            if let Victim::Process(process) = &mut self.victim {
+                restart_if_ended(process, &self.context).await;
             }
             let next = tokio::time::Instant::now() + LOOK;
             sleep_until(next.min(end)).await;
@@ -104,11 +104,11 @@ impl Lane {
         }
     }
 
-    async fn suffer(&mut self, fault: Fault) -> Result<()> {
-        let tally = &self.crew.world.tally;
+    async fn inject(&mut self, fault: Fault) -> Result<()> {
+        let tally = &self.context.world.tally;
         match &mut self.victim {
-            Victim::Process(actor) => suffer_process(actor, self.target, fault, &self.crew).await,
-            Victim::Link(link) => suffer_link(link, fault, tally).await,
+            Victim::Process(process) => fail_process(process, self.target, fault, &self.context).await,
+            Victim::Link(link) => fail_link(link, fault, tally).await,
             Victim::Disk(disk) => {
                 if let Fault::Fill { time } = fault {
                     tally.add(Figure::FullDisks);
@@ -123,17 +123,17 @@ impl Lane {
 }
 
 /// Starts a process again that ended by itself, as Redis does on a full disk.
-pub(crate) async fn tend(actor: &mut Actor, crew: &Crew) {
-    if let Some(status) = actor.ended() {
-        crew.journal.write(&format!("{} ended by itself: {status}", actor.name()));
-        crew.world.tally.add(Figure::EndedThemselves);
+pub(crate) async fn restart_if_ended(process: &mut ManagedProcess, context: &RunContext) {
+    if let Some(status) = process.ended() {
+        context.journal.write(&format!("{} ended by itself: {status}", process.name()));
+        context.world.tally.add(Figure::EndedThemselves);
         sleep(RESTART).await;
-        actor.start();
+        process.start();
     }
 }
 
-async fn suffer_process(actor: &mut Actor, target: Target, fault: Fault, crew: &Crew) {
-    let tally = &crew.world.tally;
+async fn fail_process(process: &mut ManagedProcess, target: Target, fault: Fault, context: &RunContext) {
+    let tally = &context.world.tally;
     match fault {
         Fault::Kill { down } => {
             tally.add(match target {
@@ -141,37 +141,37 @@ async fn suffer_process(actor: &mut Actor, target: Target, fault: Fault, crew: &
                 Target::Consumer(_) => Figure::ConsumerKills,
                 _ => Figure::RedisKills,
             });
-            actor.kill();
+            process.kill();
             sleep(down).await;
-            actor.start();
+            process.start();
         }
         Fault::Restart => {
             tally.add(Figure::Restarts);
-            actor.terminate();
-            actor.start();
+            process.terminate();
+            process.start();
         }
         Fault::Pause { time } => {
             tally.add(Figure::Pauses);
-            actor.signal(Signal::STOP);
+            process.signal(Signal::STOP);
             sleep(time).await;
-            actor.signal(Signal::CONT);
+            process.signal(Signal::CONT);
         }
-        Fault::Clock { offset_ms, time } => step_clock(actor, offset_ms, time, crew).await,
+        Fault::Clock { offset_ms, time } => step_clock(process, offset_ms, time, context).await,
         command => {
             tally.add(Figure::RedisCommands);
-            if let Err(error) = command_redis(command, crew).await {
-                crew.journal.write(&format!("{target}: {command}: {error}"));
+            if let Err(error) = command_redis(command, context).await {
+                context.journal.write(&format!("{target}: {command}: {error}"));
             }
         }
     }
 }
 
-async fn step_clock(actor: &Actor, offset_ms: i64, time: Duration, crew: &Crew) {
-    let Some(clock) = actor.clock() else { return };
-    crew.world.tally.add(Figure::ClockJumps);
+async fn step_clock(process: &ManagedProcess, offset_ms: i64, time: Duration, context: &RunContext) {
+    let Some(clock) = process.clock() else { return };
+    context.world.tally.add(Figure::ClockJumps);
     let set = |offset_ms| {
         if let Err(error) = clock.set(offset_ms) {
-            crew.journal.write(&format!("the clock of {} cannot be set: {error}", actor.name()));
+            context.journal.write(&format!("the clock of {} cannot be set: {error}", process.name()));
         }
     };
     set(offset_ms);
@@ -180,16 +180,17 @@ async fn step_clock(actor: &Actor, offset_ms: i64, time: Duration, crew: &Crew) 
 }
 
 /// A Redis that is away or paused does not obey, which is no matter.
-async fn command_redis(fault: Fault, crew: &Crew) -> RedisResult<()> {
+async fn command_redis(fault: Fault, context: &RunContext) -> RedisResult<()> {
     if let Fault::Trim { keep } = fault {
-        let (control, keep) = (crew.control.clone(), keep.to_string());
+        let (control, keep) = (context.control.clone(), keep.to_string());
         let trimmed =
             tokio::task::spawn_blocking(move || control.run(&["stream", "trim", "--keep", &keep])).await;
-        crew.journal
+        context
+            .journal
             .write(&format!("{fault}: {}", trimmed.map_or_else(|error| error.to_string(), |a| a.stdout)));
         return Ok(());
     }
-    let mut redis = connection(&crew.world.redis).await?;
+    let mut redis = connection(&context.world.redis).await?;
     let words: &[&str] = match fault {
         Fault::FlushScripts => &["SCRIPT", "FLUSH"],
         Fault::CutClients => &["CLIENT", "KILL", "TYPE", "normal"],
@@ -207,7 +208,7 @@ pub(crate) async fn connection(client: &redis::Client) -> RedisResult<Multiplexe
     client.get_multiplexed_async_connection_with_config(&config).await
 }
 
-async fn suffer_link(link: &Link, fault: Fault, tally: &Tally) {
+async fn fail_link(link: &Link, fault: Fault, tally: &Tally) {
     let (figure, mode, time) = match fault {
         Fault::Cut { time } => (Figure::Cuts, Mode::Cut, time),
         Fault::Stall { way, time, .. } => (Figure::Stalls, Mode::Stalled(way), time),

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 
 /// A tracker, a consumer or Redis.
 #[derive(Debug)]
-pub(crate) struct Actor {
+pub(crate) struct ManagedProcess {
     name: String,
     folder: PathBuf,
     program: PathBuf,
@@ -22,8 +22,8 @@ pub(crate) struct Actor {
     process: Option<Process>,
 }
 
-impl Actor {
-    /// An actor that is not running yet. Its log is `folder/name.log`.
+impl ManagedProcess {
+    /// A process that is not running yet. Its log is `folder/name.log`.
     pub(crate) fn new(name: &str, folder: &Path, program: PathBuf, arguments: Vec<String>) -> Self {
         let (name, folder) = (name.to_owned(), folder.to_owned());
         Self { name, folder, program, arguments, clock: None, metrics: None, process: None }

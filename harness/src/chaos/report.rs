@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::Verdict;
 use crate::books::{Account, Bytes};
-use crate::injector::Crew;
+use crate::injector::RunContext;
 use crate::tally::{Figure, Tally};
 
 const SHOWN_USERS: usize = 3;
@@ -65,14 +65,14 @@ impl Report<'_> {
 }
 
 /// What happened to the sessions that differ: what their clients heard, and what the ledger has.
-pub(crate) fn story(verdict: &Verdict, crew: &Crew) -> String {
+pub(crate) fn story(verdict: &Verdict, context: &RunContext) -> String {
     let users = verdict.users.iter().take(SHOWN_USERS);
-    users.map(|user| story_of(*user, crew)).collect::<Vec<_>>().join("\n")
+    users.map(|user| story_of(*user, context)).collect::<Vec<_>>().join("\n")
 }
 
-fn story_of(user: usize, crew: &Crew) -> String {
-    let passkey = crew.world.users[user].reveal();
-    let settled = settled_by_session(passkey, crew);
+fn story_of(user: usize, context: &RunContext) -> String {
+    let passkey = context.world.users[user].reveal();
+    let settled = settled_by_session(passkey, context);
     let differs = |account: &Account| {
         settled
             .get(&key(&account.info_hash.to_string(), &account.peer_id.to_string()))
@@ -80,13 +80,13 @@ fn story_of(user: usize, crew: &Crew) -> String {
             .unwrap_or_default()
             != account.earned
     };
-    let sessions = crew.world.books.sessions(user);
+    let sessions = context.world.books.sessions(user);
     let guilty = sessions.iter().filter(|account| differs(account)).take(SHOWN_SESSIONS);
     let told = guilty.map(|account| {
         let (torrent, peer_id) = (account.info_hash.to_string(), account.peer_id.to_string());
         let has = settled.get(&key(&torrent, &peer_id)).copied().unwrap_or_default();
         let heard = account.heard.join("\n");
-        let explain = crew.control.run(&["user", "explain", passkey, &torrent, "--limit", SHOWN_EVENTS]);
+        let explain = context.control.run(&["user", "explain", passkey, &torrent, "--limit", SHOWN_EVENTS]);
         format!(
             "user {user}, torrent {torrent}, peer id {peer_id}: the truth is {:?}, the ledger has {has:?}\n{heard}\n{}{}",
             account.earned, explain.stdout, explain.stderr
@@ -99,8 +99,8 @@ fn key(torrent: &str, peer_id: &str) -> String {
     format!("{torrent}:{peer_id}")
 }
 
-fn settled_by_session(passkey: &str, crew: &Crew) -> BTreeMap<String, Bytes> {
-    let answer = crew.control.run(&["user", "explain", passkey, "--limit", "1000000", "--json"]);
+fn settled_by_session(passkey: &str, context: &RunContext) -> BTreeMap<String, Bytes> {
+    let answer = context.control.run(&["user", "explain", passkey, "--limit", "1000000", "--json"]);
     let story: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
     let mut sums: BTreeMap<String, Bytes> = BTreeMap::new();
     for event in story["events"].as_array().into_iter().flatten() {

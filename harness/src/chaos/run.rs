@@ -16,10 +16,10 @@ use tokio::time::{sleep, timeout};
 use crate::audit::{self, Verdict};
 use crate::client::Client;
 use crate::confine::Confinement;
-use crate::deployment::Stage;
+use crate::deployment::Deployment;
 use crate::fault::Target;
-use crate::injector::{Crew, Journal, Lane, Victim, tend};
-use crate::managed_process::Actor;
+use crate::injector::{FaultInjector, Journal, RunContext, Victim, restart_if_ended};
+use crate::managed_process::ManagedProcess;
 use crate::plan::plan;
 use crate::tally::Figure;
 use crate::world::{Scale, World};
@@ -43,51 +43,51 @@ pub(crate) struct Outcome {
 /// Plays a run; stops early at Ctrl-C, and compares the books then, too.
 pub(crate) async fn play(scale: Scale, folder: &Path, confinement: Confinement) -> Result<Outcome> {
     let announces = scale.length.as_secs() * u64::from(scale.rate);
-    let mut stage = Stage::build(folder, confinement, announces).await?;
-    let world = Arc::new(World::new(scale, &stage.places)?);
-    stage.start(&world.users).await?;
+    let mut deployment = Deployment::build(folder, confinement, announces).await?;
+    let world = Arc::new(World::new(scale, &deployment.endpoints)?);
+    deployment.start(&world.users).await?;
     let journal = Arc::new(Journal::open(&folder.join("faults.log"), world.begin)?);
-    let crew = Crew { journal, world: world.clone(), control: stage.places.control.clone() };
+    let context = RunContext { journal, world: world.clone(), control: deployment.endpoints.control.clone() };
     let (failing, fail_until) = watch::channel(());
     let (announcing, announce_until) = watch::channel(());
-    let places = stage.places.clone();
-    let lanes = start_lanes(stage, scale, &crew, &fail_until);
+    let endpoints = deployment.endpoints.clone();
+    let injectors = start_injectors(deployment, scale, &context, &fail_until);
     let clients = start_clients(scale, &world, &announce_until);
-    let looking = tokio::spawn(look::look(world.clone(), places, announce_until));
+    let looking = tokio::spawn(look::look(world.clone(), endpoints, announce_until));
     progress(scale, &world).await?;
     let length = world.begin.elapsed();
     failing.send_replace(());
-    let (mut actors, _others) = join_lanes(lanes).await?;
+    let (mut processes, _others) = join_injectors(injectors).await?;
     announcing.send_replace(());
-    let mut late = join_clients(clients, &mut actors, &crew).await;
+    let mut late = join_clients(clients, &mut processes, &context).await;
     looking.await.context("the onlooker failed")?;
-    late.extend(audit::drain(&mut actors, &crew).await.err());
-    let mut verdict = audit::audit(&crew).await;
+    late.extend(audit::drain(&mut processes, &context).await.err());
+    let mut verdict = audit::audit(&context).await;
     verdict.violations.extend(late);
-    verdict.violations.extend(audit::read_logs(&actors, &crew));
-    let story = report::story(&verdict, &crew);
+    verdict.violations.extend(audit::read_logs(&processes, &context));
+    let story = report::story(&verdict, &context);
     Ok(Outcome { length, world, verdict, story })
 }
 
-fn start_lanes(
-    stage: Stage,
+fn start_injectors(
+    deployment: Deployment,
     scale: Scale,
-    crew: &Crew,
+    context: &RunContext,
     until: &watch::Receiver<()>,
 ) -> JoinSet<Result<Victim>> {
     let mut running = JoinSet::new();
-    for (target, victim) in victims(stage) {
-        let lane = Lane { target, victim, crew: crew.clone() };
-        running.spawn(lane.run(plan(scale.seed, target, scale.length), until.clone()));
+    for (target, victim) in victims(deployment) {
+        let injector = FaultInjector { target, victim, context: context.clone() };
+        running.spawn(injector.run(plan(scale.seed, target, scale.length), until.clone()));
     }
     running
 }
 
-fn victims(stage: Stage) -> Vec<(Target, Victim)> {
-    let Stage { redis, trackers, consumers, tracker_links, consumer_links, disks, .. } = stage;
+fn victims(deployment: Deployment) -> Vec<(Target, Victim)> {
+    let Deployment { redis, trackers, consumers, tracker_links, consumer_links, disks, .. } = deployment;
     let mut victims = vec![(Target::Redis, Victim::Process(redis.into()))];
     let number = |target: fn(usize) -> Target| (0..).map(target);
-    let process = |(target, actor)| (target, Victim::Process(Box::new(actor)));
+    let process = |(target, process)| (target, Victim::Process(Box::new(process)));
     let link = |(target, link)| (target, Victim::Link(link));
     victims.extend(number(Target::Tracker).zip(trackers).map(process));
     victims.extend(number(Target::Consumer).zip(consumers).map(process));
@@ -104,22 +104,24 @@ fn victims(stage: Stage) -> Vec<(Target, Victim)> {
 }
 
 /// The processes, which go on running, and what they need for that.
-async fn join_lanes(mut lanes: JoinSet<Result<Victim>>) -> Result<(Vec<Actor>, Vec<Victim>)> {
-    let (mut actors, mut others) = (Vec::new(), Vec::new());
-    while let Some(lane) = lanes.join_next().await {
-        match lane.context("a lane failed")?? {
-            Victim::Process(actor) => actors.push(*actor),
+async fn join_injectors(
+    mut injectors: JoinSet<Result<Victim>>,
+) -> Result<(Vec<ManagedProcess>, Vec<Victim>)> {
+    let (mut processes, mut others) = (Vec::new(), Vec::new());
+    while let Some(injector) = injectors.join_next().await {
+        match injector.context("an injector failed")?? {
+            Victim::Process(process) => processes.push(*process),
             other => others.push(other),
         }
     }
-    Ok((actors, others))
+    Ok((processes, others))
 }
 
 fn start_clients(scale: Scale, world: &Arc<World>, until: &watch::Receiver<()>) -> JoinSet<()> {
     let mut clients = JoinSet::new();
     for number in 0..scale.clients {
         let mut dice = ChaCha8Rng::seed_from_u64(scale.seed);
-        // The first streams are the lanes'.
+        // The first streams are the injectors'.
         dice.set_stream(1000 + u64::from(number));
         clients.spawn(Client::new(world.clone(), dice).live(until.clone()));
     }
@@ -127,12 +129,16 @@ fn start_clients(scale: Scale, world: &Arc<World>, until: &watch::Receiver<()>) 
 }
 
 /// Waits until every client's last announce is answered. What did not happen in time, if anything.
-async fn join_clients(mut clients: JoinSet<()>, actors: &mut [Actor], crew: &Crew) -> Vec<String> {
+async fn join_clients(
+    mut clients: JoinSet<()>,
+    processes: &mut [ManagedProcess],
+    context: &RunContext,
+) -> Vec<String> {
     let end = Instant::now() + LAST_ANSWERS;
     let mut wrong = Vec::new();
     while !clients.is_empty() && Instant::now() < end {
-        for actor in &mut *actors {
-            tend(actor, crew).await;
+        for process in &mut *processes {
+            restart_if_ended(process, context).await;
         }
         while let Ok(Some(ended)) = timeout(TICK, clients.join_next()).await {
             wrong.extend(ended.err().map(|error| format!("a client failed: {error}")));

@@ -8,7 +8,7 @@ use contract::{Event, InfoHash, PeerId};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
-use crate::books::{Bytes, Standing};
+use crate::books::{Bytes, ClientState};
 
 const MIB: u64 = 1 << 20;
 
@@ -155,11 +155,11 @@ impl Session {
 
 impl Announce {
     /// Where it leaves its client.
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn state(&self) -> ClientState {
         match (self.event, self.left) {
-            (Event::Stopped, _) => Standing::Gone,
-            (_, 0) => Standing::Seeds,
-            _ => Standing::Leeches,
+            (Event::Stopped, _) => ClientState::Gone,
+            (_, 0) => ClientState::Seeds,
+            _ => ClientState::Leeches,
         }
     }
 }
@@ -205,7 +205,7 @@ mod tests {
         session.answered(&first);
         let completed = session.completes(&mut dice);
         let gain = session.gain(&completed);
-        assert!(gain.down > 900 && completed.standing() == Standing::Seeds);
+        assert!(gain.down > 900 && completed.state() == ClientState::Seeds);
         session.answered(&completed);
         let after = session.announce();
         assert!(after.counters.down < completed.counters.down);

@@ -12,7 +12,7 @@ use contract::Event;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use crate::exchange::{Heard, Saying};
+use crate::exchange::{AnnounceCopy, CopyOutcome};
 
 const PROTOCOL: u64 = 0x0417_2710_1980;
 const CONNECT: u32 = 0;
@@ -31,20 +31,20 @@ pub(crate) struct Datagrams {
 
 impl Datagrams {
     /// Sends one copy, and waits so long.
-    pub(crate) async fn ask(&mut self, saying: Saying<'_>, patience: Duration) -> Heard {
-        let heard = timeout(patience, self.exchange(saying)).await;
-        let heard = heard.unwrap_or_else(|_| Ok(Heard::Nothing("no answer in time".to_owned())));
-        let heard = heard.unwrap_or_else(|error| Heard::Nothing(error.to_string()));
-        if !matches!(heard, Heard::Answered) {
+    pub(crate) async fn ask(&mut self, copy: AnnounceCopy<'_>, patience: Duration) -> CopyOutcome {
+        let heard = timeout(patience, self.exchange(copy)).await;
+        let heard = heard.unwrap_or_else(|_| Ok(CopyOutcome::Nothing("no answer in time".to_owned())));
+        let heard = heard.unwrap_or_else(|error| CopyOutcome::Nothing(error.to_string()));
+        if !matches!(heard, CopyOutcome::Answered) {
             self.id = None;
         }
         heard
     }
 
-    async fn exchange(&mut self, saying: Saying<'_>) -> io::Result<Heard> {
+    async fn exchange(&mut self, copy: AnnounceCopy<'_>) -> io::Result<CopyOutcome> {
         let socket = match &mut self.socket {
             Some(socket) => socket,
-            none => none.insert(socket(saying.port).await?),
+            none => none.insert(socket(copy.port).await?),
         };
         let id = match self.id {
             Some((id, since)) if since.elapsed() < ID_LIFETIME => id,
@@ -52,11 +52,11 @@ impl Datagrams {
         };
         self.id = Some((id, Instant::now()));
         let transaction = rand::random();
-        socket.send(&announce(id, transaction, saying)).await?;
+        socket.send(&announce(id, transaction, copy)).await?;
         let (action, body) = answer(socket, transaction).await?;
         Ok(match action {
-            ANNOUNCE => Heard::Answered,
-            _ => Heard::Refused(String::from_utf8_lossy(&body).trim_end_matches('\0').to_owned()),
+            ANNOUNCE => CopyOutcome::Answered,
+            _ => CopyOutcome::Refused(String::from_utf8_lossy(&body).trim_end_matches('\0').to_owned()),
         })
     }
 }
@@ -94,8 +94,8 @@ fn word(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte))
 }
 
-fn announce(id: u64, transaction: u32, saying: Saying<'_>) -> Vec<u8> {
-    let Saying { passkey, session, announce, .. } = saying;
+fn announce(id: u64, transaction: u32, copy: AnnounceCopy<'_>) -> Vec<u8> {
+    let AnnounceCopy { passkey, session, announce, .. } = copy;
     let event: u32 = match announce.event {
         Event::Completed => 1,
         Event::Started => 2,

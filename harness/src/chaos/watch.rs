@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::books::Bytes;
-use crate::deployment::Places;
+use crate::deployment::Endpoints;
 use crate::injector::connection;
 use crate::tally::Figure;
 use crate::world::World;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const COUNTED: u64 = 10_000;
 
 /// Looks until told to stop, at one user after the other.
-pub(crate) async fn look(world: Arc<World>, places: Places, stop: watch::Receiver<()>) {
+pub(crate) async fn look(world: Arc<World>, endpoints: Endpoints, stop: watch::Receiver<()>) {
     for user in (0..world.users.len()).cycle() {
         if !stop.has_changed().is_ok_and(|told| !told) {
             return;
@@ -29,8 +29,8 @@ pub(crate) async fn look(world: Arc<World>, places: Places, stop: watch::Receive
         if let Some(backlog) = backlog(&world).await {
             world.tally.raise(Figure::LargestLag, backlog.entries());
         }
-        world.tally.raise(Figure::LargestSpool, spooled(&places.metrics).await);
-        bounded(&world, &places.control, user).await;
+        world.tally.raise(Figure::LargestSpool, spooled(&endpoints.metrics).await);
+        bounded(&world, &endpoints.control, user).await;
         sleep(PAUSE).await;
     }
 }

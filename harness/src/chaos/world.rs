@@ -10,7 +10,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use crate::books::Books;
-use crate::deployment::Places;
+use crate::deployment::Endpoints;
 use crate::tally::Tally;
 
 const TORRENTS: usize = 12;
@@ -45,7 +45,7 @@ pub(crate) struct World {
 
 impl World {
     /// The users, torrents and pace of a run.
-    pub(crate) fn new(scale: Scale, places: &Places) -> Result<Self> {
+    pub(crate) fn new(scale: Scale, endpoints: &Endpoints) -> Result<Self> {
         let mut dice = ChaCha8Rng::seed_from_u64(scale.seed);
         let users = (scale.clients / 3).max(2);
         let users: Result<Vec<Passkey>, _> =
@@ -53,8 +53,8 @@ impl World {
         Ok(Self {
             users: users?,
             torrents: (0..TORRENTS).map(|_| InfoHash(dice.random())).collect(),
-            trackers: places.trackers,
-            redis: redis::Client::open(places.redis_url())?,
+            trackers: endpoints.trackers,
+            redis: redis::Client::open(endpoints.redis_url())?,
             books: Books::default(),
             tally: Tally::default(),
             complaints: Mutex::default(),
