@@ -1,6 +1,6 @@
 //! A client of each kind on a host of its own, each with a user of its own, and the tracker between them.
 
-mod stage;
+mod tracker_kind;
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,8 +11,8 @@ use harness::{
 };
 use tempfile::TempDir;
 
-use stage::Place;
-pub(crate) use stage::{Doors, Stage, Transport};
+use tracker_kind::Place;
+pub(crate) use tracker_kind::{Doors, Stage, Transport};
 
 type AnyClient = Box<dyn Client + Send>;
 
