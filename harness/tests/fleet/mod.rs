@@ -11,8 +11,8 @@ use harness::{
 };
 use tempfile::TempDir;
 
-use tracker_kind::Place;
-pub(crate) use tracker_kind::{Doors, Stage, Transport};
+use tracker_kind::TrackerAddress;
+pub(crate) use tracker_kind::{Access, TrackerKind, Transport};
 
 type AnyClient = Box<dyn Client + Send>;
 
@@ -56,25 +56,25 @@ pub(crate) struct Fleet {
     tracker: Service,
     redis: RedisServer,
     _folder: TempDir,
-    stage: Stage,
-    place: Place,
+    tracker_kind: TrackerKind,
+    address: TrackerAddress,
     _network: Network,
 }
 
 impl Fleet {
-    pub(crate) fn start(kinds: &[Kind], stage: Stage) -> Self {
+    pub(crate) fn start(kinds: &[Kind], tracker_kind: TrackerKind) -> Self {
         let (folder, redis, mut network) =
             (tempfile::tempdir().unwrap(), RedisServer::start(), Network::start());
-        let place = stage.place(&network);
+        let address = tracker_kind.address(&network);
         let mut host =
-            |kind: Kind| network.host(&format!("{kind:?}").to_lowercase()).trusting(&place.certificate());
+            |kind: Kind| network.host(&format!("{kind:?}").to_lowercase()).trusting(&address.certificate());
         let hosts: Vec<(Kind, Host)> = kinds.iter().map(|kind| (*kind, host(*kind))).collect();
         let passkeys: Vec<String> = kinds.iter().map(|kind| kind.passkey()).collect();
         let mut whitelist = redis::cmd("SADD");
         whitelist.arg(Keys::default().passkeys()).arg(passkeys).exec(&mut redis.connection()).unwrap();
-        let tracker = Service::start("tracker", folder.path(), &place.tracker_config(&redis.url()));
+        let tracker = Service::start("tracker", folder.path(), &address.tracker_config(&redis.url()));
         let clients = start_all(&hosts);
-        Self { clients, tracker, redis, _folder: folder, stage, place, _network: network }
+        Self { clients, tracker, redis, _folder: folder, tracker_kind, address, _network: network }
     }
 
     /// Lets one client seed and all others download, until each has the file; the tracker has to know each as
@@ -90,22 +90,22 @@ impl Fleet {
             self.wait_for(kind, "has the file", || torrent.is_complete_in(&files).then_some(()));
             self.clients[&kind].announce_completion(torrent);
         }
-        match self.stage.doors {
-            Doors::Passkeys => leechers().for_each(|kind| self.is_recorded_as_complete(torrent, kind)),
-            Doors::Open => {}
+        match self.tracker_kind.access {
+            Access::Passkeys => leechers().for_each(|kind| self.is_recorded_as_complete(torrent, kind)),
+            Access::Open => {}
         }
         self.wait_for(seeder, "and all others seed", || self.all_seed().then_some(()));
         self.is_recorded_in_its_family(torrent);
     }
 
     fn add(&self, torrent: &Torrent, kind: Kind) {
-        self.clients[&kind].share(torrent, &self.place.announce_url(&kind.passkey()));
+        self.clients[&kind].share(torrent, &self.address.announce_url(&kind.passkey()));
     }
 
     fn is_seeding(&self, torrent: &Torrent, kind: Kind) -> bool {
-        match self.stage.doors {
-            Doors::Passkeys => self.story(torrent, kind).iter().any(|event| event.left == 0),
-            Doors::Open => self.figure("seedbook_tracker_seeders") == 1,
+        match self.tracker_kind.access {
+            Access::Passkeys => self.story(torrent, kind).iter().any(|event| event.left == 0),
+            Access::Open => self.figure("seedbook_tracker_seeders") == 1,
         }
     }
 
@@ -119,9 +119,9 @@ impl Fleet {
         assert_eq!(story[0].event, Event::Started, "{kind:?}: {story:?}");
     }
 
-    /// By the swarm's own figures: every client once, with one endpoint, in the stage's family.
+    /// By the swarm's own figures: every client once, with one endpoint, in the tracker's family.
     fn all_seed(&self) -> bool {
-        let (own, other) = match self.stage.family {
+        let (own, other) = match self.tracker_kind.family {
             AddressFamily::V4 => ("v4", "v6"),
             AddressFamily::V6 => ("v6", "v4"),
         };
@@ -136,7 +136,7 @@ impl Fleet {
         for (kind, client) in &self.clients {
             assert!(!log.contains(&kind.passkey()), "a passkey is in the log");
             for event in self.story(torrent, *kind) {
-                assert_eq!(event.af, self.stage.family, "{kind:?}: {event:?}");
+                assert_eq!(event.af, self.tracker_kind.family, "{kind:?}: {event:?}");
                 let prefix = client.peer_id_prefix().as_bytes();
                 assert!(event.peer_id.0.starts_with(prefix), "{kind:?}: {event:?}");
             }

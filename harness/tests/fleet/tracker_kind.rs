@@ -16,7 +16,7 @@ pub(crate) enum Transport {
 
 /// Who may announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doors {
+pub(crate) enum Access {
     /// Users with a passkey; every announce goes into the stream.
     Passkeys,
     /// Everybody, for clients that cannot show a passkey over UDP. Nothing is recorded; the swarm's figures
@@ -24,56 +24,56 @@ pub(crate) enum Doors {
     Open,
 }
 
-/// All of it.
+/// How clients reach the tracker, and who may announce.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stage {
+pub(crate) struct TrackerKind {
     pub(crate) transport: Transport,
     pub(crate) family: AddressFamily,
-    pub(crate) doors: Doors,
+    pub(crate) access: Access,
 }
 
 /// Where the tracker listens.
 #[derive(Debug)]
-pub(crate) struct Place {
-    stage: Stage,
+pub(crate) struct TrackerAddress {
+    kind: TrackerKind,
     address: String,
     certificate: Certificate,
 }
 
-impl Stage {
-    pub(crate) fn place(self, network: &Network) -> Place {
+impl TrackerKind {
+    pub(crate) fn address(self, network: &Network) -> TrackerAddress {
         let ip: IpAddr = match self.family {
             AddressFamily::V4 => network.ipv4().into(),
             AddressFamily::V6 => network.ipv6().into(),
         };
         // A TCP port that is free has nearly always a free UDP port beside it, as nothing else here uses UDP.
         let address = SocketAddr::new(ip, free_port()).to_string();
-        Place { stage: self, address, certificate: Certificate::for_addresses(&[ip]) }
+        TrackerAddress { kind: self, address, certificate: Certificate::for_addresses(&[ip]) }
     }
 }
 
-impl Place {
+impl TrackerAddress {
     /// What a client has to trust to announce over HTTPS.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.certificate.file()
     }
 
     pub(crate) fn announce_url(&self, passkey: &str) -> String {
-        let scheme = match self.stage.transport {
+        let scheme = match self.kind.transport {
             Transport::Http => "http",
             Transport::Https => "https",
             Transport::Udp => "udp",
         };
-        match self.stage.doors {
-            Doors::Passkeys => format!("{scheme}://{}/announce/{passkey}", self.address),
-            Doors::Open => format!("{scheme}://{}/announce", self.address),
+        match self.kind.access {
+            Access::Passkeys => format!("{scheme}://{}/announce/{passkey}", self.address),
+            Access::Open => format!("{scheme}://{}/announce", self.address),
         }
     }
 
     /// Short intervals, so that a test sees several announces, and figures of the swarms at most a second
     /// old.
     pub(crate) fn tracker_config(&self, redis: &str) -> String {
-        let frontends = match self.stage.transport {
+        let frontends = match self.kind.transport {
             Transport::Http => format!("http: {{addr: '{}'}}\n", self.address),
             Transport::Https => format!(
                 "http: {{addr: '', https_addr: '{}', tls_cert_path: '{}', tls_key_path: '{}'}}\n",
@@ -83,11 +83,11 @@ impl Place {
             ),
             Transport::Udp => format!("http: {{addr: '127.0.0.1:0'}}\nudp: {{addr: '{}'}}\n", self.address),
         };
-        let hooks = match self.stage.doors {
-            Doors::Passkeys => {
+        let hooks = match self.kind.access {
+            Access::Passkeys => {
                 "hooks: {prehooks: [{name: passkey approval}], posthooks: [{name: traffic push}]}\n"
             }
-            Doors::Open => "",
+            Access::Open => "",
         };
         format!(
             "announce_interval: 5s\nmin_announce_interval: 2s\nredis_broker: {redis}\n\
