@@ -5,12 +5,12 @@ use anyhow::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// The two places.
+/// The cores that work is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// What is measured.
+pub enum CoreSet {
+    /// Those of the program that is measured.
     Server,
-    /// What drives it.
+    /// Those of the load that drives it.
     Driver,
     /// Both, for servers that cannot share one core with themselves.
     Anywhere,
@@ -46,12 +46,12 @@ impl Cores {
     ///
     /// # Errors
     /// When the system refuses the move.
-    pub fn at<T>(&self, place: Place, work: impl FnOnce() -> T) -> Result<T> {
+    pub fn at<T>(&self, place: CoreSet, work: impl FnOnce() -> T) -> Result<T> {
         let mut here = CpuSet::new();
         match place {
-            Place::Server => here.set(self.server)?,
-            Place::Driver => here.set(self.driver)?,
-            Place::Anywhere => here = self.all,
+            CoreSet::Server => here.set(self.server)?,
+            CoreSet::Driver => here.set(self.driver)?,
+            CoreSet::Anywhere => here = self.all,
         }
         let this_thread = Pid::from_raw(0);
         sched_setaffinity(this_thread, &here).context("moving to a core")?;
@@ -73,7 +73,7 @@ mod tests {
             (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap()).count()
         };
         let before = usable();
-        assert_eq!(cores.at(Place::Server, usable).unwrap(), 1);
+        assert_eq!(cores.at(CoreSet::Server, usable).unwrap(), 1);
         assert_eq!(usable(), before);
     }
 }

@@ -10,7 +10,7 @@ use bench::figures::{Sample, figures};
 use bench::instructions::{self, Counts, TOLERANCE_PERCENT, Verdict};
 use bench::profiles;
 use bench::report::{self, Machine, Measured, Run};
-use bench::rows::{ROWS, Row, Turns, swarms};
+use bench::rows::{ROWS, Repetition, Row, swarms};
 use bench::workbench::{Bench, Scale};
 use clap::{Parser, Subcommand};
 
@@ -149,7 +149,7 @@ fn compare(args: &Args) -> Result<ExitCode> {
     let mut outcome = ExitCode::SUCCESS;
     for round in 1..=rounds {
         for (row, samples) in rows.iter().zip(&mut samples) {
-            if round > 1 && row.turns == Turns::Once {
+            if round > 1 && row.repetition == Repetition::Once {
                 continue;
             }
             eprintln!("round {round} of {rounds}: {}", row.name);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use harness::RedisServer;
 use tempfile::TempDir;
 
-use crate::cores::{Cores, Place};
+use crate::cores::{CoreSet, Cores};
 use crate::figures::Sample;
 
 /// How much is measured.
@@ -40,7 +40,7 @@ impl Bench {
     /// When it cannot be put there.
     pub fn redis(&self) -> Result<RedisServer> {
         let settings = ["--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
-        self.cores.at(Place::Server, || RedisServer::start_with(&settings))
+        self.cores.at(CoreSet::Server, || RedisServer::start_with(&settings))
     }
 
     /// An empty folder, gone when it is dropped.
@@ -55,7 +55,7 @@ impl Bench {
     ///
     /// # Errors
     /// When it fails.
-    pub fn apart(&self, place: Place, arguments: &[String]) -> Result<Vec<Sample>> {
+    pub fn apart(&self, place: CoreSet, arguments: &[String]) -> Result<Vec<Sample>> {
         let program = std::env::current_exe()?;
         let output =
             self.cores.at(place, || Command::new(program).arg("apart").args(arguments).output())??;

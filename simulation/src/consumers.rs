@@ -161,8 +161,8 @@ impl World<'_> {
         if fate != Fate::NotSent {
             let now = self.consumer_now(who);
             let mut args = self.bases();
-            for standing in presence::standings(Leases::default(), &batch.entries, now) {
-                args.extend(standing.arguments());
+            for update in presence::updates(Leases::default(), &batch.entries, now) {
+                args.extend(update.arguments());
             }
             self.run_script(&self.scripts.apply, &args)?;
         }

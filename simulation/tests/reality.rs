@@ -214,9 +214,9 @@ fn apply(dice: &mut Dice, side: &mut Side) -> Vec<Vec<u8>> {
     let from = dice.index(entries.len().max(1));
     let some = &entries[from..entries.len().min(from + 8)];
     let now = some.first().map_or(0, |entry| entry.id.unix_seconds());
-    let mut standings = presence::standings(Leases::default(), some, now);
-    standings.sort_by_key(|standing| standing.entry.id);
-    let args = standings.iter().flat_map(presence::Standing::arguments);
+    let mut updates = presence::updates(Leases::default(), some, now);
+    updates.sort_by_key(|update| update.entry.id);
+    let args = updates.iter().flat_map(presence::PresenceUpdate::arguments);
     script(presence::APPLY_SCRIPT, args)
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use harness::RedisServer;
 
 use super::{Protocol, Server};
-use crate::cores::Place;
+use crate::cores::CoreSet;
 use crate::workbench::Bench;
 
 /// Users whose passkeys are made up.
@@ -72,7 +72,7 @@ impl Load {
     pub fn put_on(&self, bench: &Bench, server: &Server, others: &[u32]) -> Result<Results> {
         let load = self.on(server, others)?;
         let put = || ::load::run(load, &Stop::default(), None);
-        let results = bench.cores.at(Place::Driver, put)??;
+        let results = bench.cores.at(CoreSet::Driver, put)??;
         let Results { answered, refused, .. } = results;
         ensure!(results.has_granted() && refused == 0, "{refused} of {answered} announces were refused");
         Ok(results)

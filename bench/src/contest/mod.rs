@@ -18,9 +18,9 @@ use tempfile::TempDir;
 
 pub use self::load::{Connections, Filling, Load, Shape, import_passkeys};
 pub use peers::{AQUATIC_HTTP, AQUATIC_UDP, BARE_CLOSE, BARE_HTTP, BARE_HYPER, BARE_UDP, OPENTRACKER};
-pub use seedbook::{Doors, consumer, tracker};
+pub use seedbook::{HookSet, consumer, tracker};
 
-use crate::cores::Place;
+use crate::cores::CoreSet;
 use crate::workbench::Bench;
 
 /// Where a server's words go, in its own folder.
@@ -45,7 +45,7 @@ pub struct Contestant {
     /// Its program.
     pub program: &'static str,
     /// Where it runs.
-    pub place: Place,
+    pub place: CoreSet,
     /// How it is started: writes its configuration into the folder and adds arguments.
     pub prepare: fn(&mut Command, &Setting<'_>) -> Result<()>,
 }
@@ -97,7 +97,7 @@ impl Server {
     /// When it cannot be put there.
     pub fn start(
         bench: &Bench,
-        place: Place,
+        place: CoreSet,
         mut command: Command,
         folder: TempDir,
         (address, protocol): (SocketAddr, Protocol),

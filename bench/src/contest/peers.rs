@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::load::info_hashes;
 use super::{Contestant, Setting, write};
-use crate::cores::Place;
+use crate::cores::CoreSet;
 
 /// Receives and sends, thinks nothing.
 pub const BARE_UDP: Contestant = at_server("bare echo", "bare-udp", bare);
@@ -23,7 +23,7 @@ pub const AQUATIC_UDP: Contestant = at_server("aquatic_udp", "aquatic_udp", aqua
 /// aquatic_http, from crates.io. Its two threads each turn in circles while they wait: on one core they would
 /// only disturb each other.
 pub const AQUATIC_HTTP: Contestant = Contestant {
-    place: Place::Anywhere,
+    place: CoreSet::Anywhere,
     ..at_server("aquatic_http, two cores", "aquatic_http", aquatic_http)
 };
 /// opentracker, from Debian. That build serves listed torrents only.
@@ -32,7 +32,7 @@ pub const OPENTRACKER: Contestant = at_server("opentracker", "opentracker", open
 type Prepare = fn(&mut Command, &Setting<'_>) -> Result<()>;
 
 const fn at_server(name: &'static str, program: &'static str, prepare: Prepare) -> Contestant {
-    Contestant { name, program, place: Place::Server, prepare }
+    Contestant { name, program, place: CoreSet::Server, prepare }
 }
 
 fn bare(command: &mut Command, Setting { address, .. }: &Setting<'_>) -> Result<()> {

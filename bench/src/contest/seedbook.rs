@@ -7,12 +7,12 @@ use anyhow::Result;
 use harness::{RedisServer, free_port};
 
 use super::{Protocol, Server, write};
-use crate::cores::Place;
+use crate::cores::CoreSet;
 use crate::workbench::Bench;
 
 /// Who may announce to our tracker, and whether it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doors {
+pub enum HookSet {
     /// Everybody; nothing is recorded. What other trackers do.
     Open,
     /// Users whose passkey Redis knows; nothing is recorded.
@@ -21,7 +21,7 @@ pub enum Doors {
     Recorded,
 }
 
-impl Doors {
+impl HookSet {
     fn hooks(self) -> &'static str {
         match self {
             Self::Open => "",
@@ -40,7 +40,7 @@ impl Doors {
 pub fn tracker(
     bench: &Bench,
     protocol: Protocol,
-    doors: Doors,
+    hook_set: HookSet,
     redis: &RedisServer,
 ) -> Result<(Server, SocketAddr)> {
     let [address, admin] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
@@ -53,12 +53,12 @@ pub fn tracker(
     let config = format!(
         "metrics_addr: {admin}\nredis_broker: {}\nlog: {{level: warn}}\n{frontend}{}",
         redis.url(),
-        doors.hooks()
+        hook_set.hooks()
     );
     let folder = bench.folder()?;
     let mut command = Command::new(bench.own_program("tracker")?);
     command.arg("--config").arg(write(folder.path(), "tracker.yaml", &config)?);
-    let server = Server::start(bench, Place::Server, command, folder, (address, protocol))?;
+    let server = Server::start(bench, CoreSet::Server, command, folder, (address, protocol))?;
     Ok((server, admin))
 }
 
@@ -76,5 +76,5 @@ pub fn consumer(bench: &Bench, redis: &RedisServer) -> Result<Server> {
     );
     let mut command = Command::new(bench.own_program("consumer")?);
     command.arg("--config").arg(write(folder.path(), "consumer.yaml", &config)?);
-    Server::start(bench, Place::Server, command, folder, (admin, Protocol::Http))
+    Server::start(bench, CoreSet::Server, command, folder, (admin, Protocol::Http))
 }

@@ -274,7 +274,7 @@ fn standings() -> Result<Work> {
     Ok(Box::new(move || {
         for batch in entries.chunks(1000) {
             let now = batch[0].event.ts;
-            for some in presence::standings(Leases::default(), batch, now).chunks(200) {
+            for some in presence::updates(Leases::default(), batch, now).chunks(200) {
                 black_box(presence::call(&Keys::default(), some).get_packed_command());
             }
         }

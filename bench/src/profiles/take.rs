@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::{decode, flame_graph};
-use crate::contest::{self, Connections, Doors, Filling, Load, Protocol, Server, Shape, import_passkeys};
+use crate::contest::{self, Connections, Filling, HookSet, Load, Protocol, Server, Shape, import_passkeys};
 use crate::workbench::Bench;
 
 /// How long each profile takes.
@@ -28,18 +28,18 @@ pub fn take(bench: &Bench, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).context("the folder for the pictures")?;
     let redis = bench.redis()?;
     import_passkeys(bench, &redis)?;
-    let tracker = |protocol, doors| contest::tracker(bench, protocol, doors, &redis);
+    let tracker = |protocol, hook_set| contest::tracker(bench, protocol, hook_set, &redis);
 
-    let (open, admin) = tracker(Protocol::Udp, Doors::Open)?;
+    let (open, admin) = tracker(Protocol::Udp, HookSet::Open)?;
     let udp = profile(bench, &open, (Protocol::Udp, ""), &[admin])?;
     draw(folder, "tracker-udp", "tracker: UDP announces", &udp[0])?;
     drop(open);
-    let (private, admin) = tracker(Protocol::Http, Doors::Passkeys)?;
+    let (private, admin) = tracker(Protocol::Http, HookSet::Passkeys)?;
     let http = profile(bench, &private, (Protocol::Http, "/:passkey/announce"), &[admin])?;
     draw(folder, "tracker-http", "tracker: HTTP announces, passkeys checked", &http[0])?;
     drop(private);
     let consumer = contest::consumer(bench, &redis)?;
-    let (recorded, admin) = tracker(Protocol::Http, Doors::Recorded)?;
+    let (recorded, admin) = tracker(Protocol::Http, HookSet::Recorded)?;
     let both =
         profile(bench, &recorded, (Protocol::Http, "/:passkey/announce"), &[admin, consumer.address()])?;
     draw(folder, "tracker-recorded", "tracker: HTTP announces, recorded", &both[0])?;

@@ -12,7 +12,7 @@ use contract::Keys;
 use harness::RedisServer;
 
 use super::recording::append;
-use crate::cores::Place;
+use crate::cores::CoreSet;
 use crate::cost::{self, micros_each};
 use crate::figures::Sample;
 use crate::workbench::{Bench, Scale};
@@ -30,7 +30,7 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
     };
     let redis = bench.redis()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    bench.cores.at(Place::Driver, || {
+    bench.cores.at(CoreSet::Driver, || {
         let mut connection = redis.connection();
         // Everybody is in the sets by now, as on a site that runs: what is measured are heartbeats.
         append(&mut connection, World::SITE, 0..World::SITE.sessions + count)?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::CPU;
 use crate::contest::{
-    self, AQUATIC_HTTP, BARE_CLOSE, BARE_HTTP, BARE_HYPER, Connections, Contestant, Doors, Filling, Load,
+    self, AQUATIC_HTTP, BARE_CLOSE, BARE_HTTP, BARE_HYPER, Connections, Contestant, Filling, HookSet, Load,
     OPENTRACKER, Protocol, Server, Shape, import_passkeys,
 };
 use crate::figures::Sample;
@@ -18,7 +18,7 @@ const SHAPE: Shape = Shape { torrents: 1000, peers: 100_000 };
 /// Connections that carry many requests.
 pub(super) fn kept(bench: &Bench) -> Result<Vec<Sample>> {
     let mut samples = of_others(bench, &[&BARE_HTTP, &BARE_HYPER, &AQUATIC_HTTP], Connections::Kept(32))?;
-    let ours = [("seedbook, passkeys", Doors::Passkeys), ("seedbook, recorded", Doors::Recorded)];
+    let ours = [("seedbook, passkeys", HookSet::Passkeys), ("seedbook, recorded", HookSet::Recorded)];
     samples.extend(of_ours(bench, &ours, Connections::Kept(32))?);
     Ok(samples)
 }
@@ -26,7 +26,7 @@ pub(super) fn kept(bench: &Bench) -> Result<Vec<Sample>> {
 /// Connections that carry one.
 pub(super) fn closed(bench: &Bench) -> Result<Vec<Sample>> {
     let mut samples = of_others(bench, &[&BARE_CLOSE, &BARE_HYPER, &OPENTRACKER], Connections::Closed)?;
-    samples.extend(of_ours(bench, &[("seedbook, passkeys", Doors::Passkeys)], Connections::Closed)?);
+    samples.extend(of_ours(bench, &[("seedbook, passkeys", HookSet::Passkeys)], Connections::Closed)?);
     Ok(samples)
 }
 
@@ -40,12 +40,12 @@ fn of_others(bench: &Bench, others: &[&Contestant], connections: Connections) ->
     Ok(samples)
 }
 
-fn of_ours(bench: &Bench, ways: &[(&str, Doors)], connections: Connections) -> Result<Vec<Sample>> {
+fn of_ours(bench: &Bench, ways: &[(&str, HookSet)], connections: Connections) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    for (name, doors) in ways {
+    for (name, hook_set) in ways {
         let redis = bench.redis()?;
         import_passkeys(bench, &redis)?;
-        let (server, _) = contest::tracker(bench, Protocol::Http, *doors, &redis)?;
+        let (server, _) = contest::tracker(bench, Protocol::Http, *hook_set, &redis)?;
         samples.extend(measured(bench, name, &server, (connections, "/:passkey/announce"))?);
     }
     Ok(samples)

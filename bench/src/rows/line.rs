@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use harness::RedisServer;
 
-use crate::contest::{self, Connections, Doors, Filling, Load, Protocol, Server, Shape, import_passkeys};
-use crate::cores::Place;
+use crate::contest::{self, Connections, Filling, HookSet, Load, Protocol, Server, Shape, import_passkeys};
+use crate::cores::CoreSet;
 use crate::cost::as_f64;
 use crate::figures::Sample;
 use crate::workbench::{Bench, Scale};
@@ -62,11 +62,11 @@ pub(super) enum Pace {
 impl Line {
     /// Starts all of it.
     pub(super) fn start(bench: &Bench) -> Result<Self> {
-        let redis = bench.cores.at(Place::Driver, || {
+        let redis = bench.cores.at(CoreSet::Driver, || {
             RedisServer::start_with(&["--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"])
         })?;
         import_passkeys(bench, &redis)?;
-        let (tracker, _) = contest::tracker(bench, Protocol::Http, Doors::Recorded, &redis)?;
+        let (tracker, _) = contest::tracker(bench, Protocol::Http, HookSet::Recorded, &redis)?;
         Ok(Self { consumer: contest::consumer(bench, &redis)?, tracker, redis })
     }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::settling::power_of_ten;
 use crate::contest::{
-    self, AQUATIC_UDP, Connections, Doors, Filling, Load, OPENTRACKER, Protocol, Server, Shape,
+    self, AQUATIC_UDP, Connections, Filling, HookSet, Load, OPENTRACKER, Protocol, Server, Shape,
     import_passkeys,
 };
 use crate::cost::as_f64;
@@ -24,7 +24,7 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
         }
         let redis = bench.redis()?;
         import_passkeys(bench, &redis)?;
-        let (server, _) = contest::tracker(bench, Protocol::Udp, Doors::Passkeys, &redis)?;
+        let (server, _) = contest::tracker(bench, Protocol::Udp, HookSet::Passkeys, &redis)?;
         samples.push(measured(bench, "seedbook, passkeys", &server, (*shape, "/:passkey/announce"))?);
     }
     Ok(samples)

@@ -24,7 +24,7 @@ pub struct Row {
     /// What a reader is told.
     pub title: &'static str,
     /// How often it is measured.
-    pub turns: Turns,
+    pub repetition: Repetition,
     /// Measures once.
     pub run: fn(&Bench) -> Result<Vec<Sample>>,
     /// What the figures should be at most.
@@ -33,7 +33,7 @@ pub struct Row {
 
 /// How often a row is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turns {
+pub enum Repetition {
     /// In every round.
     EveryRound,
     /// In the first: it takes long, and noise hardly moves it.
@@ -48,7 +48,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "udp",
         title: "UDP announce, 50 peers out",
-        turns: Turns::EveryRound,
+        repetition: Repetition::EveryRound,
         run: udp::run,
         goals: &[
             Goal { subject: "seedbook", what: CPU, at_most: Limit::Times(0.75, "aquatic_udp") },
@@ -58,7 +58,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "http",
         title: "HTTP announce, keep-alive, 50 peers out",
-        turns: Turns::EveryRound,
+        repetition: Repetition::EveryRound,
         run: http::kept,
         goals: &[Goal {
             subject: "seedbook, passkeys",
@@ -69,14 +69,14 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "close",
         title: "HTTP announce, one connection each, 50 peers out",
-        turns: Turns::EveryRound,
+        repetition: Repetition::EveryRound,
         run: http::closed,
         goals: &[Goal { subject: "seedbook, passkeys", what: CPU, at_most: Limit::Times(1.1, "bare epoll") }],
     },
     Row {
         name: "line",
         title: "From the announce to the settled row, HTTP, at half the rate that the line sustains",
-        turns: Turns::EveryRound,
+        repetition: Repetition::EveryRound,
         run: line::run,
         goals: &[
             Goal { subject: "announce", what: "p99 ms", at_most: Limit::Value(5.0) },
@@ -87,7 +87,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "soak",
         title: "The same for ten minutes at 80 % of that rate: what waits to be settled",
-        turns: Turns::Once,
+        repetition: Repetition::Once,
         run: soak::run,
         goals: &[Goal {
             subject: "last third",
@@ -98,7 +98,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "memory",
         title: "Memory per peer of the whole program, after so many announced over UDP",
-        turns: Turns::Once,
+        repetition: Repetition::Once,
         run: memory::run,
         goals: &[
             Goal { subject: "seedbook, passkeys", what: "bytes, 10^6 in 10^4", at_most: Limit::Value(64.0) },
@@ -108,7 +108,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "recording",
         title: "Recording an announce: delta, snapshot and stream entry in one atomic step",
-        turns: Turns::EveryRound,
+        repetition: Repetition::EveryRound,
         run: recording::run,
         goals: &[
             Goal { subject: "seedbook", what: "tracker µs", at_most: Limit::Value(2.0) },
@@ -118,7 +118,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "consuming",
         title: "Consuming an event: reading, and the sets of who seeds and leeches what",
-        turns: Turns::EveryRound,
+        repetition: Repetition::EveryRound,
         run: consuming::run,
         goals: &[
             Goal { subject: "seedbook", what: "reader µs", at_most: Limit::Value(1.0) },
@@ -128,7 +128,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "settling",
         title: "Settling an event into SQLite, by rows that are settled already",
-        turns: Turns::Once,
+        repetition: Repetition::Once,
         run: settling::run,
         goals: &[Goal {
             subject: "10^7 rows there, 5000 at once",
@@ -139,7 +139,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "swarms",
         title: "The swarm store alone, by peers and torrents",
-        turns: Turns::Once,
+        repetition: Repetition::Once,
         run: swarms::run,
         goals: &[
             Goal { subject: "10^6 in 10^4", what: "bytes per peer", at_most: Limit::Value(64.0) },

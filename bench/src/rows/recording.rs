@@ -16,7 +16,7 @@ use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerId
 use tracker::app::metrics::Metrics;
 use tracker::traffic::{self, Recorder, Rules, Setup};
 
-use crate::cores::Place;
+use crate::cores::CoreSet;
 use crate::cost::{self, micros_each};
 use crate::figures::Sample;
 use crate::workbench::{Bench, Scale};
@@ -43,7 +43,7 @@ fn bare(bench: &Bench, count: u64) -> Result<Vec<Sample>> {
     let redis = bench.redis()?;
     let mut connection = redis.connection();
     let before = cost::of_redis(&mut connection)?;
-    bench.cores.at(Place::Driver, || append(&mut connection, World::SITE, 0..count))??;
+    bench.cores.at(CoreSet::Driver, || append(&mut connection, World::SITE, 0..count))??;
     let spent = cost::of_redis(&mut connection)? - before;
     Ok(vec![Sample::new("bare XADD", "Redis µs", micros_each(spent, count))])
 }
@@ -76,7 +76,7 @@ fn ours(bench: &Bench, count: u64) -> Result<Vec<Sample>> {
     let redis = bench.redis()?;
     let mut connection = redis.connection();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    bench.cores.at(Place::Driver, || {
+    bench.cores.at(CoreSet::Driver, || {
         runtime.block_on(async {
             let (recorder, task) = traffic::spawn(setup(&redis), Metrics::new()?.recorder, None)?;
             // Every session has a snapshot by now, as on a site that runs.

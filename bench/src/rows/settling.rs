@@ -8,7 +8,7 @@ use books::Entry;
 use books::ledger::{self, Access, Ledger};
 use books::settlement::Rules;
 
-use crate::cores::Place;
+use crate::cores::CoreSet;
 use crate::cost::{self, micros_each};
 use crate::figures::Sample;
 use crate::workbench::{Bench, Scale};
@@ -33,7 +33,7 @@ fn sizes(scale: Scale) -> &'static [u64] {
 pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
     let folder = bench.folder()?;
     let url = format!("sqlite://{}", folder.path().join("ledger.db").display());
-    bench.cores.at(Place::Server, || {
+    bench.cores.at(CoreSet::Server, || {
         let mut book = Book { ledger: ledger::open(&url.as_str().into(), Access::Write)?, next: 0 };
         book.ledger.migrate()?;
         let mut samples = Vec::new();

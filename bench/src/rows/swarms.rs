@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tracker::announce::{Choice, Families, Offers, Role, UserTag};
 use tracker::swarm::{Swarms, Visit};
 
-use crate::cores::Place;
+use crate::cores::CoreSet;
 use crate::cost::{self, as_f64};
 use crate::figures::Sample;
 use crate::workbench::{Bench, Scale};
@@ -44,7 +44,7 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for (peers, torrents) in sizes(bench.scale) {
         let arguments = ["swarm".to_owned(), peers.to_string(), torrents.to_string()];
-        samples.extend(bench.apart(Place::Server, &arguments)?);
+        samples.extend(bench.apart(CoreSet::Server, &arguments)?);
     }
     Ok(samples)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::CPU;
 use crate::contest::{
-    self, AQUATIC_UDP, BARE_UDP, Connections, Contestant, Doors, Filling, Load, OPENTRACKER, Protocol,
+    self, AQUATIC_UDP, BARE_UDP, Connections, Contestant, Filling, HookSet, Load, OPENTRACKER, Protocol,
     Server, Shape, import_passkeys,
 };
 use crate::figures::Sample;
@@ -20,11 +20,11 @@ pub(super) fn run(bench: &Bench) -> Result<Vec<Sample>> {
         samples.extend(of_other(bench, contestant)?);
     }
     let redis = bench.redis()?;
-    let (open, _) = contest::tracker(bench, Protocol::Udp, Doors::Open, &redis)?;
+    let (open, _) = contest::tracker(bench, Protocol::Udp, HookSet::Open, &redis)?;
     samples.extend(measured(bench, "seedbook", &open, "")?);
     drop(open);
     import_passkeys(bench, &redis)?;
-    let (private, _) = contest::tracker(bench, Protocol::Udp, Doors::Passkeys, &redis)?;
+    let (private, _) = contest::tracker(bench, Protocol::Udp, HookSet::Passkeys, &redis)?;
     samples.extend(measured(bench, "seedbook, passkeys", &private, "/:passkey/announce")?);
     Ok(samples)
 }

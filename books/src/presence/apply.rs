@@ -26,7 +26,7 @@ pub async fn apply(
     entries: &[Entry],
     now: u64,
 ) -> RedisResult<()> {
-    for chunk in standings(leases, entries, now).chunks(SESSIONS_A_CALL) {
+    for chunk in updates(leases, entries, now).chunks(SESSIONS_A_CALL) {
         run(connection, &call(keys, chunk)).await?;
     }
     Ok(())
@@ -45,21 +45,21 @@ async fn run(connection: &mut MultiplexedConnection, call: &Cmd) -> RedisResult<
 
 /// The command that brings sessions into the sets: `EVALSHA` of [`super::APPLY_SCRIPT`].
 #[must_use]
-pub fn call(keys: &Keys, standings: &[Standing<'_>]) -> Cmd {
-    let (arguments, bytes) = (HEAD + ARGUMENTS * standings.len(), BYTES_A_SESSION * (standings.len() + 2));
+pub fn call(keys: &Keys, updates: &[PresenceUpdate<'_>]) -> Cmd {
+    let (arguments, bytes) = (HEAD + ARGUMENTS * updates.len(), BYTES_A_SESSION * (updates.len() + 2));
     let mut call = Cmd::with_capacity(arguments, bytes);
     call.arg("EVALSHA").arg(APPLY.get_hash()).arg(1).arg(keys.passkey_alias()).arg(&bases(keys)[..]);
-    for standing in standings {
-        standing.each_argument(|argument| {
+    for update in updates {
+        update.each_argument(|argument| {
             call.arg(argument);
         });
     }
     call
 }
 
-/// What one session is once its newest entry is known.
+/// A session's presence as its newest entry has it, for the script to bring into guard, lease and sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing<'a> {
+pub struct PresenceUpdate<'a> {
     /// The newest entry.
     pub entry: &'a Entry,
     /// `s` seeds, `l` leeches, `g` gone, `x` gone and due to be forgotten already.
@@ -68,7 +68,7 @@ pub struct Standing<'a> {
     pub due: u64,
 }
 
-impl Standing<'_> {
+impl PresenceUpdate<'_> {
     /// The six arguments that the script takes for one session.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
@@ -88,10 +88,10 @@ impl Standing<'_> {
     }
 }
 
-/// Where each session among these entries stands at `now` (unix seconds).
+/// The update of each session among these entries, at `now` (unix seconds).
 #[must_use]
-pub fn standings(leases: Leases, entries: &[Entry], now: u64) -> Vec<Standing<'_>> {
-    newest_of_each_session(entries).into_values().map(|entry| standing(entry, leases, now)).collect()
+pub fn updates(leases: Leases, entries: &[Entry], now: u64) -> Vec<PresenceUpdate<'_>> {
+    newest_of_each_session(entries).into_values().map(|entry| update(entry, leases, now)).collect()
 }
 
 type Session<'a> = (&'a Passkey, &'a InfoHash, &'a PeerId);
@@ -108,7 +108,7 @@ fn newest_of_each_session(entries: &[Entry]) -> HashMap<Session<'_>, &Entry> {
     newest
 }
 
-fn standing(entry: &Entry, leases: Leases, now: u64) -> Standing<'_> {
+fn update(entry: &Entry, leases: Leases, now: u64) -> PresenceUpdate<'_> {
     let seen = entry.id.unix_seconds();
     let (lease_end, forget) = (seen + leases.lease_s(entry.event.interval), seen + leases.memory_s());
     let (state, due) = match (entry.event.event, entry.event.left) {
@@ -118,5 +118,5 @@ fn standing(entry: &Entry, leases: Leases, now: u64) -> Standing<'_> {
         (_, 0) => ("s", lease_end),
         _ => ("l", lease_end),
     };
-    Standing { entry, state, due }
+    PresenceUpdate { entry, state, due }
 }

@@ -25,7 +25,7 @@ use contract::Keys;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
 
-pub use apply::{Standing, apply, call, standings};
+pub use apply::{PresenceUpdate, apply, call, updates};
 pub use census::{Census, census, sample};
 pub use leases::Leases;
 pub use rebuild::{Progress, Rebuilt, Scope, rebuild};
@@ -35,7 +35,7 @@ pub use rotate::{count_sessions, rotate};
 pub use user::{Side, clients_on, counts_of, torrents_of};
 
 /// Brings sessions into the sets. Its key is the hash old passkey -> new (without one, nobody was
-/// rotated); its arguments: [`bases`], then [`Standing::arguments`] of each session.
+/// rotated); its arguments: [`bases`], then [`PresenceUpdate::arguments`] of each session.
 pub const APPLY_SCRIPT: &str = include_str!("apply.lua");
 /// Judges leases. Its arguments: [`bases`], unix seconds, how many leases at most, [`Leases::memory_s`].
 pub const SWEEP_SCRIPT: &str = include_str!("sweep.lua");

@@ -14,7 +14,7 @@ use service::redis::stream;
 
 use super::aliases::aliases;
 use super::reconcile::{Finding, Newest, Older, Span, Subject, reconcile};
-use super::{Leases, Swept, scan, standings, sweep};
+use super::{Leases, Swept, scan, sweep, updates};
 use crate::entry::{Entry, EntryId, decode};
 use crate::groups::{Group, backlog, groups};
 use crate::ledger::Intent;
@@ -127,8 +127,8 @@ impl Latest {
     fn newest(&self, leases: Leases) -> Newest {
         let event = &self.0.event;
         // At time 0 no lease is over: whether it is now is decided where the guard is looked at.
-        let standing = standings(leases, std::slice::from_ref(&self.0), 0);
-        let (state, due) = standing.first().map_or(("g", 0), |standing| (standing.state, standing.due));
+        let update = updates(leases, std::slice::from_ref(&self.0), 0);
+        let (state, due) = update.first().map_or(("g", 0), |update| (update.state, update.due));
         Newest { info_hash: event.info_hash, peer_id: event.peer_id, id: self.0.id, state, due }
     }
 }

@@ -59,11 +59,11 @@ pub struct SettlingHalf {
 
 /// Runs until stopped; what is in flight is finished if that is possible without waiting.
 pub async fn run(mut reading: ReadingHalf, mut settling: SettlingHalf, mut stop: Stop) {
-    let line = Line::new(Pump::new(reading.shared.source.batch_size, rand::random()));
-    let both = async { tokio::join!(reading.run(&line), settling.run(&line)) };
+    let pump = SharedPump::new(Pump::new(reading.shared.source.batch_size, rand::random()));
+    let both = async { tokio::join!(reading.run(&pump), settling.run(&pump)) };
     let stops = async {
         stop.wished().await;
-        line.stop();
+        pump.stop();
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -75,24 +75,24 @@ pub async fn run(mut reading: ReadingHalf, mut settling: SettlingHalf, mut stop:
 }
 
 /// The pump, and what wakes its halves.
-struct Line {
-    pump: Mutex<Pump>,
+struct SharedPump {
+    machine: Mutex<Pump>,
     reading: Notify,
     settling: Notify,
 }
 
-impl Line {
+impl SharedPump {
     fn new(pump: Pump) -> Self {
-        Self { pump: Mutex::new(pump), reading: Notify::new(), settling: Notify::new() }
+        Self { machine: Mutex::new(pump), reading: Notify::new(), settling: Notify::new() }
     }
 
     /// Nobody waits for the lock: both halves are one task. Nor is a pump half changed when a half panics.
-    fn pump(&self) -> MutexGuard<'_, Pump> {
-        self.pump.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Pump> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop(&self) {
-        self.pump().stop();
+        self.lock().stop();
         self.reading.notify_one();
         self.settling.notify_one();
     }
@@ -115,30 +115,30 @@ impl ReadingHalf {
         Self { shared, reader, link, leases, showing_since: None }
     }
 
-    async fn run(&mut self, line: &Line) {
+    async fn run(&mut self, pump: &SharedPump) {
         loop {
             let entries = if self.reader.looks_back() { Entries::GivenBefore } else { Entries::New };
-            let next = line.pump().poll_reading(entries, Instant::now());
+            let next = pump.lock().poll_reading(entries, Instant::now());
             match next {
                 Next::Do(action) => {
-                    self.carry_out(action, line).await;
-                    line.settling.notify_one();
+                    self.carry_out(action, pump).await;
+                    pump.settling.notify_one();
                 }
-                Next::Wait(until) => wait(&line.reading, until).await,
-                Next::End => return line.settling.notify_one(),
+                Next::Wait(until) => wait(&pump.reading, until).await,
+                Next::End => return pump.settling.notify_one(),
             }
         }
     }
 
-    async fn carry_out(&mut self, action: Reading, line: &Line) {
+    async fn carry_out(&mut self, action: Reading, pump: &SharedPump) {
         match action {
             Reading::Read => {
                 let batch = self.read().await;
-                line.pump().read(batch, Instant::now());
+                pump.lock().read(batch, Instant::now());
             }
             Reading::Show(batch) => {
                 let attempt = self.show(&batch.entries).await;
-                line.pump().shown(batch, attempt, Instant::now());
+                pump.lock().shown(batch, attempt, Instant::now());
             }
         }
     }
@@ -174,35 +174,35 @@ impl ReadingHalf {
 }
 
 impl SettlingHalf {
-    async fn run(&mut self, line: &Line) {
+    async fn run(&mut self, pump: &SharedPump) {
         loop {
-            let next = line.pump().poll_settling(Instant::now());
+            let next = pump.lock().poll_settling(Instant::now());
             match next {
                 Next::Do(action) => {
                     // What gathered is taken, for which the other half may have waited.
-                    line.reading.notify_one();
-                    self.carry_out(action, line).await;
-                    line.reading.notify_one();
+                    pump.reading.notify_one();
+                    self.carry_out(action, pump).await;
+                    pump.reading.notify_one();
                 }
-                Next::Wait(until) => wait(&line.settling, until).await,
+                Next::Wait(until) => wait(&pump.settling, until).await,
                 Next::End => return,
             }
         }
     }
 
-    async fn carry_out(&mut self, action: Settling, line: &Line) {
+    async fn carry_out(&mut self, action: Settling, pump: &SharedPump) {
         match action {
             Settling::Settle(entries) => {
                 let settled = self.settle(entries).await;
-                line.pump().settled(settled, Instant::now());
+                pump.lock().settled(settled, Instant::now());
             }
             Settling::Bury(broken) => {
                 let attempt = self.bury(&broken).await;
-                line.pump().buried(attempt, Instant::now());
+                pump.lock().buried(attempt, Instant::now());
             }
             Settling::Acknowledge(ids) => {
                 let attempt = self.acknowledge(&ids).await;
-                line.pump().acknowledged(attempt, Instant::now());
+                pump.lock().acknowledged(attempt, Instant::now());
             }
         }
     }
