@@ -1,7 +1,7 @@
 //! Trackers' disks: when they do what the spool asks, what they keep when a tracker dies, and which spooled
 //! announce took the place of another.
 
-use tracker::traffic::{DiskRequest, DiskResult, Entry, Fault, MemoryDisk, Store};
+use tracker::traffic::{DiskRequest, DiskResult, Fault, MemoryDisk, NumberedBooking, Store};
 
 use crate::world::World;
 
@@ -86,7 +86,7 @@ impl World<'_> {
     }
 }
 
-fn names(tracker_id: &str, entries: &[Entry]) -> Vec<(String, u64)> {
+fn names(tracker_id: &str, entries: &[NumberedBooking]) -> Vec<(String, u64)> {
     entries.iter().map(|entry| (tracker_id.to_owned(), entry.sequence)).collect()
 }
 

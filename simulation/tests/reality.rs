@@ -13,7 +13,7 @@ use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use simulation::redis::{Reply, Server, words};
 use simulation::{Dice, Scripts, Simulator, Tracing};
-use tracker::traffic::{Booking, Entry as Numbered, RecordScript, Rules};
+use tracker::traffic::{Booking, NumberedBooking, RecordScript, Rules};
 
 const STREAM: &str = "tracker:traffic";
 
@@ -155,10 +155,10 @@ fn reply(value: redis::Value) -> Reply {
 fn batch(dice: &mut Dice, sequence: &mut u64) -> Vec<Vec<u8>> {
     let script = RecordScript::new(format!("t{}", dice.within(0..=1)), Rules::new(&Keys::default()));
     let count = dice.within(1..=4);
-    let bookings: Vec<Numbered> = (0..count)
+    let bookings: Vec<NumberedBooking> = (0..count)
         .map(|_| {
             *sequence += u64::from(dice.percent(80));
-            Numbered { booking: booking(dice, *sequence), sequence: *sequence }
+            NumberedBooking { booking: booking(dice, *sequence), sequence: *sequence }
         })
         .collect();
     let arg = |arg| match arg {

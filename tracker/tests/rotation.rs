@@ -8,7 +8,7 @@ use harness::RedisServer;
 use redis::Commands;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
-use tracker::traffic::{Booking, Entry, Outcome, RecordScript, Rules};
+use tracker::traffic::{Booking, NumberedBooking, Outcome, RecordScript, Rules};
 
 const T0: u64 = 1_700_000_000_000;
 const MIB: u64 = 1 << 20;
@@ -27,16 +27,16 @@ impl Books {
         Self { server, connection, sequence: 0 }
     }
 
-    async fn send(&mut self, entry: &Entry) -> Outcome {
+    async fn send(&mut self, entry: &NumberedBooking) -> Outcome {
         self.send_through("t1", entry).await
     }
 
-    async fn send_through(&mut self, tracker: &str, entry: &Entry) -> Outcome {
+    async fn send_through(&mut self, tracker: &str, entry: &NumberedBooking) -> Outcome {
         let script = RecordScript::new(tracker, Rules::new(&Keys::default()));
         script.run(&mut self.connection, std::slice::from_ref(entry), 0).await.unwrap().outcomes.remove(0)
     }
 
-    async fn announce(&mut self, name: &str, client: u8, mib: u64) -> Entry {
+    async fn announce(&mut self, name: &str, client: u8, mib: u64) -> NumberedBooking {
         self.sequence += 1;
         let entry = entry(name, client, mib, self.sequence);
         self.send(&entry).await;
@@ -79,7 +79,7 @@ impl Books {
     }
 }
 
-fn entry(name: &str, client: u8, mib: u64, sequence: u64) -> Entry {
+fn entry(name: &str, client: u8, mib: u64, sequence: u64) -> NumberedBooking {
     let booking = Booking {
         passkey: name.parse().unwrap(),
         info_hash: InfoHash([7; 20]),
@@ -96,7 +96,7 @@ fn entry(name: &str, client: u8, mib: u64, sequence: u64) -> Entry {
         fd: None,
         pd: None,
     };
-    Entry { booking, sequence }
+    NumberedBooking { booking, sequence }
 }
 
 #[tokio::test]

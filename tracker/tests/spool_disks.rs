@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 
 use contract::{Event, InfoHash, PeerId};
 use tempfile::TempDir;
-use tracker::traffic::{Booking, Disk, DiskFile, Entry, Fault, Folder, MemoryDisk, Store};
+use tracker::traffic::{Booking, Disk, DiskFile, Fault, Folder, MemoryDisk, NumberedBooking, Store};
 
 /// Holds both disks to a fact.
 fn both(fact: impl Fn(&dyn Fn(&str) -> Vec<u8>, &mut dyn FnMut(&str, Step))) {
@@ -99,7 +99,7 @@ fn a_loss_of_power_takes_what_was_not_synced() {
     assert_eq!((text.as_str(), disk.names().unwrap()), ("synced and", vec!["kept".to_owned()]));
 }
 
-fn entry(sequence: u64) -> Entry {
+fn entry(sequence: u64) -> NumberedBooking {
     let booking = Booking {
         passkey: "alice".parse().unwrap(),
         info_hash: InfoHash([7; 20]),
@@ -116,7 +116,7 @@ fn entry(sequence: u64) -> Entry {
         fd: None,
         pd: None,
     };
-    Entry { booking, sequence }
+    NumberedBooking { booking, sequence }
 }
 
 #[test]

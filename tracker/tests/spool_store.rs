@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use contract::{Event, InfoHash, PeerId};
 use proptest::prelude::*;
 use tempfile::TempDir;
-use tracker::traffic::{AppendError, Booking, Entry, OpenError, Store};
+use tracker::traffic::{AppendError, Booking, NumberedBooking, OpenError, Store};
 
 const MIB: u64 = 1024 * 1024;
 
-fn entry(session: u8, sequence: u64, uploaded: u64, event: Event) -> Entry {
+fn entry(session: u8, sequence: u64, uploaded: u64, event: Event) -> NumberedBooking {
     let booking = Booking {
         passkey: format!("user{session}").parse().unwrap(),
         info_hash: InfoHash([session; 20]),
@@ -33,14 +33,14 @@ fn entry(session: u8, sequence: u64, uploaded: u64, event: Event) -> Entry {
         fd: session.is_multiple_of(2).then(|| "film é".to_owned()),
         pd: None,
     };
-    Entry { booking, sequence }
+    NumberedBooking { booking, sequence }
 }
 
-fn plain(session: u8, sequence: u64, uploaded: u64) -> Entry {
+fn plain(session: u8, sequence: u64, uploaded: u64) -> NumberedBooking {
     entry(session, sequence, uploaded, Event::None)
 }
 
-fn drain(store: &mut Store, limit: usize) -> Vec<(String, Entry)> {
+fn drain(store: &mut Store, limit: usize) -> Vec<(String, NumberedBooking)> {
     let mut all = Vec::new();
     while let Some(batch) = store.oldest(limit).unwrap() {
         store.booked(&batch);
@@ -60,7 +60,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 fn what_goes_in_comes_out_unchanged_and_in_order_across_a_restart() {
     let folder = TempDir::new().unwrap();
     let mut store = Store::open(folder.path(), MIB).unwrap();
-    let entries: Vec<Entry> = (1..=500)
+    let entries: Vec<NumberedBooking> = (1..=500)
         .map(|n| {
             let event = if n % 3 == 0 { Event::Completed } else { Event::None };
             entry(u8::try_from(n % 7).unwrap(), n, n * 10, event)
@@ -141,7 +141,7 @@ fn a_damaged_older_file_gives_what_can_be_read_and_is_kept() {
     bytes[last] ^= 1;
     fs::write(path, bytes).unwrap();
     let mut store = Store::open(folder.path(), MIB).unwrap();
-    let got: Vec<Entry> = drain(&mut store, 10).into_iter().map(|(_, entry)| entry).collect();
+    let got: Vec<NumberedBooking> = drain(&mut store, 10).into_iter().map(|(_, entry)| entry).collect();
     assert_eq!(got, [plain(1, 1, 1), plain(2, 1, 1), plain(2, 2, 2)]);
     assert_eq!(files(folder.path(), "damaged").len(), 1);
 }
@@ -171,7 +171,7 @@ fn under_pressure_plain_announces_between_others_of_their_session_are_dropped_an
             .unwrap();
     }
     assert!(store.bytes() < MIB / 2, "{} bytes", store.bytes());
-    let left: Vec<Entry> = drain(&mut store, 100).into_iter().map(|(_, entry)| entry).collect();
+    let left: Vec<NumberedBooking> = drain(&mut store, 100).into_iter().map(|(_, entry)| entry).collect();
     assert_eq!(left[..5], kept);
     let mut newest = HashMap::new();
     for entry in &left[5..] {
@@ -188,7 +188,7 @@ fn a_full_spool_refuses_and_takes_again_once_something_is_booked() {
     let mut accepted = 0;
     // Events of sessions are never dropped, so coalescing cannot help.
     let refused = loop {
-        let batch: Vec<Entry> =
+        let batch: Vec<NumberedBooking> =
             (0..50).map(|n| entry(n, accepted * 50 + u64::from(n) + 1, accepted, Event::Completed)).collect();
         match store.append("aaaa", &batch) {
             Ok(()) => accepted += 1,
@@ -251,8 +251,8 @@ struct Model {
     process: u32,
     sequence: u64,
     counters: [u64; 6],
-    answered: Vec<(String, Entry)>,
-    booked: Vec<(String, Entry)>,
+    answered: Vec<(String, NumberedBooking)>,
+    booked: Vec<(String, NumberedBooking)>,
 }
 
 /// Small, so that coalescing and refusals happen.
@@ -281,7 +281,7 @@ impl Model {
 
     fn append(&mut self, announces: &[(u8, bool, bool)]) {
         let id = self.id();
-        let batch: Vec<Entry> = announces
+        let batch: Vec<NumberedBooking> = announces
             .iter()
             .map(|&(session, event, anew)| {
                 self.sequence += 1;
@@ -318,7 +318,7 @@ impl Model {
     /// Plain, and with counters between those of the session's announces before and after it.
     fn lies_between_its_neighbours(&self, at: usize) -> bool {
         let this = &self.answered[at].1.booking;
-        let same = |(_, other): &&(String, Entry)| other.booking.peer_id == this.peer_id;
+        let same = |(_, other): &&(String, NumberedBooking)| other.booking.peer_id == this.peer_id;
         let before = self.answered[..at].iter().rfind(same).map(|(_, entry)| &entry.booking);
         let after = self.answered[at + 1..].iter().find(same).map(|(_, entry)| &entry.booking);
         let (Some(before), Some(after)) = (before, after) else { return false };
@@ -326,7 +326,7 @@ impl Model {
         plain && before.uploaded <= this.uploaded && this.uploaded <= after.uploaded
     }
 
-    fn first_bookings(&self) -> impl Iterator<Item = &(String, Entry)> {
+    fn first_bookings(&self) -> impl Iterator<Item = &(String, NumberedBooking)> {
         let mut seen = HashSet::new();
         self.booked.iter().filter(move |(process, entry)| seen.insert((process, entry.sequence)))
     }
@@ -334,10 +334,10 @@ impl Model {
 
 /// What each session gained: a counter that fell begins anew, at its own value after a `started`, else at
 /// nothing.
-fn deltas<'a>(entries: impl Iterator<Item = &'a (String, Entry)>) -> BTreeMap<PeerId, u64> {
+fn deltas<'a>(entries: impl Iterator<Item = &'a (String, NumberedBooking)>) -> BTreeMap<PeerId, u64> {
     let mut marks: HashMap<PeerId, u64> = HashMap::new();
     let mut gained = BTreeMap::new();
-    for (_, Entry { booking, .. }) in entries {
+    for (_, NumberedBooking { booking, .. }) in entries {
         let counter = booking.uploaded;
         let delta = match marks.insert(booking.peer_id, counter) {
             Some(mark) if counter >= mark => counter - mark,

@@ -193,8 +193,8 @@ fn packed(session: u64) -> Vec<u8> {
 /// The recorder's call for batches of 100, as bytes.
 fn record_calls() -> Result<Work> {
     let script = RecordScript::new("bench", tracker::traffic::Rules::new(&Keys::default()));
-    let entries: Vec<tracker::traffic::Entry> = (0..UNITS)
-        .map(|number| tracker::traffic::Entry { booking: booking(number), sequence: number })
+    let entries: Vec<tracker::traffic::NumberedBooking> = (0..UNITS)
+        .map(|number| tracker::traffic::NumberedBooking { booking: booking(number), sequence: number })
         .collect();
     Ok(Box::new(move || {
         for batch in entries.chunks(100) {

@@ -66,7 +66,7 @@ impl From<Report> for Booking {
 
 /// A booking with its number: (tracker id, number) names it for ever, so that it is booked once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct NumberedBooking {
     /// What to book.
     pub booking: Booking,
     /// Rising within one tracker process.

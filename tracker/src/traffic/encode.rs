@@ -13,7 +13,7 @@ use arrayvec::ArrayString;
 use contract::{AddressFamily, Event};
 use rmp::encode::{ByteBuf, RmpWrite};
 
-use super::booking::{Booking, Entry};
+use super::booking::{Booking, NumberedBooking};
 
 /// Bytes that an announce takes, roughly.
 const ROOM: usize = 400;
@@ -21,7 +21,7 @@ const ROOM: usize = 400;
 type Address = ArrayString<46>;
 
 /// All values of all entries, one behind the other, in the order of the script's variables.
-pub(super) fn encode(tracker_id: &str, batch: &[Entry]) -> Vec<u8> {
+pub(super) fn encode(tracker_id: &str, batch: &[NumberedBooking]) -> Vec<u8> {
     let mut encoder =
         Encoder { bytes: ByteBuf::with_capacity(batch.len() * ROOM), seen: Vec::with_capacity(64) };
     for entry in batch {
@@ -37,7 +37,7 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn entry(&mut self, tracker_id: &str, Entry { booking, sequence }: &Entry) {
+    fn entry(&mut self, tracker_id: &str, NumberedBooking { booking, sequence }: &NumberedBooking) {
         let Booking { passkey, info_hash, peer_id, ip, port, uploaded, downloaded, left, .. } = booking;
         let mut address = Address::new();
         // Never too long for its room; were it, the endpoint would lack its end, and no byte.
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use contract::{InfoHash, PeerId};
 
-    fn entry() -> Entry {
+    fn entry() -> NumberedBooking {
         let booking = Booking {
             passkey: "alice".parse().unwrap(),
             info_hash: InfoHash([7; 20]),
@@ -143,7 +143,7 @@ mod tests {
             fd: Some("f".repeat(300)),
             pd: None,
         };
-        Entry { booking, sequence: 42 }
+        NumberedBooking { booking, sequence: 42 }
     }
 
     fn holds(pack: &[u8], part: &[u8]) -> bool {

@@ -17,7 +17,7 @@ mod script;
 mod sender;
 mod spool;
 
-pub use booking::{Booking, Entry};
+pub use booking::{Booking, NumberedBooking};
 pub use failure::{FailureKind, SendFailure};
 pub use machine::{
     Action, Call, Input, Limits, Notice, RecordError, RecorderMachine, RecorderState, Submission,

@@ -14,7 +14,7 @@ use contract::Keys;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisResult, RedisWrite, Script, ServerErrorKind, Value};
 
-use super::booking::Entry;
+use super::booking::NumberedBooking;
 use super::encode::encode;
 use super::reply::Receipt;
 
@@ -111,7 +111,7 @@ impl RecordScript {
     pub async fn run(
         &self,
         connection: &mut MultiplexedConnection,
-        batch: &[Entry],
+        batch: &[NumberedBooking],
         confirmed: u64,
     ) -> RedisResult<Receipt> {
         let call = self.call(batch, confirmed);
@@ -129,7 +129,7 @@ impl RecordScript {
     /// The command that books a batch: `EVALSHA` of [`RecordScript::text`]. For whoever runs the script on a
     /// Redis of its own, as the simulation does.
     #[must_use]
-    pub fn call(&self, batch: &[Entry], confirmed: u64) -> Cmd {
+    pub fn call(&self, batch: &[NumberedBooking], confirmed: u64) -> Cmd {
         let rules = &self.rules;
         let announces = encode(&self.tracker_id, batch);
         let room = announces.len() + (batch.len() + 4) * KEY_ROOM;
@@ -149,7 +149,7 @@ impl RecordScript {
         call
     }
 
-    fn name_snapshot(&self, key: &mut Vec<u8>, Entry { booking, .. }: &Entry) {
+    fn name_snapshot(&self, key: &mut Vec<u8>, NumberedBooking { booking, .. }: &NumberedBooking) {
         key.clear();
         key.extend_from_slice(self.rules.snapshot_prefix.as_bytes());
         key.extend_from_slice(booking.passkey.reveal().as_bytes());

@@ -5,7 +5,7 @@ use harness::RedisServer;
 use redis::Commands;
 use redis::aio::MultiplexedConnection;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
-use tracker::traffic::{Entry, Outcome, RecordScript, Rules};
+use tracker::traffic::{NumberedBooking, Outcome, RecordScript, Rules};
 
 /// Milliseconds; well in the past, so that the script's guard against clocks that run ahead does not
 /// interfere.
@@ -55,7 +55,7 @@ impl Say {
         Self { left, ..self }
     }
 
-    pub(crate) fn entry(self) -> Entry {
+    pub(crate) fn entry(self) -> NumberedBooking {
         let announce = Announce {
             info_hash: InfoHash([7; 20]),
             peer_id: PeerId([8; 20]),
@@ -80,7 +80,7 @@ impl Say {
         let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
         let admitted = Admitted { announce, admission };
         let report = Report { admitted, account, observed_ms: self.at_ms };
-        Entry { booking: report.into(), sequence: self.seq }
+        NumberedBooking { booking: report.into(), sequence: self.seq }
     }
 }
 
@@ -93,7 +93,7 @@ impl Books {
     }
 
     pub(crate) async fn tell(&mut self, tracker: &str, says: &[Say]) -> Vec<Outcome> {
-        let entries: Vec<Entry> = says.iter().map(|say| say.entry()).collect();
+        let entries: Vec<NumberedBooking> = says.iter().map(|say| say.entry()).collect();
         let script = RecordScript::new(tracker, self.rules.clone());
         script.run(&mut self.connection, &entries, 0).await.unwrap().outcomes
     }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::messages::{Call, Content, Notice, RecordError, RecorderState};
 use super::{PAUSE, RecorderMachine, Stage};
-use crate::traffic::booking::Entry;
+use crate::traffic::booking::NumberedBooking;
 use crate::traffic::failure::{FailureKind, SendFailure};
 use crate::traffic::reply::{Outcome, Receipt};
 use crate::traffic::spool::{AppendError, Batch, DiskRequest, LetGo};
@@ -44,7 +44,7 @@ enum Replay {
     /// Redis has them; `None`: it was sent nothing, to find out whether it takes writes.
     Sent(Option<Arc<Batch>>),
     /// Booked, and to leave the spool once the disk is free. Redis refuses some for good.
-    Booked { batch: Arc<Batch>, refused: Vec<Entry> },
+    Booked { batch: Arc<Batch>, refused: Vec<NumberedBooking> },
     /// The disk lets go of them.
     Leaving { booked: u64, refused: u64 },
 }
@@ -74,7 +74,7 @@ impl<T> CatchUp<T> {
 impl<T> RecorderMachine<T> {
     /// Puts entries into the spool; their clients are answered when they are on disk. Without a spool they
     /// are told to come back.
-    pub(super) fn spool(&mut self, entries: Arc<Vec<Entry>>, tokens: Vec<T>) {
+    pub(super) fn spool(&mut self, entries: Arc<Vec<NumberedBooking>>, tokens: Vec<T>) {
         if !self.limits.has_spool {
             return self.refuse(tokens, RecordError::Unavailable);
         }
@@ -188,7 +188,7 @@ impl<T> RecorderMachine<T> {
         if batch.tracker_id == self.tracker_id {
             self.confirm(&batch.entries);
         }
-        let failed = |(_, outcome): &(&Entry, &Outcome)| matches!(outcome, Outcome::Failed(_));
+        let failed = |(_, outcome): &(&NumberedBooking, &Outcome)| matches!(outcome, Outcome::Failed(_));
         let refused = batch.entries.iter().zip(&outcomes).filter(failed);
         let refused = refused.map(|(entry, _)| entry.clone()).collect();
         self.tell(Notice::Replayed(outcomes));

@@ -9,14 +9,14 @@ use std::time::Instant;
 use super::catch_up::CatchUp;
 use super::messages::{Call, Content, Notice, RecordError};
 use super::{RecorderMachine, Stage};
-use crate::traffic::booking::Entry;
+use crate::traffic::booking::NumberedBooking;
 use crate::traffic::failure::SendFailure;
 use crate::traffic::reply::{Outcome, Receipt};
 
 /// The batch under way, and the clients that wait for it.
 #[derive(Debug)]
 pub(super) struct InFlight<T> {
-    entries: Arc<Vec<Entry>>,
+    entries: Arc<Vec<NumberedBooking>>,
     tokens: Vec<T>,
     began: Instant,
     /// When it is sent again; `None` while an answer is awaited.
@@ -24,13 +24,13 @@ pub(super) struct InFlight<T> {
 }
 
 impl<T> RecorderMachine<T> {
-    pub(super) fn deliver(&mut self, entries: Vec<Entry>, tokens: Vec<T>, now: Instant) {
+    pub(super) fn deliver(&mut self, entries: Vec<NumberedBooking>, tokens: Vec<T>, now: Instant) {
         let entries = Arc::new(entries);
         self.send_reports(entries.clone());
         self.stage = Stage::Direct(Some(InFlight { entries, tokens, began: now, retry_at: None }));
     }
 
-    fn send_reports(&mut self, entries: Arc<Vec<Entry>>) {
+    fn send_reports(&mut self, entries: Arc<Vec<NumberedBooking>>) {
         self.send(|number, confirmed| Call { number, content: Content::Reports(entries), confirmed });
     }
 

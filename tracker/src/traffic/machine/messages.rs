@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::traffic::booking::{Booking, Entry};
+use crate::traffic::booking::{Booking, NumberedBooking};
 use crate::traffic::failure::SendFailure;
 use crate::traffic::reply::{Outcome, Receipt};
 use crate::traffic::spool::{AppendError, Batch, DiskRequest, DiskResult};
@@ -74,7 +74,7 @@ pub struct Call {
 #[derive(Debug, Clone)]
 pub(super) enum Content {
     /// Reports of clients that wait.
-    Reports(Arc<Vec<Entry>>),
+    Reports(Arc<Vec<NumberedBooking>>),
     /// The oldest of the spool.
     Spooled {
         batch: Arc<Batch>,
@@ -88,7 +88,7 @@ pub(super) enum Content {
 impl Call {
     /// What to book; nothing, when the call only finds out whether Redis takes writes.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[NumberedBooking] {
         match &self.content {
             Content::Reports(entries) => entries,
             Content::Spooled { batch, .. } => &batch.entries,

@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::booking::Entry;
+use super::booking::NumberedBooking;
 use super::failure::SendFailure;
 use super::reply::Receipt;
 use super::spool::{DiskRequest, DiskResult};
@@ -167,10 +167,10 @@ impl<T> RecorderMachine<T> {
 
     /// Gives each report the number under which this process has it booked, for ever: by it Redis knows what
     /// it is sent twice.
-    fn number(&mut self, reports: &mut Vec<Submission<T>>) -> (Vec<Entry>, Vec<T>) {
+    fn number(&mut self, reports: &mut Vec<Submission<T>>) -> (Vec<NumberedBooking>, Vec<T>) {
         let numbered = reports.drain(..).map(|Submission { booking, token }| {
             self.sequence += 1;
-            (Entry { booking, sequence: self.sequence }, token)
+            (NumberedBooking { booking, sequence: self.sequence }, token)
         });
         numbered.unzip()
     }
@@ -211,7 +211,7 @@ impl<T> RecorderMachine<T> {
         }
     }
 
-    fn confirm(&mut self, entries: &[Entry]) {
+    fn confirm(&mut self, entries: &[NumberedBooking]) {
         let newest = entries.last().map_or(0, |entry| entry.sequence);
         self.confirmed = self.confirmed.max(newest);
     }

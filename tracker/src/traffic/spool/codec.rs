@@ -5,11 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use contract::{Event, InfoHash, Passkey, PeerId};
 
-use crate::traffic::booking::{Booking, Entry};
+use crate::traffic::booking::{Booking, NumberedBooking};
 
 /// Appends an entry. `None` when a text is longer than 65,535 bytes, which no request that a frontend accepts
 /// can carry.
-pub(super) fn encode(Entry { booking, sequence }: &Entry, out: &mut Vec<u8>) -> Option<()> {
+pub(super) fn encode(
+    NumberedBooking { booking, sequence }: &NumberedBooking,
+    out: &mut Vec<u8>,
+) -> Option<()> {
     for number in [*sequence, booking.observed_ms, booking.uploaded, booking.downloaded, booking.left] {
         out.extend(number.to_le_bytes());
     }
@@ -41,7 +44,7 @@ fn text(text: &str, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Reads an entry back; `None` for bytes that [`encode`] did not write.
-pub(super) fn decode(bytes: &[u8]) -> Option<Entry> {
+pub(super) fn decode(bytes: &[u8]) -> Option<NumberedBooking> {
     let mut rest = ByteReader(bytes);
     let sequence = rest.u64()?;
     let (observed_ms, uploaded, downloaded, left) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
@@ -69,7 +72,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Entry> {
         fd: rest.optional_text()?,
         pd: rest.optional_text()?,
     };
-    rest.0.is_empty().then_some(Entry { booking, sequence })
+    rest.0.is_empty().then_some(NumberedBooking { booking, sequence })
 }
 
 fn event_number(event: Event) -> u8 {

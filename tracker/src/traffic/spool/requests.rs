@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::disk::Disk;
 use super::store::{AppendError, Store};
 use super::take::Batch;
-use crate::traffic::booking::Entry;
+use crate::traffic::booking::NumberedBooking;
 
 /// Work for the spool's disk; each request is answered by one [`DiskResult`].
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub enum DiskRequest {
         /// The process that numbered them.
         tracker_id: String,
         /// In the order of their numbers.
-        entries: Arc<Vec<Entry>>,
+        entries: Arc<Vec<NumberedBooking>>,
     },
     /// Reads the oldest entries.
     ReadOldest {
@@ -30,7 +30,7 @@ pub enum DiskRequest {
         /// What was read.
         batch: Arc<Batch>,
         /// What Redis refuses of it.
-        refused: Vec<Entry>,
+        refused: Vec<NumberedBooking>,
     },
 }
 
@@ -74,7 +74,7 @@ impl DiskRequest {
     }
 }
 
-fn let_go<D: Disk>(store: &mut Store<D>, batch: &Batch, refused: &[Entry]) -> io::Result<LetGo> {
+fn let_go<D: Disk>(store: &mut Store<D>, batch: &Batch, refused: &[NumberedBooking]) -> io::Result<LetGo> {
     let file = if refused.is_empty() { None } else { Some(store.keep_for_later(batch, refused)?) };
     store.booked(batch);
     Ok(LetGo { file, remaining: store.records() })

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read};
 
 use super::codec;
 use super::disk::{Disk, DiskFile};
-use crate::traffic::booking::Entry;
+use crate::traffic::booking::NumberedBooking;
 
 const MAGIC: &[u8; 8] = b"SBSPOOL1";
 /// Magic, then the tracker id padded with zeros.
@@ -106,7 +106,7 @@ impl Segment {
 /// One entry with its bytes in the file.
 #[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) entry: Entry,
+    pub(super) entry: NumberedBooking,
     pub(super) raw: Vec<u8>,
 }
 
@@ -143,7 +143,7 @@ impl<R: Read> Frames<R> {
 }
 
 /// Appends an entry's frame.
-pub(super) fn frame(entry: &Entry, out: &mut Vec<u8>) -> Option<()> {
+pub(super) fn frame(entry: &NumberedBooking, out: &mut Vec<u8>) -> Option<()> {
     let start = out.len();
     out.extend([0; FRAME_HEAD]);
     codec::encode(entry, out)?;

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use super::compact;
 use super::disk::{Disk, DiskFile, Folder, OpenError};
 use super::segment::{self, Segment};
-use crate::traffic::booking::Entry;
+use crate::traffic::booking::NumberedBooking;
 
 /// Segments end at this share of the limit, so that space comes back in steps while the spool is replayed.
 const SEGMENTS_IN_LIMIT: u64 = 16;
@@ -126,7 +126,7 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// [`AppendError`]; what was accepted before is untouched.
-    pub fn append(&mut self, tracker_id: &str, entries: &[Entry]) -> Result<(), AppendError> {
+    pub fn append(&mut self, tracker_id: &str, entries: &[NumberedBooking]) -> Result<(), AppendError> {
         let mut frames = Vec::with_capacity(entries.len() * 192);
         for entry in entries {
             segment::frame(entry, &mut frames).ok_or(AppendError::Full)?;
@@ -219,7 +219,7 @@ impl<D: Disk> Store<D> {
 
     /// Keeps entries that Redis will not book until somebody repairs it, out of the way of the others. They
     /// are tried again at the next start.
-    pub(super) fn set_aside(&mut self, tracker_id: &str, entries: &[Entry]) -> io::Result<PathBuf> {
+    pub(super) fn set_aside(&mut self, tracker_id: &str, entries: &[NumberedBooking]) -> io::Result<PathBuf> {
         let mut frames = Vec::new();
         for entry in entries {
             segment::frame(entry, &mut frames).ok_or_else(|| io::Error::other("an entry is too long"))?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::disk::Disk;
 use super::store::Store;
-use crate::traffic::booking::Entry;
+use crate::traffic::booking::NumberedBooking;
 
 /// The oldest entries, all of one tracker process and of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Batch {
     /// The process that numbered them.
     pub tracker_id: String,
     /// In the order in which they were spooled.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<NumberedBooking>,
     segment: u64,
     end: u64,
 }
@@ -64,7 +64,7 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// When they cannot be written; they are still in the batch's own file then.
-    pub fn keep_for_later(&mut self, batch: &Batch, entries: &[Entry]) -> io::Result<PathBuf> {
+    pub fn keep_for_later(&mut self, batch: &Batch, entries: &[NumberedBooking]) -> io::Result<PathBuf> {
         self.set_aside(&batch.tracker_id, entries)
     }
 }
