@@ -18,7 +18,7 @@ pub enum Event {
     /// A regular announce, or one whose event nobody knows.
     #[default]
     None,
-    /// The client began.
+    /// The client began a run.
     Started,
     /// The last piece arrived during this run.
     Completed,
@@ -108,7 +108,7 @@ pub struct TrafficEvent {
     pub dd: u64,
     /// Bytes the client still wants; 0 for a seeder.
     pub left: u64,
-    /// What happened.
+    /// Why the client announced.
     pub event: Event,
     /// Unix seconds; strictly rising per session.
     pub ts: u64,

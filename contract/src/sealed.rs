@@ -35,10 +35,10 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 /// The key that site and tracker share.
 pub struct EncryptionKey(RandomizedNonceKey);
 
-/// What a credential says.
+/// The contents of a sealed credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// Whose it is.
+    /// Passkey of the user it was issued to.
     pub passkey: Passkey,
     /// When the site issued it, in Unix seconds.
     pub issued_at: Option<u64>,

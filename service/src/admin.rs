@@ -27,7 +27,7 @@ pub type Stats = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 type Page = Response<Full<Bytes>>;
 
-/// What the listener shows.
+/// The pages of the admin listener.
 #[derive(Clone)]
 pub struct Pages {
     registry: Registry,

@@ -27,9 +27,9 @@ pub trait Plan {
 /// Whether to carry the plan out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Carry it out.
+    /// Carry the plan out.
     Run,
-    /// Show it, and stop.
+    /// Print the configuration, and stop.
     Check,
 }
 

@@ -8,10 +8,10 @@ use contract::PeerId;
 /// Whether a reply names its peers' ids.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PeerIds {
-    /// It does not: nobody need look them up.
+    /// Peers are listed without ids, which need not be looked up then.
     #[default]
     Spared,
-    /// It does.
+    /// Peers are listed with their ids.
     Named,
 }
 
@@ -28,7 +28,7 @@ pub type EndpointV6 = [u8; 18];
 pub struct Offer {
     /// Its peer id, or [`NAMELESS`].
     pub peer_id: PeerId,
-    /// Where it is reached.
+    /// Address and port at which other peers reach it.
     pub address: SocketAddr,
 }
 

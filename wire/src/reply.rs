@@ -8,9 +8,9 @@ use crate::peers::Offers;
 /// How many clients seed and leech a torrent. A client on two addresses counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Seeders.
+    /// Clients that have the whole torrent: seeders.
     pub complete: u32,
-    /// Leechers.
+    /// Clients that still download: leechers.
     pub incomplete: u32,
     /// `completed` events seen since the torrent appeared in this process's memory.
     pub downloaded: u32,
@@ -23,9 +23,9 @@ pub struct Reply {
     pub interval: u32,
     /// Seconds before which no announce is wanted.
     pub min_interval: u32,
-    /// The swarm's size.
+    /// Seeders and leechers of the whole swarm.
     pub counts: Counts,
-    /// The peers.
+    /// Peers to connect to, in wire order.
     pub offers: Offers,
     /// The address we saw (BEP 24).
     pub external_ip: IpAddr,

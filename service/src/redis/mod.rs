@@ -20,7 +20,7 @@ pub use wire::{Progress, Wire};
 /// How long to wait for a connection and for one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until a connection stands.
+    /// The longest time for opening a connection.
     pub connect: Duration,
     /// Until an answer arrives; `None` for a reader that blocks on purpose.
     pub response: Option<Duration>,
@@ -45,7 +45,7 @@ impl Timeouts {
 /// not a prefix: several sites share one Redis by their prefixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broker {
-    /// `redis_broker`.
+    /// The URL of `redis_broker`.
     pub url: ServiceUrl,
     /// What every key begins with.
     pub key_prefix: String,
@@ -201,7 +201,7 @@ impl Backoff {
         tokio::time::sleep(self.next_delay()).await;
     }
 
-    /// After a success.
+    /// Begins again with the shortest wait, after a success.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

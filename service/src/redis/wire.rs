@@ -30,7 +30,7 @@ pub struct Progress {
     pub whole: bool,
 }
 
-/// Such a connection.
+/// A connection whose replies are read as bytes.
 pub struct Wire {
     stream: Box<dyn Stream>,
     received: BytesMut,

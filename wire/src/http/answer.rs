@@ -17,7 +17,7 @@ pub struct Announced<'a>(pub &'a Value);
 /// A peer of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer<'a> {
-    /// Where it is.
+    /// Its address or host name.
     pub host: Host<'a>,
     /// Its port, which may be 0.
     pub port: u16,
@@ -25,7 +25,7 @@ pub struct Peer<'a> {
     pub id: Option<PeerId>,
 }
 
-/// Where a peer is.
+/// A peer's address, or the name that some trackers give in place of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Host<'a> {
     /// As compact peers have it.
@@ -43,11 +43,11 @@ pub struct Scraped<'a>(pub &'a Value);
 pub struct File {
     /// The torrent.
     pub info_hash: InfoHash,
-    /// Seeders.
+    /// Seeders; `None` when the tracker does not say.
     pub complete: Option<i64>,
-    /// Leechers.
+    /// Leechers, likewise.
     pub incomplete: Option<i64>,
-    /// Completed downloads.
+    /// Downloads completed so far, likewise.
     pub downloaded: Option<i64>,
 }
 

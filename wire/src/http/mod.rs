@@ -21,8 +21,8 @@ pub enum PeerForm {
 /// When a refused client should try again (BEP 31).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryIn {
-    /// After so many minutes.
+    /// The client may come back after so many minutes.
     Minutes(u64),
-    /// Not at all.
+    /// The client must not come back.
     Never,
 }

@@ -78,7 +78,7 @@ fn peer(writer: &mut bencode::Writer, form: PeerForm, peer_id: &PeerId, address:
 /// Why an announce or scrape is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure<'a> {
-    /// For the user.
+    /// The sentence that clients show their users.
     pub reason: &'a str,
     /// Seconds until the client should ask again. Clients ignore a failure without it and come back at once.
     pub interval: u32,
@@ -123,7 +123,7 @@ pub fn scrape(mut files: Vec<(InfoHash, Counts)>, show: ScrapeForm) -> Vec<u8> {
     writer.finish()
 }
 
-/// What a scrape shows.
+/// The counts in a scrape's reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScrapeForm {
     /// `complete` and `incomplete`.

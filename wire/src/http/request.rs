@@ -9,20 +9,20 @@ use contract::{Event, InfoHash, PeerId};
 use super::PeerForm;
 use crate::url::escape;
 
-/// An announce.
+/// An announce to be written as a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnnounceRequest<'a> {
-    /// The torrent.
+    /// The announced torrent.
     pub info_hash: InfoHash,
-    /// The client.
+    /// The id that the client gave itself.
     pub peer_id: PeerId,
     /// The port that peers are told.
     pub port: u16,
-    /// Bytes uploaded.
+    /// Bytes uploaded since the client started.
     pub uploaded: u64,
-    /// Bytes downloaded.
+    /// Bytes downloaded since the client started.
     pub downloaded: u64,
-    /// Bytes still wanted.
+    /// Bytes still wanted; 0 is a seeder.
     pub left: u64,
     /// What happened; nothing is written for [`Event::None`].
     pub event: Event,
@@ -66,7 +66,7 @@ impl AnnounceRequest<'_> {
     }
 }
 
-/// A scrape.
+/// A scrape to be written as a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrapeRequest<'a> {
     /// The torrents, at least one.

@@ -20,7 +20,7 @@ pub enum Request<'a> {
     Scrape(ScrapeRequest<'a>),
 }
 
-/// An announce.
+/// An announce, its URL data not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnnounceRequest<'a> {
     /// Which of the two actions.
@@ -29,15 +29,15 @@ pub struct AnnounceRequest<'a> {
     pub connection: u64,
     /// Repeated in the reply.
     pub transaction: u32,
-    /// The torrent.
+    /// The announced torrent.
     pub info_hash: InfoHash,
-    /// The client.
+    /// The id that the client gave itself.
     pub peer_id: PeerId,
-    /// Bytes downloaded.
+    /// Bytes downloaded since the client started.
     pub downloaded: u64,
-    /// Bytes still wanted.
+    /// Bytes still wanted; 0 is a seeder.
     pub left: u64,
-    /// Bytes uploaded.
+    /// Bytes uploaded since the client started.
     pub uploaded: u64,
     /// 0 none, 1 completed, 2 started, 3 stopped; others exist in the wild.
     pub event: u32,
@@ -62,7 +62,7 @@ pub enum AnnounceForm {
     LegacyV6,
 }
 
-/// A scrape.
+/// A scrape, its info hashes not copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrapeRequest<'a> {
     /// The connection id.

@@ -56,11 +56,11 @@ fn header(out: &mut Vec<u8>, action: u32, transaction: u32) {
 /// An answer as a client reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response<'a> {
-    /// A connection id.
+    /// A connection id for the client's address.
     Connect {
         /// The request's.
         transaction: u32,
-        /// The id.
+        /// The connection id, which the client shows in its next requests.
         connection: u64,
     },
     /// The answer to an announce.
@@ -85,7 +85,7 @@ pub enum Response<'a> {
         /// The swarms, in the request's order.
         swarms: Vec<Counts>,
     },
-    /// A refusal.
+    /// A refusal, in words for the user.
     Error {
         /// The request's.
         transaction: u32,
