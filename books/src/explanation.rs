@@ -59,9 +59,9 @@ pub struct Totals {
     pub credited_up: i64,
     /// Bytes of download that count.
     pub credited_down: i64,
-    /// Seconds seeded.
+    /// What announces claim as seeding, in seconds: what two clients claim is in here twice.
     pub seed_seconds: i64,
-    /// Seconds leeched.
+    /// What they claim as leeching, likewise.
     pub leech_seconds: i64,
 }
 

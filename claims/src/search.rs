@@ -31,7 +31,6 @@ pub(crate) struct Scene<'a> {
 /// Runs that nothing can be added to any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Over {
-    /// Their total.
     pub(crate) total: u64,
     /// Their segments, as bits of the segments' places.
     pub(crate) segments: Members,

@@ -44,7 +44,7 @@ pub struct Load {
 /// Who announces what.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swarms {
-    /// Torrents.
+    /// Among which the sessions are spread.
     pub torrents: u32,
     /// Sessions (a client in a swarm) in all torrents together.
     pub peers: u32,

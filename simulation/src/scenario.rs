@@ -43,7 +43,6 @@ pub(crate) struct Scenario {
     pub(crate) batch_size: u64,
     /// Random steps before everything settles.
     pub(crate) steps: u64,
-    /// Clocks.
     pub(crate) clocks: Clocks,
     /// Redis's file.
     pub(crate) durability: Durability,

@@ -22,7 +22,6 @@ impl Trace {
         }
     }
 
-    /// The lines.
     #[must_use]
     pub(crate) fn lines(self) -> Vec<String> {
         self.lines.unwrap_or_default()

@@ -1,4 +1,5 @@
-//! One copy of an announce, over HTTP or UDP: its content, how a client sends it, and the outcome it hears of.
+//! One copy of an announce, over HTTP or UDP: its content, how a client sends it, and the outcome it hears
+//! of.
 
 use std::fmt;
 

@@ -43,9 +43,9 @@ pub struct Target {
 /// How a forwarder is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// `http://`
+    /// Over TCP, in clear text.
     Http,
-    /// `https://`
+    /// Over TLS; its certificate is checked.
     Https,
     /// `udp://` (BEP 15)
     Udp,

@@ -23,7 +23,7 @@ pub struct Limits {
 pub enum Spoofing {
     /// The address in the request counts.
     Allowed,
-    /// It is ignored.
+    /// The connection's address counts.
     Ignored,
 }
 

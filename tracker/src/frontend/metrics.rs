@@ -14,9 +14,9 @@ use service::metrics::{LATENCY_BUCKETS, counter, counters_by};
 /// The kind of a request, a label of its latency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// An announce.
+    /// Labelled `announce`.
     Announce,
-    /// A scrape.
+    /// Labelled `scrape`.
     Scrape,
 }
 

@@ -64,7 +64,7 @@ impl FailureKind {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{reason}")]
 pub struct SendFailure {
-    /// Its kind.
+    /// Whether sending again can help, and what to advise.
     pub kind: FailureKind,
     /// What Redis or the connection said.
     pub reason: String,

@@ -67,7 +67,7 @@ impl From<BrokenEscape> for BadQuery {
 pub struct Credentials<'a> {
     /// `credential`: sealed, or a passkey.
     pub credential: Option<Value<'a>>,
-    /// `passkey`.
+    /// The parameter of most private trackers.
     pub passkey: Option<Value<'a>>,
     /// `auth_key`, as XBT calls it.
     pub auth_key: Option<Value<'a>>,

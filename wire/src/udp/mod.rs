@@ -63,7 +63,7 @@ pub fn event(number: u32) -> Option<Event> {
     }
 }
 
-/// The number of an event.
+/// What BEP 15 writes for an event: 0 none, 1 completed, 2 started, 3 stopped.
 #[must_use]
 #[inline]
 pub fn event_number(event: Event) -> u32 {

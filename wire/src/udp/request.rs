@@ -14,9 +14,9 @@ pub enum Request<'a> {
         /// Repeated in the reply.
         transaction: u32,
     },
-    /// An announce.
+    /// Action 1, with or without URL data.
     Announce(AnnounceRequest<'a>),
-    /// A scrape.
+    /// Action 2, for up to 74 torrents.
     Scrape(ScrapeRequest<'a>),
 }
 

@@ -30,7 +30,7 @@ pub fn network(text: &str) -> Result<IpNet, &'static str> {
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// This address.
+    /// Whose traffic this is, IPv4-mapped addresses unmapped.
     Address(IpAddr),
     /// A Unix socket: a proxy on this machine, which says whom it speaks for.
     LocalProxy,
