@@ -88,6 +88,8 @@ impl World {
             min_interval: INTERVAL / 2,
             fd: None,
             pd: None,
+            claim: None,
+            extras: contract::Extras::default(),
         }
     }
 

@@ -34,6 +34,8 @@ fn entry(number: u64) -> Entry {
         min_interval: 900,
         fd: None,
         pd: None,
+        claim: None,
+        extras: contract::Extras::default(),
     };
     Entry { id: EntryId { ms: ts * 1000, seq: 0 }, event }
 }

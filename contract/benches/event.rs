@@ -25,6 +25,8 @@ fn event() -> TrafficEvent {
         min_interval: 900,
         fd: None,
         pd: None,
+        claim: None,
+        extras: contract::Extras::default(),
     }
 }
 

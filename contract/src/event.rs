@@ -122,6 +122,43 @@ pub struct TrafficEvent {
     pub fd: Option<String>,
     /// Playlist id carried by the credential.
     pub pd: Option<String>,
+    /// Where its bytes lie among all that the session has claimed; `None` from writers that do not say.
+    pub claim: Option<Claim>,
+    /// What the operator wants to see of clients besides, in `event_fields`.
+    pub extras: Extras,
+}
+
+/// An event's place among its session's claims and among the stream's entries (contract, section 3).
+///
+/// The event claims `(tu - du, tu]` and `(td - dd, td]` of all that the session has claimed since it was born,
+/// so whoever remembers what of that line was seen counts no byte twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// When the announce reached the tracker, in milliseconds of the site's clock.
+    pub at_ms: u64,
+    /// The client's own count of bytes uploaded.
+    pub up: u64,
+    /// The client's own count of bytes downloaded.
+    pub down: u64,
+    /// The [`Claim::at_ms`] of the session's first event: names the line.
+    pub born_ms: u64,
+    /// All uploaded bytes that the session has claimed, with this event's.
+    pub tu: u64,
+    /// All downloaded bytes that the session has claimed, with this event's.
+    pub td: u64,
+    /// The entry's number in the stream, without a gap from 1.
+    pub n: u64,
+}
+
+/// What only some sites' tables want (`event_fields`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// The client's `User-Agent`.
+    pub agent: Option<String>,
+    /// The client's `key`.
+    pub key: Option<String>,
+    /// Bytes that the client threw away.
+    pub corrupt: Option<u64>,
 }
 
 /// Why an entry is not a traffic event. Names the field, never its value: the value may be a passkey.
@@ -157,6 +194,12 @@ impl TrafficEvent {
         ];
         fields.extend(self.fd.clone().map(|fd| ("fd", fd)));
         fields.extend(self.pd.clone().map(|pd| ("pd", pd)));
+        if let Some(claim) = &self.claim {
+            fields.extend(claim.to_fields());
+        }
+        fields.extend(self.extras.agent.clone().map(|agent| ("agent", agent)));
+        fields.extend(self.extras.key.clone().map(|key| ("key", key)));
+        fields.extend(self.extras.corrupt.map(|corrupt| ("corrupt", corrupt.to_string())));
         fields
     }
 
@@ -185,7 +228,38 @@ impl TrafficEvent {
             min_interval: raw.read("min_interval", raw.min_interval, number)?,
             fd: raw.fd.map(|v| String::from_utf8_lossy(v).into_owned()),
             pd: raw.pd.map(|v| String::from_utf8_lossy(v).into_owned()),
+            claim: Claim::read(&raw)?,
+            extras: Extras {
+                agent: raw.agent.map(|v| String::from_utf8_lossy(v).into_owned()),
+                key: raw.key.map(|v| String::from_utf8_lossy(v).into_owned()),
+                corrupt: raw.corrupt.and_then(saturating_number),
+            },
         })
+    }
+}
+
+impl Claim {
+    fn to_fields(self) -> [(&'static str, String); 7] {
+        let Self { at_ms, up, down, born_ms, tu, td, n } = self;
+        let fields =
+            [("at", at_ms), ("up", up), ("down", down), ("born", born_ms), ("tu", tu), ("td", td), ("n", n)];
+        fields.map(|(name, number)| (name, number.to_string()))
+    }
+
+    /// An entry has all of these fields, or is an older writer's and has none.
+    fn read(raw: &RawFields<'_>) -> Result<Option<Self>, EventError> {
+        if raw.born.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            at_ms: raw.read("at", raw.at, number)?,
+            up: raw.read("up", raw.up, saturating_number)?,
+            down: raw.read("down", raw.down, saturating_number)?,
+            born_ms: raw.read("born", raw.born, number)?,
+            tu: raw.read("tu", raw.tu, saturating_number)?,
+            td: raw.read("td", raw.td, saturating_number)?,
+            n: raw.read("n", raw.n, number)?,
+        }))
     }
 }
 
@@ -209,6 +283,16 @@ struct RawFields<'a> {
     min_interval: Option<&'a [u8]>,
     fd: Option<&'a [u8]>,
     pd: Option<&'a [u8]>,
+    at: Option<&'a [u8]>,
+    up: Option<&'a [u8]>,
+    down: Option<&'a [u8]>,
+    born: Option<&'a [u8]>,
+    tu: Option<&'a [u8]>,
+    td: Option<&'a [u8]>,
+    n: Option<&'a [u8]>,
+    agent: Option<&'a [u8]>,
+    key: Option<&'a [u8]>,
+    corrupt: Option<&'a [u8]>,
 }
 
 impl<'a> RawFields<'a> {
@@ -240,6 +324,16 @@ impl<'a> RawFields<'a> {
             b"min_interval" => &mut self.min_interval,
             b"fd" => &mut self.fd,
             b"pd" => &mut self.pd,
+            b"at" => &mut self.at,
+            b"up" => &mut self.up,
+            b"down" => &mut self.down,
+            b"born" => &mut self.born,
+            b"tu" => &mut self.tu,
+            b"td" => &mut self.td,
+            b"n" => &mut self.n,
+            b"agent" => &mut self.agent,
+            b"key" => &mut self.key,
+            b"corrupt" => &mut self.corrupt,
             _ => return None,
         })
     }
@@ -307,6 +401,16 @@ mod tests {
             min_interval: 900,
             fd: Some("42".into()),
             pd: None,
+            claim: Some(Claim {
+                at_ms: 1_700_000_000_250,
+                up: 110,
+                down: 220,
+                born_ms: 1_699_999_000_000,
+                tu: 60,
+                td: 70,
+                n: 9,
+            }),
+            extras: Extras { agent: Some("a/1".into()), key: Some("5f".into()), corrupt: Some(3) },
         }
     }
 
@@ -325,7 +429,8 @@ mod tests {
     #[test]
     fn the_fields_are_the_contracts_fields_in_its_order() {
         let names: Vec<_> = sample().to_fields().into_iter().map(|(k, _)| k).collect();
-        let expected = "passkey infohash peer_id port ip af du dd left event ts dt interval min_interval fd";
+        let expected = "passkey infohash peer_id port ip af du dd left event ts dt interval min_interval fd \
+            at up down born tu td n agent key corrupt";
         assert_eq!(names.join(" "), expected);
     }
 
@@ -373,7 +478,17 @@ mod tests {
             min_interval: rest.1,
             event: [Event::None, Event::Started, Event::Completed, Event::Stopped][usize::from(rest.2)],
             fd: rest.3.clone(),
-            pd: rest.3,
+            pd: rest.3.clone(),
+            claim: (rest.2 > 0).then_some(Claim {
+                at_ms: figures.3,
+                up: figures.0,
+                down: figures.1,
+                born_ms: figures.2,
+                tu: figures.4,
+                td: figures.2,
+                n: figures.4,
+            }),
+            extras: Extras { agent: rest.3, key: None, corrupt: Some(figures.2) },
         })
     }
 

@@ -11,7 +11,7 @@ pub mod keys;
 pub mod sealed;
 
 pub use entry_id::{EntryId, EntryIdError};
-pub use event::{AddressFamily, Event, EventError, TrafficEvent};
+pub use event::{AddressFamily, Claim, Event, EventError, Extras, TrafficEvent};
 pub use ids::{IdError, InfoHash, Passkey, PeerId};
 pub use keys::Keys;
 pub use sealed::EncryptionKey;

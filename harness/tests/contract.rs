@@ -61,7 +61,16 @@ fn every_event_field_is_in_the_page_in_its_order() {
     let values = [("passkey", "k"), ("infohash", &id), ("peer_id", &id)]
         .into_iter()
         .chain(["port", "du", "dd", "left", "ts", "dt", "interval", "min_interval"].map(|name| (name, "1")))
-        .chain([("ip", "192.0.2.1"), ("af", "4"), ("event", "none"), ("fd", "f"), ("pd", "p")]);
+        .chain(["at", "up", "down", "born", "tu", "td", "n", "corrupt"].map(|name| (name, "1")))
+        .chain([
+            ("ip", "192.0.2.1"),
+            ("af", "4"),
+            ("event", "none"),
+            ("fd", "f"),
+            ("pd", "p"),
+            ("agent", "a"),
+            ("key", "k"),
+        ]);
     let values: Vec<_> = values.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let bytes = values.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let event = TrafficEvent::from_fields(bytes).unwrap();

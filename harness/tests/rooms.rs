@@ -14,15 +14,18 @@ const CRATES: &[(&str, &[&str])] = &[
     ("contract", &[]),
     ("wire", &["contract"]),
     ("service", &["contract"]),
-    ("books", &["contract", "service"]),
-    ("tracker", &["contract", "wire", "service"]),
-    ("consumer", &["contract", "service", "books"]),
+    ("books", &["contract", "claims", "service"]),
+    ("tracker", &["contract", "claims", "wire", "service"]),
+    ("consumer", &["contract", "claims", "service", "books"]),
     ("load", &["contract", "wire", "service"]),
-    ("harness", &["contract"]),
-    ("cli", &["contract", "load", "wire", "service", "books", "tracker", "consumer"]),
-    ("fuzz", &["contract", "wire", "service", "books", "tracker", "consumer"]),
-    ("simulation", &["contract", "wire", "service", "books", "tracker", "consumer"]),
-    ("bench", &["contract", "load", "wire", "service", "books", "tracker", "consumer", "cli", "harness"]),
+    ("harness", &["contract", "claims"]),
+    ("cli", &["contract", "claims", "load", "wire", "service", "books", "tracker", "consumer"]),
+    ("fuzz", &["contract", "claims", "wire", "service", "books", "tracker", "consumer"]),
+    ("simulation", &["contract", "claims", "wire", "service", "books", "tracker", "consumer"]),
+    (
+        "bench",
+        &["contract", "claims", "load", "wire", "service", "books", "tracker", "consumer", "cli", "harness"],
+    ),
 ];
 
 /// From top to bottom. Rooms on one line do not know each other.

@@ -74,11 +74,13 @@ impl World<'_> {
             downloaded: fact.down,
             left: client.left,
             event: fact.event,
-            observed_ms,
+            at_ms: observed_ms,
+            path: claims::Path(1),
             interval: 1800,
             min_interval: 900,
             fd: None,
             pd: None,
+            extras: contract::Extras::default(),
         }
     }
 

@@ -181,11 +181,13 @@ fn booking(dice: &mut Dice, step: u64) -> Booking {
         left: dice.within(0..=1) * 5,
         event: events[dice.index(events.len())],
         // Some of them out of order.
-        observed_ms: 1_700_000_000_000 + step * 1000 - dice.within(0..=20) * 300,
+        at_ms: 1_700_000_000_000 + step * 1000 - dice.within(0..=20) * 300,
+        path: claims::Path(1),
         interval: 1800,
         min_interval: 900,
         fd: None,
         pd: None,
+        extras: contract::Extras::default(),
     }
 }
 

@@ -90,11 +90,13 @@ fn entry(name: &str, client: u8, mib: u64, sequence: u64) -> NumberedBooking {
         downloaded: 0,
         left: 0,
         event: Event::None,
-        observed_ms: T0 + sequence * 1000,
+        at_ms: T0 + sequence * 1000,
+        path: claims::Path(1),
         interval: 1800,
         min_interval: 900,
         fd: None,
         pd: None,
+        extras: contract::Extras::default(),
     };
     NumberedBooking { booking, sequence }
 }
@@ -182,7 +184,7 @@ async fn times_stay_unique_where_both_passkeys_had_the_session() {
     }
     books.begin();
     let mut slow_clock = entry("new", 1, 11, 100);
-    slow_clock.booking.observed_ms = T0 + 3000;
+    slow_clock.booking.at_ms = T0 + 3000;
     books.send(&slow_clock).await;
     assert_eq!(books.total(), 1);
     books.assert_times_rise();
@@ -196,7 +198,7 @@ async fn times_stay_unique_where_two_sessions_become_one() {
     }
     books.begin();
     let mut late = entry("new", 1, 11, 100);
-    late.booking.observed_ms = T0 + 1000;
+    late.booking.at_ms = T0 + 1000;
     books.send(&late).await;
     books.assert_times_rise();
 }

@@ -27,11 +27,13 @@ fn entry(session: u8, sequence: u64, uploaded: u64, event: Event) -> NumberedBoo
         downloaded: 3,
         left: u64::from(session % 3),
         event,
-        observed_ms: 1_700_000_000_000 + sequence,
+        at_ms: 1_700_000_000_000 + sequence,
+        path: claims::Path(1),
         interval: 1800,
         min_interval: 900,
         fd: session.is_multiple_of(2).then(|| "film é".to_owned()),
         pd: None,
+        extras: contract::Extras::default(),
     };
     NumberedBooking { booking, sequence }
 }

@@ -216,11 +216,13 @@ fn booking(number: u64) -> Booking {
         downloaded: event.dd,
         left: event.left,
         event: event.event,
-        observed_ms: event.ts * 1000,
+        at_ms: event.ts * 1000,
+        path: claims::Path(1),
         interval: event.interval,
         min_interval: event.min_interval,
         fd: None,
         pd: None,
+        extras: contract::Extras::default(),
     }
 }
 

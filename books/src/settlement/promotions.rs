@@ -201,6 +201,8 @@ mod tests {
             min_interval: 900,
             fd: Some("film-7".into()),
             pd: None,
+            claim: None,
+            extras: contract::Extras::default(),
         }
     }
 

@@ -18,6 +18,8 @@ fn event() -> TrafficEvent {
         min_interval: 900,
         fd: None,
         pd: None,
+        claim: None,
+        extras: contract::Extras::default(),
     }
 }
 

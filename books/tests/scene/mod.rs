@@ -46,6 +46,8 @@ pub fn event(ts: u64) -> TrafficEvent {
         min_interval: 900,
         fd: None,
         pd: None,
+        claim: None,
+        extras: contract::Extras::default(),
     }
 }
 

@@ -88,5 +88,7 @@ pub(crate) fn announce(passkey: &str, ts: u64) -> TrafficEvent {
         min_interval: 900,
         fd: None,
         pd: None,
+        claim: None,
+        extras: contract::Extras::default(),
     }
 }

@@ -83,6 +83,8 @@ fn entry(ms: u64) -> Entry {
         min_interval: 900,
         fd: None,
         pd: None,
+        claim: None,
+        extras: contract::Extras::default(),
     };
     Entry { id: EntryId::at_ms(ms), event }
 }

@@ -51,6 +51,8 @@ pub fn event(ts: u64) -> TrafficEvent {
         min_interval: 900,
         fd: None,
         pd: None,
+        claim: None,
+        extras: contract::Extras::default(),
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use contract::{Event, InfoHash, Passkey, PeerId};
+use claims::Path;
+use contract::{Event, Extras, InfoHash, Passkey, PeerId};
 
 use crate::announce::Report;
 
@@ -28,8 +29,10 @@ pub struct Booking {
     pub left: u64,
     /// Why the client announced.
     pub event: Event,
-    /// When the tracker saw it, in Unix milliseconds.
-    pub observed_ms: u64,
+    /// When it reached the tracker, in milliseconds of the site's clock.
+    pub at_ms: u64,
+    /// How it came: along one path a client has one announce under way.
+    pub path: Path,
     /// Seconds until the client's next announce.
     pub interval: u32,
     /// Seconds before which it should not announce.
@@ -38,6 +41,8 @@ pub struct Booking {
     pub fd: Option<String>,
     /// Playlist id that the credential carried.
     pub pd: Option<String>,
+    /// What only some sites' tables want.
+    pub extras: Extras,
 }
 
 impl From<Report> for Booking {
@@ -55,11 +60,13 @@ impl From<Report> for Booking {
             downloaded: announce.downloaded,
             left: announce.left,
             event: announce.event,
-            observed_ms,
+            at_ms: observed_ms,
+            path: Path(0),
             interval: admission.interval,
             min_interval: admission.min_interval,
             fd: account.fd,
             pd: account.pd,
+            extras: Extras::default(),
         }
     }
 }

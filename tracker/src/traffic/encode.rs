@@ -54,8 +54,8 @@ impl Encoder {
         self.digits(*downloaded);
         self.digits(*left);
         self.text(booking.event.as_str().as_bytes());
-        self.number(booking.observed_ms);
-        self.digits(booking.observed_ms / 1000);
+        self.number(booking.at_ms);
+        self.digits(booking.at_ms / 1000);
         self.number(*sequence);
         self.observation(tracker_id, booking, *sequence);
         self.digits(booking.interval.into());
@@ -78,7 +78,7 @@ impl Encoder {
         }
         let mut digits = itoa::Buffer::new();
         seen.extend_from_slice(digits.format(sequence).as_bytes());
-        for number in [booking.observed_ms, booking.left] {
+        for number in [booking.at_ms, booking.left] {
             seen.push(b' ');
             seen.extend_from_slice(digits.format(number).as_bytes());
         }
@@ -137,11 +137,13 @@ mod tests {
             downloaded: 5,
             left: 0,
             event: Event::Stopped,
-            observed_ms: 1_700_000_000_123,
+            at_ms: 1_700_000_000_123,
+            path: claims::Path(1),
             interval: 1800,
             min_interval: 900,
             fd: Some("f".repeat(300)),
             pd: None,
+            extras: contract::Extras::default(),
         };
         NumberedBooking { booking, sequence: 42 }
     }

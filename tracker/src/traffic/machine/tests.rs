@@ -138,11 +138,13 @@ fn booking(uploaded: u64) -> Booking {
         downloaded: 0,
         left: 0,
         event: Event::Started,
-        observed_ms: 1_700_000_000_000,
+        at_ms: 1_700_000_000_000,
+        path: claims::Path(1),
         interval: 1800,
         min_interval: 900,
         fd: None,
         pd: None,
+        extras: contract::Extras::default(),
     }
 }
 

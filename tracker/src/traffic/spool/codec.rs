@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use contract::{Event, InfoHash, Passkey, PeerId};
+use claims::Path;
+use contract::{Event, Extras, InfoHash, Passkey, PeerId};
 
 use crate::traffic::booking::{Booking, NumberedBooking};
 
@@ -13,12 +14,13 @@ pub(super) fn encode(
     NumberedBooking { booking, sequence }: &NumberedBooking,
     out: &mut Vec<u8>,
 ) -> Option<()> {
-    for number in [*sequence, booking.observed_ms, booking.uploaded, booking.downloaded, booking.left] {
+    for number in [*sequence, booking.at_ms, booking.uploaded, booking.downloaded, booking.left] {
         out.extend(number.to_le_bytes());
     }
     out.extend(booking.interval.to_le_bytes());
     out.extend(booking.min_interval.to_le_bytes());
     out.extend(booking.port.to_le_bytes());
+    out.extend(booking.path.0.to_le_bytes());
     out.push(event_number(booking.event));
     match booking.ip {
         IpAddr::V4(ip) => {
@@ -34,7 +36,11 @@ pub(super) fn encode(
     out.extend(booking.peer_id.0);
     text(booking.passkey.reveal(), out)?;
     text(booking.fd.as_deref().unwrap_or_default(), out)?;
-    text(booking.pd.as_deref().unwrap_or_default(), out)
+    text(booking.pd.as_deref().unwrap_or_default(), out)?;
+    let Extras { agent, key, corrupt } = &booking.extras;
+    text(agent.as_deref().unwrap_or_default(), out)?;
+    text(key.as_deref().unwrap_or_default(), out)?;
+    text(&corrupt.map(|corrupt| corrupt.to_string()).unwrap_or_default(), out)
 }
 
 fn text(text: &str, out: &mut Vec<u8>) -> Option<()> {
@@ -47,9 +53,10 @@ fn text(text: &str, out: &mut Vec<u8>) -> Option<()> {
 pub(super) fn decode(bytes: &[u8]) -> Option<NumberedBooking> {
     let mut rest = ByteReader(bytes);
     let sequence = rest.u64()?;
-    let (observed_ms, uploaded, downloaded, left) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
+    let (at_ms, uploaded, downloaded, left) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
     let (interval, min_interval) = (u32::from_le_bytes(rest.take()?), u32::from_le_bytes(rest.take()?));
     let port = u16::from_le_bytes(rest.take()?);
+    let path = Path(u32::from_le_bytes(rest.take()?));
     let [event, family] = rest.take()?;
     let ip = match family {
         4 => IpAddr::V4(Ipv4Addr::from(rest.take::<4>()?)),
@@ -63,7 +70,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<NumberedBooking> {
         downloaded,
         left,
         event: event_of(event)?,
-        observed_ms,
+        at_ms,
+        path,
         interval,
         min_interval,
         info_hash: InfoHash(rest.take()?),
@@ -71,6 +79,11 @@ pub(super) fn decode(bytes: &[u8]) -> Option<NumberedBooking> {
         passkey: Passkey::from_bytes(rest.text()?.as_bytes()).ok()?,
         fd: rest.optional_text()?,
         pd: rest.optional_text()?,
+        extras: Extras {
+            agent: rest.optional_text()?,
+            key: rest.optional_text()?,
+            corrupt: rest.optional_text()?.map(|digits| digits.parse()).transpose().ok()?,
+        },
     };
     rest.0.is_empty().then_some(NumberedBooking { booking, sequence })
 }

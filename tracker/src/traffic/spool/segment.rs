@@ -66,7 +66,7 @@ impl Segment {
         let mut segment = Self::empty(name.to_owned(), number, tracker_id);
         let mut frames = Frames { file, position: HEADER_BYTES };
         while let Some(frame) = frames.next_frame()? {
-            segment.oldest_ms.get_or_insert(frame.entry.booking.observed_ms);
+            segment.oldest_ms.get_or_insert(frame.entry.booking.at_ms);
             (segment.bytes, segment.records) = (frames.position, segment.records + 1);
         }
         segment.torn = disk.size(name)? > segment.bytes;
@@ -97,7 +97,7 @@ impl Segment {
         compact.name.clone_from(&self.name);
         compact.bytes += bytes.len() as u64;
         compact.records = frames.len() as u64;
-        compact.oldest_ms = frames.first().map(|frame| frame.entry.booking.observed_ms);
+        compact.oldest_ms = frames.first().map(|frame| frame.entry.booking.at_ms);
         *self = compact;
         Ok(())
     }

@@ -140,7 +140,7 @@ impl<D: Disk> Store<D> {
         if let Some(segment) = self.segments.back_mut() {
             segment.bytes += frames.len() as u64;
             segment.records += entries.len() as u64;
-            segment.oldest_ms = segment.oldest_ms.or(entries.first().map(|entry| entry.booking.observed_ms));
+            segment.oldest_ms = segment.oldest_ms.or(entries.first().map(|entry| entry.booking.at_ms));
         }
         self.appended_since_coalescing += frames.len() as u64;
         Ok(())

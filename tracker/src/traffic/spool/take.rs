@@ -53,7 +53,7 @@ impl<D: Disk> Store<D> {
         };
         self.cursor = batch.end;
         first.records = first.records.saturating_sub(batch.entries.len() as u64);
-        first.oldest_ms = batch.entries.last().map(|entry| entry.booking.observed_ms);
+        first.oldest_ms = batch.entries.last().map(|entry| entry.booking.at_ms);
         // A write that failed, or coalescing, may have left a file behind this one that holds nothing.
         while self.segments.front().is_some_and(|first| self.cursor >= first.bytes) {
             self.retire_first();
