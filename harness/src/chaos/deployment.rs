@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use harness::{Trackerctl, binary, eventually_async, free_port};
+use harness::{Clock, Trackerctl, binary, eventually_async, free_port};
 
-use crate::clock::Clock;
 use crate::confine::Confinement;
 use crate::disk::Disk;
 use crate::link::Link;

@@ -8,7 +8,6 @@
 mod audit;
 mod books;
 mod client;
-mod clock;
 mod confine;
 mod deployment;
 mod disk;

@@ -4,10 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use harness::Process;
+use harness::{Clock, Process};
 use rustix::process::Signal;
-
-use crate::clock::Clock;
 
 /// A tracker, a consumer or Redis.
 #[derive(Debug)]

@@ -9,14 +9,17 @@ use std::path::{Path, PathBuf};
 
 /// The clock of one process and of those that follow it.
 #[derive(Debug, Clone)]
-pub(crate) struct Clock {
+pub struct Clock {
     library: PathBuf,
     file: PathBuf,
 }
 
 impl Clock {
     /// A clock that is right so far; `None` without libfaketime.
-    pub(crate) fn right(file: PathBuf) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn right(file: PathBuf) -> io::Result<Option<Self>> {
         let Some(library) = library() else { return Ok(None) };
         let clock = Self { library, file };
         clock.set(0)?;
@@ -24,7 +27,10 @@ impl Clock {
     }
 
     /// Sets it so many milliseconds off.
-    pub(crate) fn set(&self, offset_ms: i64) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set(&self, offset_ms: i64) -> io::Result<()> {
         let (sign, ms) = (if offset_ms < 0 { '-' } else { '+' }, offset_ms.unsigned_abs());
         // Renamed, so that nobody reads half of it.
         let written = self.file.with_extension("new");
@@ -33,7 +39,8 @@ impl Clock {
     }
 
     /// What its process needs to see it.
-    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 4] {
+    #[must_use]
+    pub fn environment(&self) -> [(&'static str, PathBuf); 4] {
         [
             ("LD_PRELOAD", self.library.clone()),
             ("FAKETIME_TIMESTAMP_FILE", self.file.clone()),
