@@ -1,8 +1,10 @@
 //! What a client writes into a URL.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use contract::InfoHash;
+use tracker::arrival::{Arrival, Transport, Way};
 use tracker::frontend::http::{query, reply};
 use tracker::frontend::limits::{Limits, Spoofing};
 use tracker::frontend::route::{Route, Routes};
@@ -15,10 +17,15 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub(crate) const LIMITS: Limits =
     Limits { default_numwant: 50, max_numwant: 100, max_scrape_infohashes: 50, spoofing: Spoofing::Allowed };
 
+/// From this address, now.
+pub(crate) fn arrival(ip: IpAddr) -> Arrival {
+    Arrival { at: Instant::now(), ip, way: Way::over(Transport::Http, ip) }
+}
+
 /// An announce is read within its limits, or refused with a text that is proper bencode.
 pub(crate) fn announce_query(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    match query::announce(text, CLIENT, None, &LIMITS) {
+    match query::announce(text, arrival(CLIENT), None, &LIMITS) {
         Ok(read) => {
             assert!(read.announce.num_want <= LIMITS.max_numwant);
             assert!(i64::try_from(read.announce.left).is_ok());

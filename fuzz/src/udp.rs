@@ -8,7 +8,7 @@ use tracker::frontend::udp::reading::{self, Policy};
 use wire::udp::url_data;
 use wire::udp::{self, Request, Response};
 
-use crate::http::LIMITS;
+use crate::http::{LIMITS, arrival};
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     let paths = |paths: &[&str]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -32,7 +32,7 @@ pub(crate) fn request(input: &[u8]) {
         assert_eq!(url_data::collect(&options).ok().flatten().unwrap_or_default(), *url);
     }
     let source = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    if let Ok(read) = reading::announce(&announce, url.as_deref(), source, &POLICY) {
+    if let Ok(read) = reading::announce(&announce, url.as_deref(), arrival(source), &POLICY) {
         assert!(read.num_want <= LIMITS.max_numwant);
         assert!(i64::try_from(read.left).is_ok());
     }

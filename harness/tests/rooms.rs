@@ -39,6 +39,7 @@ const TRACKER: &[&[&str]] = &[
     &["hooks", "traffic", "sharing", "forward"],
     &["swarm", "fetch"],
     &["announce"],
+    &["arrival"],
 ];
 
 /// Likewise.

@@ -56,9 +56,10 @@ impl World<'_> {
     pub(crate) fn tracker_hears(&mut self, slot: usize, fact: usize, ip: IpAddr) {
         let observed_ms = self.clock(self.trackers[slot].skew_ms);
         let booking = self.booking(fact, ip, observed_ms);
+        let arrived = self.instant();
         let Some(newest) = self.trackers[slot].recordings.back_mut() else { return };
         newest.unanswered.insert(fact);
-        newest.queue.push_back(Submission { booking, token: fact });
+        newest.queue.push_back(Submission { booking, arrived, token: fact });
     }
 
     /// A tracker does what it can without waiting.

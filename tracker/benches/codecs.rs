@@ -1,10 +1,12 @@
 //! Reading announces and writing replies, over HTTP and UDP. `cargo bench -p tracker --bench codecs`.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
 
 use contract::{InfoHash, PeerId};
 use divan::black_box;
 use tracker::announce::{Counts, Offers, PeerIds, Reply};
+use tracker::arrival::{Arrival, Way};
 use tracker::frontend::http::query;
 use tracker::frontend::limits::{Limits, Spoofing};
 use wire::http::PeerForm;
@@ -18,6 +20,10 @@ const LIMITS: Limits =
 const QUERY: &str = "info_hash=%8d%1a%c3%0f%e2%7b%91%5c%44%aa%03%d7%be%29%60%f1%18%c5%72%e9&peer_id=-qB5000-j2B!kq0vXc~_\
                      &port=6881&uploaded=123456789&downloaded=0&left=0&corrupt=0&key=5D3E1A2B&event=started&numwant=50&compact=1\
                      &no_peer_id=1&supportcrypto=1&redundant=0";
+
+fn arrival() -> Arrival {
+    Arrival { at: Instant::now(), ip: IP, way: Way::default() }
+}
 
 fn main() {
     divan::main();
@@ -57,7 +63,7 @@ fn request() -> AnnounceRequest<'static> {
 
 #[divan::bench]
 fn http_query() -> query::HttpAnnounce {
-    query::announce(black_box(QUERY), IP, None, &LIMITS).expect("the query is well-formed")
+    query::announce(black_box(QUERY), arrival(), None, &LIMITS).expect("the query is well-formed")
 }
 
 #[divan::bench]

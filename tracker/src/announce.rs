@@ -10,13 +10,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::LazyLock;
+use std::time::Instant;
 
-use contract::{Event, InfoHash, Passkey, PeerId};
+use contract::{Event, Extras, InfoHash, Passkey, PeerId};
 use sha2::{Digest, Sha256};
 use wire::http::query::BadQuery;
 
 pub use wire::peers::{EndpointV4, EndpointV6, NAMELESS, Offer, Offers, PeerIds, PeerList, endpoint};
 pub use wire::{Counts, Reply};
+
+use crate::arrival::Way;
 
 /// The largest absolute counter that is believed: 2^53 - 1 bytes (8 PiB), up to which the recorder's
 /// arithmetic in Redis is exact. No session comes near it; clients that send more report garbage.
@@ -51,6 +54,12 @@ pub struct Announce {
     pub credential: Option<Credential>,
     /// The token that lets it into this torrent.
     pub jwt: Option<Credential>,
+    /// When it reached this machine, however long it waited here.
+    pub arrived: Instant,
+    /// How it came.
+    pub way: Way,
+    /// What only some sites' tables want; `None` where no site asks.
+    pub extras: Option<Box<Extras>>,
 }
 
 impl Announce {
@@ -275,8 +284,6 @@ pub struct Report {
     pub admitted: Admitted,
     /// The user on whose totals it is booked.
     pub account: Account,
-    /// When the tracker saw it, in Unix milliseconds.
-    pub observed_ms: u64,
 }
 
 /// The answer to an accepted scrape.

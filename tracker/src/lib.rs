@@ -6,6 +6,7 @@
 
 pub mod announce;
 pub mod app;
+pub mod arrival;
 pub mod config;
 pub mod fetch;
 pub mod forward;

@@ -3,7 +3,6 @@
 //! under way finish by the one they began with.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::announce::{Admitted, Offers, Report};
 use crate::forward::Forwarding;
@@ -54,11 +53,6 @@ impl Rulebook {
     pub fn report(&self, admitted: Admitted) -> Option<Report> {
         self.recorder.as_ref()?;
         let account = admitted.admission.account.clone()?;
-        Some(Report { admitted, account, observed_ms: unix_milliseconds() })
+        Some(Report { admitted, account })
     }
-}
-
-fn unix_milliseconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

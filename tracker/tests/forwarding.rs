@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tracker::announce::{Admission, Admitted, Announce, Families, Offers, PeerIds};
 use tracker::app::App;
+use tracker::arrival::Way;
 use tracker::config::{Config, Plan};
 use tracker::forward::{self, ForwardMetrics, Forwarding, Pace, Scheme, Scope, Target};
 use wire::bencode::{Value, parse};
@@ -256,6 +257,9 @@ impl Scene {
             peer_ids: PeerIds::Spared,
             credential: None,
             jwt: None,
+            arrived: Instant::now(),
+            way: Way::default(),
+            extras: None,
         };
         let mut offers = Offers::default();
         let admitted = Admitted { announce, admission: Admission::new(1800, 900) };

@@ -19,6 +19,7 @@ use service::redis::stream::NewEntries;
 use tracker::announce::Reply;
 use tracker::app::metrics::Metrics;
 use tracker::app::rulebook;
+use tracker::arrival::{Arrival, Transport, Way};
 use tracker::config::{Config, Plan};
 use tracker::frontend::http::query;
 use tracker::frontend::limits::{Limits, Spoofing};
@@ -76,7 +77,7 @@ fn announces_over_http() -> Result<Work> {
 }
 
 fn over_http(line: &Pipeline, query: &str, ip: IpAddr) -> Result<Vec<u8>> {
-    let read = query::announce(query, ip, None, &LIMITS);
+    let read = query::announce(query, arrival(Transport::Http, ip), None, &LIMITS);
     let read = read.ok().context("the announce cannot be read")?;
     let rules = line.rules.load();
     let answer = done(line.start(read.announce, &rules, Instant::now(), &mut rand::rng()))?;
@@ -105,7 +106,7 @@ fn over_udp(
     rng: &mut SmallRng,
 ) -> Result<Vec<u8>> {
     let Request::Announce(request) = udp::parse(packet)? else { anyhow::bail!("no announce") };
-    let read = reading::announce(&request, None, ip, policy);
+    let read = reading::announce(&request, None, arrival(Transport::Udp, ip), policy);
     let announce = read.ok().context("the announce cannot be read")?;
     let rules = line.rules.load();
     let answer = done(line.start(announce, &rules, line.started, rng))?;
@@ -113,6 +114,11 @@ fn over_udp(
     udp::write_announce(&mut out, request.form, request.transaction, &answer);
     ensure!(out.len() == 20 + 50 * 6, "50 peers were wanted");
     Ok(out)
+}
+
+fn arrival(transport: Transport, ip: IpAddr) -> Arrival {
+    let way = Way::over(transport, ip).by(b"tracker.example.org:6969").by(b"/announce");
+    Arrival { at: Instant::now(), ip, way }
 }
 
 fn done(progress: Progress<Reply, Pending>) -> Result<Reply> {
@@ -136,7 +142,8 @@ fn filled_pipeline() -> Result<Pipeline> {
         let packet = packed(session);
         let Request::Announce(request) = udp::parse(&packet)? else { continue };
         // A leecher's first peers may be fewer than it wants; only later replies are looked at.
-        let announce = reading::announce(&request, None, WORLD.address(session).0, &policy);
+        let announce =
+            reading::announce(&request, None, arrival(Transport::Udp, WORLD.address(session).0), &policy);
         let announce = announce.ok().context("the announce cannot be read")?;
         let rules = line.rules.load();
         done(line.start(announce, &rules, line.started, &mut rand::rng()))?;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use contract::{Event, Keys, TrafficEvent};
@@ -14,6 +14,7 @@ use service::redis::Timeouts;
 use tokio::sync::Semaphore;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
 use tracker::app::metrics::Metrics;
+use tracker::arrival::Way;
 use tracker::traffic::{self, Recorder, Rules, Setup};
 
 use crate::cores::CoreSet;
@@ -100,14 +101,19 @@ fn ours(bench: &Bench, count: u64) -> Result<Vec<Sample>> {
 /// Moves the world's events to the present, where a snapshot's lifetime need not be renewed each time.
 #[derive(Clone, Copy)]
 struct Clock {
-    /// Seconds to add to an event's.
-    ahead: u64,
+    now: Instant,
+    /// The last event's time.
+    last: u64,
 }
 
 impl Clock {
     fn ending_now(count: u64) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { ahead: now.saturating_sub(World::SITE.event(count).ts) }
+        Self { now: Instant::now(), last: World::SITE.event(count).ts }
+    }
+
+    fn arrived(self, ts: u64) -> Instant {
+        let ago = Duration::from_secs(self.last.saturating_sub(ts));
+        self.now.checked_sub(ago).unwrap_or(self.now)
     }
 
     fn reports(self, numbers: std::ops::Range<u64>) -> Vec<Report> {
@@ -133,11 +139,13 @@ impl Clock {
             peer_ids: PeerIds::Spared,
             credential: None,
             jwt: None,
+            arrived: self.arrived(ts),
+            way: Way::default(),
+            extras: None,
         };
         Report {
             admitted: Admitted { announce, admission: Admission::new(INTERVAL, INTERVAL / 2) },
             account: Account { passkey, tag, fd: None, pd: None },
-            observed_ms: (ts + self.ahead) * 1000,
         }
     }
 }

@@ -7,6 +7,7 @@ use wire::url::pairs;
 
 use super::route::{Route, Routes};
 use crate::announce::{Credential, Refusal};
+use crate::arrival::Way;
 
 /// The credential and token in an announce URL.
 #[derive(Debug, Default)]
@@ -22,6 +23,11 @@ impl UrlCredentials {
         let shown = |value: wire::url::Value<'_>| Credential::new(&value.bytes());
         let in_query = || query.credential.or(query.passkey).or(query.auth_key).map(shown);
         Self { credential: path.or_else(in_query), jwt: query.jwt.map(shown) }
+    }
+
+    /// The credential is part of the URL that a client knows the tracker by.
+    pub(crate) fn way(&self, way: Way) -> Way {
+        self.credential.as_ref().map_or(way, |credential| way.by(credential.reveal()))
     }
 
     /// What URL data shows. A path that is none of ours shows nothing and harms nothing: clients that send

@@ -1,6 +1,7 @@
 //! What the hooks' tests share: an announce, an account, and the way to options as they are written.
 
 use std::num::NonZeroU64;
+use std::time::Instant;
 
 use contract::config::{Check, checked_section, parse_yaml};
 use contract::{Event, InfoHash, PeerId};
@@ -9,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Admission, Hook, Verdict};
 use crate::announce::{Account, Announce, Families, PeerIds, Refusal, UserTag};
+use crate::arrival::Way;
 
 /// A leecher's plain announce.
 pub(super) fn announce() -> Announce {
@@ -26,6 +28,9 @@ pub(super) fn announce() -> Announce {
         peer_ids: PeerIds::Spared,
         credential: None,
         jwt: None,
+        arrived: Instant::now(),
+        way: Way::default(),
+        extras: None,
     }
 }
 

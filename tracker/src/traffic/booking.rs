@@ -45,9 +45,11 @@ pub struct Booking {
     pub extras: Extras,
 }
 
-impl From<Report> for Booking {
-    fn from(report: Report) -> Self {
-        let Report { admitted, account, observed_ms } = report;
+impl Booking {
+    /// What is booked of a report, by the tracker with this identity.
+    #[must_use]
+    pub fn new(report: Report, at_ms: u64, tracker: u64) -> Self {
+        let Report { admitted, account } = report;
         let info_hash = admitted.booked_on();
         let (announce, admission) = (admitted.announce, admitted.admission);
         Self {
@@ -60,13 +62,13 @@ impl From<Report> for Booking {
             downloaded: announce.downloaded,
             left: announce.left,
             event: announce.event,
-            at_ms: observed_ms,
-            path: Path(0),
+            at_ms,
+            path: announce.way.to(tracker),
             interval: admission.interval,
             min_interval: admission.min_interval,
             fd: account.fd,
             pd: account.pd,
-            extras: Extras::default(),
+            extras: announce.extras.map(|extras| *extras).unwrap_or_default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! in the spool.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contract::config::ServiceUrl;
 use redis::RedisError;
@@ -95,9 +95,12 @@ impl Recorder {
 
     /// Books a report and calls `recorded` when its fate is known; at once when too many wait already.
     pub fn submit(&self, report: Report, recorded: Recorded) {
-        if let Err(refused) =
-            self.queue.try_send(Submission { booking: Booking::from(report), token: recorded })
-        {
+        let arrived = report.admitted.announce.arrived;
+        let at = SystemTime::now().checked_sub(arrived.elapsed()).unwrap_or(UNIX_EPOCH);
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let booking = Booking::new(report, at_ms, 0);
+        if let Err(refused) = self.queue.try_send(Submission { booking, arrived, token: recorded }) {
             (refused.into_inner().token)(Err(RecordError::Overloaded));
         }
     }

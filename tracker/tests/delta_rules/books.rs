@@ -1,11 +1,14 @@
 //! A Redis, trackers that book into it, and announces as a test says them.
 
+use std::time::Instant;
+
 use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use redis::Commands;
 use redis::aio::MultiplexedConnection;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
-use tracker::traffic::{NumberedBooking, Outcome, RecordScript, Rules};
+use tracker::arrival::Way;
+use tracker::traffic::{Booking, NumberedBooking, Outcome, RecordScript, Rules};
 
 /// Milliseconds; well in the past, so that the script's guard against clocks that run ahead does not
 /// interfere.
@@ -70,6 +73,9 @@ impl Say {
             peer_ids: PeerIds::Spared,
             credential: None,
             jwt: None,
+            arrived: Instant::now(),
+            way: Way::default(),
+            extras: None,
         };
         let account = Account {
             passkey: "alice".parse().unwrap(),
@@ -79,8 +85,8 @@ impl Say {
         };
         let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
         let admitted = Admitted { announce, admission };
-        let report = Report { admitted, account, observed_ms: self.at_ms };
-        NumberedBooking { booking: report.into(), sequence: self.seq }
+        let report = Report { admitted, account };
+        NumberedBooking { booking: Booking::new(report, self.at_ms, 0), sequence: self.seq }
     }
 }
 

@@ -6,6 +6,7 @@ use wire::http::PeerForm;
 use wire::http::query::{AnnounceQuery, ScrapeQuery};
 
 use crate::announce::{Announce, Credential, Families, PeerIds, Refusal, Scrape};
+use crate::arrival::Arrival;
 use crate::frontend::credentials::UrlCredentials;
 use crate::frontend::limits::{self, Limits, Spoofing};
 
@@ -26,7 +27,7 @@ pub struct HttpAnnounce {
 /// The refusal to show the client; its text names the parameter, never the value.
 pub fn announce(
     query: &str,
-    ip: IpAddr,
+    arrival: Arrival,
     credential: Option<Credential>,
     limits: &Limits,
 ) -> Result<HttpAnnounce, Refusal> {
@@ -38,7 +39,7 @@ pub fn announce(
     let announce = Announce {
         info_hash: query.info_hash()?,
         peer_id: query.peer_id()?,
-        ip: claimed_ip.unwrap_or(ip),
+        ip: claimed_ip.unwrap_or(arrival.ip),
         port: query.port()?,
         uploaded: limits::counter("uploaded", query.uploaded()?)?,
         downloaded: limits::counter("downloaded", query.downloaded()?)?,
@@ -47,8 +48,11 @@ pub fn announce(
         num_want: query.numwant()?.map_or(limits.default_numwant, |wanted| limits.num_want(wanted)),
         families: Families::Both,
         peer_ids: if form == PeerForm::List { PeerIds::Named } else { PeerIds::Spared },
+        arrived: arrival.at,
+        way: shown.way(arrival.way),
         credential: shown.credential,
         jwt: shown.jwt,
+        extras: None,
     };
     Ok(HttpAnnounce { announce, form, unknown_event })
 }
@@ -71,8 +75,12 @@ pub fn scrape(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
+
     use contract::Event;
     use proptest::prelude::*;
+
+    use crate::arrival::Way;
 
     const LIMITS: Limits = Limits {
         default_numwant: 50,
@@ -86,15 +94,19 @@ mod tests {
         "192.0.2.1".parse().unwrap()
     }
 
+    fn arrival() -> Arrival {
+        Arrival { at: Instant::now(), ip: ip(), way: Way::default() }
+    }
+
     fn read(extra: &str) -> Result<HttpAnnounce, String> {
         let base =
             format!("info_hash={HASH}&peer_id=-TR4000-abcdefghijkl&port=6881&uploaded=1&downloaded=2&left=3");
-        announce(&format!("{base}{extra}"), ip(), None, &LIMITS)
+        announce(&format!("{base}{extra}"), arrival(), None, &LIMITS)
             .map_err(|refusal| refusal.reason.into_owned())
     }
 
     fn refused(query: &str) -> String {
-        announce(query, ip(), None, &LIMITS).unwrap_err().reason.into_owned()
+        announce(query, arrival(), None, &LIMITS).unwrap_err().reason.into_owned()
     }
 
     #[test]
@@ -150,7 +162,7 @@ mod tests {
         let hex = "0102030405060708090a0b0c0d0e0f1011121314";
         let query =
             format!("info_hash={hex}&peer_id=-TR4000-abcdefghijkl&port=1&uploaded=0&downloaded=0&left=0");
-        assert_eq!(announce(&query, ip(), None, &LIMITS).unwrap().announce.info_hash.0[0], 1);
+        assert_eq!(announce(&query, arrival(), None, &LIMITS).unwrap().announce.info_hash.0[0], 1);
     }
 
     #[test]
@@ -159,10 +171,13 @@ mod tests {
             format!("info_hash={HASH}&peer_id=-TR4000-abcdefghijkl&port=1&uploaded=0&downloaded=0&left=0");
         let query = format!("{query}&passkey=q&ip=198.51.100.7");
         let path = Some(Credential::new(b"p"));
-        let read = announce(&query, ip(), path.clone(), &LIMITS).unwrap().announce;
+        let read = announce(&query, arrival(), path.clone(), &LIMITS).unwrap().announce;
         assert_eq!((read.credential, read.ip), (path, ip()));
         let allowed = Limits { spoofing: Spoofing::Allowed, ..LIMITS };
-        assert_eq!(announce(&query, ip(), None, &allowed).unwrap().announce.ip.to_string(), "198.51.100.7");
+        assert_eq!(
+            announce(&query, arrival(), None, &allowed).unwrap().announce.ip.to_string(),
+            "198.51.100.7"
+        );
     }
 
     #[test]
@@ -176,7 +191,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_query_makes_it_panic(query in ".{0,300}") {
-            drop(announce(&query, ip(), None, &LIMITS));
+            drop(announce(&query, arrival(), None, &LIMITS));
             drop(scrape(&query, ip(), None, &LIMITS));
         }
 
@@ -184,7 +199,7 @@ mod tests {
         fn any_twenty_bytes_survive_the_escape(bytes in any::<[u8; 20]>()) {
             let escaped: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
             let query = format!("info_hash={escaped}&peer_id={escaped}&port=1&uploaded=0&downloaded=0&left=0");
-            let read = announce(&query, ip(), None, &LIMITS).unwrap().announce;
+            let read = announce(&query, arrival(), None, &LIMITS).unwrap().announce;
             prop_assert_eq!((read.info_hash.0, read.peer_id.0), (bytes, bytes));
         }
     }

@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use contract::AddressFamily;
 use futures_util::future::Either;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use wire::http::reply::{self, ScrapeForm};
@@ -20,6 +20,7 @@ use super::origin::{Origin, ProxyRules};
 use super::query::{self, HttpAnnounce};
 use super::reply::refusal;
 use crate::announce::{Credential, Refusal, Scrape, ScrapeReply};
+use crate::arrival::{Arrival, Transport, Way};
 use crate::frontend::limits::Limits;
 use crate::frontend::metrics::{Action, HttpMetrics, RequestOutcome};
 use crate::frontend::route::{Route, Routes};
@@ -102,17 +103,19 @@ impl Frontend {
             }
         };
         let client = policy.proxies.client_ip(origin, &headers);
-        headers.clear();
         let family = client.as_ref().map_or(AddressFamily::V4, |ip| AddressFamily::of(*ip));
+        let arrival = client.map(|ip| Arrival { at: received, ip, way: way(ip, scheme, &request, &headers) });
+        headers.clear();
         let unanswered = |action| Unanswered { action, family, scheme, received, headers };
         let query = request.uri.query().unwrap_or_default();
         match route {
             Route::Announce(credential) => {
-                let read = announce(query, client, credential, &policy.limits);
+                let read = announce(query, arrival, credential, &policy.limits);
                 self.announce(unanswered(Action::Announce), read)
             }
             Route::Scrape(credential) => {
-                let read = client.and_then(|ip| query::scrape(query, ip, credential, &policy.limits));
+                let read =
+                    arrival.and_then(|client| query::scrape(query, client.ip, credential, &policy.limits));
                 self.scrape(unanswered(Action::Scrape), read, policy.scrape_form)
             }
         }
@@ -184,16 +187,26 @@ fn route(request: &Parts, headers: &HeaderMap, routes: &Routes) -> Result<Route,
     routes.find(request.uri.path()).ok_or(nothing)
 }
 
+/// The names that this tracker has in the client's list of trackers.
+fn way(ip: IpAddr, scheme: Scheme, request: &Parts, headers: &HeaderMap) -> Way {
+    let transport = match scheme {
+        Scheme::Http => Transport::Http,
+        Scheme::Https => Transport::Https,
+    };
+    let host = headers.get(HOST).map_or(&[][..], HeaderValue::as_bytes);
+    Way::over(transport, ip).by(host).by(request.uri.path().as_bytes())
+}
+
 fn announce(
     query: &str,
-    client: Result<IpAddr, Refusal>,
+    arrival: Result<Arrival, Refusal>,
     credential: Option<Credential>,
     limits: &Limits,
 ) -> Result<HttpAnnounce, Refusal> {
     if query.len() > MAX_ANNOUNCE_QUERY_BYTES {
         return Err(Refusal::because("request too long"));
     }
-    query::announce(query, client?, credential, limits)
+    query::announce(query, arrival?, credential, limits)
 }
 
 /// What is no tracker's answer.

@@ -7,6 +7,7 @@ use wire::udp::{AnnounceRequest, MAX_PEERS_V4, MAX_PEERS_V6};
 pub(super) use wire::udp::event;
 
 use crate::announce::{Announce, Families, PeerIds, Refusal};
+use crate::arrival::Arrival;
 use crate::frontend::credentials::UrlCredentials;
 use crate::frontend::limits::{self, Limits, Spoofing};
 use crate::frontend::route::Routes;
@@ -20,17 +21,17 @@ pub struct Policy {
     pub limits: Limits,
 }
 
-/// Reads an announce that came from `ip`, with its URL data.
+/// Reads an announce with its URL data.
 ///
 /// # Errors
 /// The refusal to show the client; its text names the parameter, never the value.
 pub fn announce(
     request: &AnnounceRequest<'_>,
     url: Option<&[u8]>,
-    ip: IpAddr,
+    arrival: Arrival,
     policy: &Policy,
 ) -> Result<Announce, Refusal> {
-    let ip = address(request.claimed_ip, ip, policy.limits.spoofing);
+    let ip = address(request.claimed_ip, arrival.ip, policy.limits.spoofing);
     let most = if ip.is_ipv4() { MAX_PEERS_V4 } else { MAX_PEERS_V6 };
     let shown = url.map(|url| UrlCredentials::in_url(url, &policy.routes)).transpose()?.unwrap_or_default();
     Ok(Announce {
@@ -47,6 +48,10 @@ pub fn announce(
         peer_ids: PeerIds::Spared,
         credential: shown.credential,
         jwt: shown.jwt,
+        arrived: arrival.at,
+        // A URL is the tracker's name in the client's list of trackers.
+        way: url.map_or(arrival.way, |url| arrival.way.by(url)),
+        extras: None,
     })
 }
 
@@ -63,7 +68,10 @@ mod tests {
     use super::*;
     use contract::{Event, InfoHash, PeerId};
     use std::net::Ipv4Addr;
+    use std::time::Instant;
     use wire::udp::AnnounceForm;
+
+    use crate::arrival::Way;
 
     const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -91,8 +99,12 @@ mod tests {
         Policy { routes: Routes::default(), limits }
     }
 
+    fn arrival() -> Arrival {
+        Arrival { at: Instant::now(), ip: SOURCE, way: Way::default() }
+    }
+
     fn read(request: &AnnounceRequest<'_>) -> Result<Announce, String> {
-        let read = announce(request, None, SOURCE, &policy(Spoofing::Ignored));
+        let read = announce(request, None, arrival(), &policy(Spoofing::Ignored));
         read.map_err(|refusal| refusal.reason.into_owned())
     }
 
@@ -129,7 +141,7 @@ mod tests {
     fn a_claimed_address_needs_permission_and_the_clients_family() {
         let ip = |claimed: &str, spoofing| {
             let request = AnnounceRequest { claimed_ip: claimed.parse().unwrap(), ..request() };
-            announce(&request, None, SOURCE, &policy(spoofing)).unwrap().ip.to_string()
+            announce(&request, None, arrival(), &policy(spoofing)).unwrap().ip.to_string()
         };
         assert_eq!(ip("198.51.100.7", Spoofing::Ignored), "192.0.2.1");
         assert_eq!(ip("198.51.100.7", Spoofing::Allowed), "198.51.100.7");

@@ -81,7 +81,7 @@ impl Frontend {
             self.metrics.unknown_events.inc();
         }
         let unanswered = Unanswered::announce(request, sender, url.as_deref());
-        let outcome = match reading::announce(request, url.as_deref(), sender.ip, batch.policy) {
+        let outcome = match reading::announce(request, url.as_deref(), sender.arrival(), batch.policy) {
             Ok(announce) => {
                 match self.pipeline.start(announce, batch.rules, sender.received, &mut batch.workspace.rng) {
                     Progress::Done(outcome) => outcome,

@@ -11,6 +11,7 @@ use super::packet::{self, AnnounceForm, AnnounceRequest, ScrapeRequest};
 use super::return_path::ReturnPath;
 use super::url_data;
 use crate::announce::{Refusal, RefusalKind, Reply, ScrapeReply};
+use crate::arrival::{Arrival, Transport, Way};
 use crate::frontend::metrics::{Action, RequestOutcome};
 
 /// Who sent a packet, and when it came.
@@ -22,6 +23,19 @@ pub(super) struct Sender {
     pub(super) ip: IpAddr,
     pub(super) received: Instant,
     pub(super) unix_secs: u64,
+}
+
+impl Sender {
+    /// Clients may know a tracker by one name for each of its addresses.
+    pub(super) fn arrival(&self) -> Arrival {
+        let way = Way::over(Transport::Udp, self.ip);
+        let way = match self.path.from {
+            Some(IpAddr::V4(ours)) => way.by(&ours.octets()),
+            Some(IpAddr::V6(ours)) => way.by(&ours.octets()),
+            None => way,
+        };
+        Arrival { at: self.received, ip: self.ip, way }
+    }
 }
 
 /// A request with a valid connection id, until it is answered.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -17,6 +17,8 @@ use crate::traffic::spool::{AppendError, Batch, DiskRequest, DiskResult};
 pub struct Submission<T> {
     /// The report, reduced to the fields that are booked.
     pub booking: Booking,
+    /// When it reached this machine.
+    pub arrived: Instant,
     /// Stands for the client; comes back in [`Action::Answer`].
     pub token: T,
 }

@@ -168,7 +168,7 @@ impl<T> RecorderMachine<T> {
     /// Gives each report the number under which this process has it booked, for ever: by it Redis knows what
     /// it is sent twice.
     fn number(&mut self, reports: &mut Vec<Submission<T>>) -> (Vec<NumberedBooking>, Vec<T>) {
-        let numbered = reports.drain(..).map(|Submission { booking, token }| {
+        let numbered = reports.drain(..).map(|Submission { booking, token, .. }| {
             self.sequence += 1;
             (NumberedBooking { booking, sequence: self.sequence }, token)
         });

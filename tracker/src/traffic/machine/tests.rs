@@ -80,7 +80,8 @@ impl Scene {
 
     fn report(&mut self, clients: &[u64]) {
         assert!(clients.len() <= self.machine.room());
-        let report = |client: &u64| Submission { booking: booking(*client), token: *client };
+        let report =
+            |client: &u64| Submission { booking: booking(*client), arrived: self.now, token: *client };
         self.hand(Input::Reports(&mut clients.iter().map(report).collect()));
     }
 
