@@ -31,6 +31,7 @@
 //! No clock, no I/O: arrival times come with the reports.
 
 mod codec;
+mod presence;
 mod search;
 mod segment;
 mod session;

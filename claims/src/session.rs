@@ -27,6 +27,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// A new session whose first run is trusted to have begun with its first `started`.
+    #[must_use]
+    pub fn with_known_beginning() -> Self {
+        Self { knows_first_run: true, ..Self::default() }
+    }
+
     /// Takes a report and returns the bytes that it claims: by how much the least total has grown.
     ///
     /// A report that was taken before (a retry, a replay) claims nothing. `skew_ms`: how far two paths of one
@@ -36,13 +42,17 @@ impl Session {
             return Counters::default();
         }
         let claims = self.claim(skew_ms);
+        self.make_room(report.at_ms, skew_ms);
+        Counters::of(claims)
+    }
+
+    fn make_room(&mut self, now_ms: u64, skew_ms: u64) {
         if self.segments.len() > KEPT_SEGMENTS {
-            self.forget_what_is_over(report.at_ms, skew_ms);
+            self.forget_what_is_over(now_ms, skew_ms);
         }
         if self.segments.len() > MOST_SEGMENTS {
-            self.begin_anew(report.at_ms, skew_ms);
+            self.begin_anew(now_ms, skew_ms);
         }
-        Counters::of(claims)
     }
 
     /// All bytes that the session's reports have claimed.
@@ -51,16 +61,116 @@ impl Session {
         Counters::of(self.claimed)
     }
 
-    /// Whether the report says something new.
+    /// Whether the report says something new. It is sorted in where it belongs on its path: what comes out is
+    /// the same as if the path's reports had been booked in the order of their arrival.
     fn take(&mut self, report: &Report, skew_ms: u64) -> bool {
-        let last = self.segments.iter_mut().filter(|segment| segment.path == report.path);
-        match last.max_by_key(|segment| segment.start.at) {
-            Some(last) if report.at_ms <= last.end.at => return false,
-            Some(last) if !last.ends_before(report) => last.extend(report, skew_ms),
-            None if report.at_ms < self.horizon => return false,
-            _ => self.segments.push(Segment::begun_by(report)),
+        let of_path = |segment: &&mut Segment| segment.path == report.path;
+        match self.segments.iter_mut().rev().find(of_path) {
+            None if report.at_ms < self.horizon => false,
+            None => self.place(Segment::begun_by(report)),
+            Some(newest) if report.at_ms > newest.end.at => {
+                let next = Segment::begun_by(report);
+                if next.begins_anew(newest) {
+                    return self.place(next);
+                }
+                *newest = newest.with(&next, skew_ms);
+                true
+            }
+            Some(_) => self.take_late(report, skew_ms),
+        }
+    }
+
+    /// Takes a report that is not behind everything that its path has said.
+    fn take_late(&mut self, report: &Report, skew_ms: u64) -> bool {
+        let point = report.point();
+        let is_it = |known: &Segment| match report.started {
+            true => known.started && known.start == point,
+            false => known.holds(point),
+        };
+        let mut of_path = self.segments.iter_mut().filter(|segment| segment.path == report.path);
+        if of_path.any(|segment| is_it(segment)) {
+            return false;
+        }
+        let mut of_path = self.segments.iter_mut().filter(|segment| segment.path == report.path);
+        let around = of_path.rfind(|segment| segment.covers(report.at_ms));
+        let is_plain_inside = around.is_some_and(|around| !report.started && around.takes_in(point, skew_ms));
+        if !is_plain_inside {
+            self.sort_in(Segment::begun_by(report), skew_ms);
         }
         true
+    }
+
+    /// Puts a piece between what its path has said before and behind it. A segment around it turns out to be
+    /// two.
+    fn sort_in(&mut self, piece: Segment, skew_ms: u64) {
+        let mut of_path = Vec::new();
+        for segment in self.segments.extract_if(.., |segment| segment.path == piece.path) {
+            if segment.covers(piece.start.at) {
+                of_path.extend(<[Segment; 2]>::from(segment.cut(piece.start.at)));
+            } else {
+                of_path.push(segment);
+            }
+        }
+        let place = of_path.partition_point(|segment| segment.start.at <= piece.start.at);
+        of_path.insert(place, piece);
+        let mut before: Option<Segment> = None;
+        for segment in of_path {
+            before = Some(match before {
+                Some(before) if !segment.begins_anew(&before) => before.with(&segment, skew_ms),
+                Some(before) => {
+                    self.place(before);
+                    segment
+                }
+                None => segment,
+            });
+        }
+        if let Some(last) = before {
+            self.place(last);
+        }
+    }
+
+    /// Segments stand in the order in which they began.
+    fn place(&mut self, segment: Segment) -> bool {
+        let began = |segment: &Segment| (segment.start.at, segment.path);
+        let place = self.segments.partition_point(|other| began(other) <= began(&segment));
+        self.segments.insert(place, segment);
+        true
+    }
+
+    /// The union of what both were told: two names of one session turned out to be one (a rotated passkey, a
+    /// hybrid torrent's second info hash). What both have claimed stays claimed, so what they claimed twice
+    /// is worked off: nothing more is claimed until the least total has passed it.
+    #[must_use]
+    pub fn fold(self, other: Self, skew_ms: u64) -> Self {
+        let (mut folded, later) =
+            if self.first_at() <= other.first_at() { (self, other) } else { (other, self) };
+        for which in 0..2 {
+            folded.settled[which] = folded.settled[which].saturating_add(later.settled[which]);
+            folded.claimed[which] = folded.claimed[which].saturating_add(later.claimed[which]);
+        }
+        folded.horizon = folded.horizon.max(later.horizon);
+        for segment in later.segments {
+            folded.take_segment(segment, skew_ms);
+        }
+        folded.make_room(folded.newest_at(), skew_ms);
+        folded
+    }
+
+    fn take_segment(&mut self, segment: Segment, skew_ms: u64) {
+        let overlaps = |other: &Segment| {
+            other.path == segment.path && other.start.at <= segment.end.at && segment.start.at <= other.end.at
+        };
+        if self.segments.iter().any(overlaps) {
+            segment.reports().for_each(|report| {
+                self.take_late(&report, skew_ms);
+            });
+        } else {
+            self.sort_in(segment, skew_ms);
+        }
+    }
+
+    fn first_at(&self) -> u64 {
+        self.segments.first().map_or(u64::MAX, |first| first.start.at)
     }
 
     fn claim(&mut self, skew_ms: u64) -> [u64; 2] {
