@@ -6,7 +6,7 @@ use std::time::Instant;
 use contract::InfoHash;
 use tracker::arrival::{Arrival, Transport, Way};
 use tracker::frontend::http::{query, reply};
-use tracker::frontend::limits::{Limits, Spoofing};
+use tracker::frontend::limits::{EventFields, Limits, Spoofing};
 use tracker::frontend::route::{Route, Routes};
 use wire::Counts;
 use wire::bencode;
@@ -14,8 +14,13 @@ use wire::http::reply::{ScrapeForm, scrape};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-pub(crate) const LIMITS: Limits =
-    Limits { default_numwant: 50, max_numwant: 100, max_scrape_infohashes: 50, spoofing: Spoofing::Allowed };
+pub(crate) const LIMITS: Limits = Limits {
+    default_numwant: 50,
+    max_numwant: 100,
+    max_scrape_infohashes: 50,
+    spoofing: Spoofing::Allowed,
+    event_fields: EventFields::NONE,
+};
 
 /// From this address, now.
 pub(crate) fn arrival(ip: IpAddr) -> Arrival {

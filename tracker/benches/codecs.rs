@@ -8,14 +8,19 @@ use divan::black_box;
 use tracker::announce::{Counts, Offers, PeerIds, Reply};
 use tracker::arrival::{Arrival, Way};
 use tracker::frontend::http::query;
-use tracker::frontend::limits::{Limits, Spoofing};
+use tracker::frontend::limits::{EventFields, Limits, Spoofing};
 use wire::http::PeerForm;
 use wire::http::reply;
 use wire::udp::{self, AnnounceForm, AnnounceRequest, Request};
 
 const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-const LIMITS: Limits =
-    Limits { default_numwant: 50, max_numwant: 100, max_scrape_infohashes: 50, spoofing: Spoofing::Ignored };
+const LIMITS: Limits = Limits {
+    default_numwant: 50,
+    max_numwant: 100,
+    max_scrape_infohashes: 50,
+    spoofing: Spoofing::Ignored,
+    event_fields: EventFields::NONE,
+};
 /// As qBittorrent writes it.
 const QUERY: &str = "info_hash=%8d%1a%c3%0f%e2%7b%91%5c%44%aa%03%d7%be%29%60%f1%18%c5%72%e9&peer_id=-qB5000-j2B!kq0vXc~_\
                      &port=6881&uploaded=123456789&downloaded=0&left=0&corrupt=0&key=5D3E1A2B&event=started&numwant=50&compact=1\

@@ -22,7 +22,7 @@ use tracker::app::rulebook;
 use tracker::arrival::{Arrival, Transport, Way};
 use tracker::config::{Config, Plan};
 use tracker::frontend::http::query;
-use tracker::frontend::limits::{Limits, Spoofing};
+use tracker::frontend::limits::{EventFields, Limits, Spoofing};
 use tracker::frontend::route::Routes;
 use tracker::frontend::udp::reading;
 use tracker::pipeline::{Pending, Pipeline, Progress};
@@ -61,8 +61,13 @@ pub const WORKLOADS: &[Workload] = &[
 const UNITS: u64 = 2000;
 /// A small site: its swarms have 100 peers, as those of the larger benchmark.
 const WORLD: World = World { users: 1000, torrents: 100, sessions: 10_000 };
-const LIMITS: Limits =
-    Limits { default_numwant: 50, max_numwant: 100, max_scrape_infohashes: 50, spoofing: Spoofing::Ignored };
+const LIMITS: Limits = Limits {
+    default_numwant: 50,
+    max_numwant: 100,
+    max_scrape_infohashes: 50,
+    spoofing: Spoofing::Ignored,
+    event_fields: EventFields::NONE,
+};
 
 fn announces_over_http() -> Result<Work> {
     let line = filled_pipeline()?;

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
 use tracker::app::metrics::Metrics;
 use tracker::arrival::Way;
-use tracker::traffic::{self, Recorder, Rules, Setup};
+use tracker::traffic::{self, Recorder, Rules, Setup, TailOptions};
 
 use crate::cores::CoreSet;
 use crate::cost::{self, micros_each};
@@ -175,6 +175,9 @@ fn setup(redis: &RedisServer) -> Setup {
         timeouts: Timeouts::default(),
         rules: Rules::new(&Keys::default()),
         retry_count: 3,
+        path_skew: Duration::from_mins(2),
+        tail: TailOptions::default(),
+        require_durable_redis: false,
         retry_interval: Duration::from_millis(200),
         spool: None,
     }

@@ -10,6 +10,7 @@ use contract::config::{Problems, checked_section, suggestion};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::frontend::limits::EventFields;
 use crate::hooks::hybrid_alias;
 use crate::{hooks, traffic};
 
@@ -101,6 +102,12 @@ impl HookPlan {
     /// Whether the tracker knows its users.
     pub(super) fn knows_users(&self) -> bool {
         self.rules.iter().any(|rule| matches!(rule, Rule::PasskeyApproval(_) | Rule::Jwt(_)))
+    }
+
+    /// What is read of clients for the recorder's sake.
+    pub(super) fn event_fields(&self) -> EventFields {
+        let listed = self.recorder.as_ref().map(|options| EventFields::of(&options.event_fields));
+        listed.unwrap_or(EventFields::NONE)
     }
 
     /// What `interval variation` may add to an interval, in seconds.

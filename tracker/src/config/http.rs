@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use wire::http::reply::ScrapeForm;
 
 use crate::frontend::http::{CertificateSource, Keepalive, Policy, ProxyRules, Settings, Timeouts, network};
-use crate::frontend::limits::{Limits, Spoofing};
+use crate::frontend::limits::{EventFields, Limits, Spoofing};
 use crate::frontend::route::Routes;
 
 /// The HTTP frontend.
@@ -128,6 +128,8 @@ impl HttpConfig {
             max_numwant: self.max_numwant,
             max_scrape_infohashes: self.max_scrape_infohashes,
             spoofing: if self.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
+            // The hooks' list says which; the plan puts it in.
+            event_fields: EventFields::NONE,
         }
     }
 

@@ -93,11 +93,14 @@ impl Plan {
         problems.0.extend(config.broker_problem(needs_broker));
         let scope =
             hooks.as_ref().and_then(|hooks| problems.gather(config.forward_scope(hooks.knows_users())));
-        let (Some(http), Some(udp), Some(hooks), Some(forwarders), Some(scope)) =
+        let (Some(mut http), Some(mut udp), Some(hooks), Some(forwarders), Some(scope)) =
             (http, udp, hooks, forwarders, scope)
         else {
             return Err(problems);
         };
+        let event_fields = hooks.event_fields();
+        http.policy.limits.event_fields = event_fields;
+        udp.policy.limits.event_fields = event_fields;
         let rules = RulePlan::new(&config, &hooks, forwarders, scope);
         let sharing = config.sharing();
         problems.or(Self { config, rules, http, udp, sharing, hooks })
@@ -229,6 +232,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frontend::limits::EventFields;
 
     fn problems(text: &str) -> String {
         Plan::load(Some(text), []).map_or_else(|problems| problems.to_string(), |_| String::new())
@@ -279,6 +283,23 @@ mod tests {
         assert!(spool(&file.join("spool")).contains("spool.directory`: cannot be used"));
         assert_eq!(spool(&folder.path().join("not/yet")), "");
         assert!(!folder.path().join("not").exists());
+    }
+
+    #[test]
+    fn event_fields_are_read_by_both_frontends_and_an_unknown_one_is_a_problem() {
+        let wrong = problems(&recording("{event_fields: [agent, ratio]}"));
+        assert!(wrong.contains("event_fields") && wrong.contains("ratio"), "{wrong}");
+        let plan = Plan::load(Some(&recording("{event_fields: [agent, key]}")), []).unwrap();
+        let wanted = EventFields { agent: true, key: true, corrupt: false };
+        assert_eq!(plan.http.policy.limits.event_fields, wanted);
+        assert_eq!(plan.udp.policy.limits.event_fields, wanted);
+    }
+
+    #[test]
+    fn skews_and_tails_have_bounds() {
+        assert!(problems(&recording("{path_skew: 100ms}")).contains("path_skew`: must be between"));
+        assert!(problems(&recording("{tail: {seconds: 4000}}")).contains("tail.seconds`: must be at most"));
+        assert_eq!(problems(&recording("{path_skew: 5m, tail: {seconds: 0, max_bytes: 0}}")), "");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use contract::config::{ListenAddr, Period, Problems, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::http::threads;
-use crate::frontend::limits::{Limits, Spoofing};
+use crate::frontend::limits::{EventFields, Limits, Spoofing};
 use crate::frontend::route::Routes;
 use crate::frontend::udp::{ConnectionIds, LONGEST_LIFETIME, Policy, Settings};
 
@@ -104,6 +104,8 @@ impl UdpConfig {
             max_numwant: self.max_numwant,
             max_scrape_infohashes: self.max_scrape_infohashes,
             spoofing: if self.allow_ip_spoofing { Spoofing::Allowed } else { Spoofing::Ignored },
+            // The hooks' list says which; the plan puts it in.
+            event_fields: EventFields::NONE,
         }
     }
 

@@ -23,7 +23,7 @@ pub use machine::{
     Action, Call, Input, Limits, Notice, RecordError, RecorderMachine, RecorderState, Submission,
 };
 pub use metrics::RecorderMetrics;
-pub use options::{FirstStarted, Options, SpoolOptions};
+pub use options::{EventField, FirstStarted, Options, SpoolOptions, TailOptions};
 pub use recorder::{Recorded, Recorder, Setup, SpawnError, spawn};
 pub use reply::{Outcome, Receipt};
 pub use script::{RecordScript, Rules};

@@ -1,6 +1,8 @@
 //! Options of `traffic push`.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use contract::config::{Check, Period, Problems, ServiceUrl};
 use nix::unistd::{AccessFlags, access};
@@ -9,6 +11,11 @@ use service::redis::{Broker, Timeouts, url_problem};
 
 use super::recorder::Setup;
 use super::script::Rules;
+
+/// Clients give up within minutes; what differs by more than that is no skew.
+const SKEWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+/// A Redis that comes back older by more has been restored from a backup.
+const LONGEST_TAIL_SECS: u64 = 3600;
 
 /// Options of `traffic push`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,8 +43,54 @@ pub struct Options {
     pub snapshot_ttl: Period,
     /// What a session's first `started` is worth.
     pub first_started: FirstStarted,
+    /// How far two paths of one client may differ: a client's own timeout.
+    pub path_skew: Period,
+    /// What is kept of what Redis confirmed.
+    pub tail: TailOptions,
+    /// What of clients the event tells besides.
+    pub event_fields: Vec<EventField>,
+    /// Do not start on a Redis that may lose what it confirmed without being asked to.
+    pub require_durable_redis: bool,
     /// Where announces are kept while Redis is away.
     pub spool: SpoolOptions,
+}
+
+/// What is kept of what Redis confirmed, to be told to one that came back older.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TailOptions {
+    /// For how long.
+    pub seconds: u64,
+    /// And how much at most.
+    pub max_bytes: u64,
+}
+
+impl TailOptions {
+    /// For how long it is kept.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+impl Default for TailOptions {
+    /// Redis writes its append-only file to the disk once a second, and a replica is promoted within some
+    /// tens of seconds.
+    fn default() -> Self {
+        Self { seconds: 60, max_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// What an event may tell of a client besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventField {
+    /// Its `User-Agent`. HTTP only.
+    Agent,
+    /// The `key` that it tells nobody but trackers.
+    Key,
+    /// Bytes that it threw away. HTTP only.
+    Corrupt,
 }
 
 /// Where announces are kept while Redis is away.
@@ -87,6 +140,10 @@ impl Default for Options {
             skip_idle: false,
             snapshot_ttl: Period::from_secs(21 * 86_400),
             first_started: FirstStarted::Baseline,
+            path_skew: Period(Duration::from_millis(claims::DEFAULT_SKEW_MS)),
+            tail: TailOptions::default(),
+            event_fields: Vec::new(),
+            require_durable_redis: false,
             spool: SpoolOptions::default(),
         }
     }
@@ -99,6 +156,14 @@ impl Check for Options {
             let min = SpoolOptions::MIN_BYTES;
             problems.push(format!("`{path}.spool.max_bytes`: must be at least {min} (64 KiB)"));
         }
+        problems.require(
+            SKEWS.contains(&self.path_skew.0),
+            &format!("`{path}.path_skew`: must be between 1s and 1h"),
+        );
+        problems.require(
+            self.tail.seconds <= LONGEST_TAIL_SECS,
+            &format!("`{path}.tail.seconds`: must be at most {LONGEST_TAIL_SECS} (an hour)"),
+        );
         if let Some(problem) = folder_problem(&self.spool.directory) {
             problems.push(format!("`{path}.spool.directory`: {problem}"));
         }
@@ -142,6 +207,9 @@ impl Options {
             },
             retry_count: self.retry_count,
             retry_interval: self.retry_interval.0,
+            path_skew: self.path_skew.0,
+            tail: self.tail.clone(),
+            require_durable_redis: self.require_durable_redis,
             spool: (!self.spool.directory.as_os_str().is_empty()).then(|| self.spool.clone()),
         }
     }

@@ -16,7 +16,7 @@ use super::driver::{self, Work};
 use super::machine::{Limits, RecordError, RecorderMachine, RecorderState, Submission};
 use super::metrics::RecorderMetrics;
 use super::notices::{Notices, SharedState};
-use super::options::SpoolOptions;
+use super::options::{SpoolOptions, TailOptions};
 use super::script::{RecordScript, Rules};
 use super::sender::RedisSender;
 use super::spool::{OpenError, Spool};
@@ -44,6 +44,12 @@ pub struct Setup {
     pub retry_count: u32,
     /// How long to wait before it is sent again.
     pub retry_interval: Duration,
+    /// How far two paths of one client may differ.
+    pub path_skew: Duration,
+    /// What is kept of what Redis confirmed.
+    pub tail: TailOptions,
+    /// Do not start on a Redis that may lose what it confirmed without being asked to.
+    pub require_durable_redis: bool,
     /// Where announces are kept while Redis is away; `None`: nowhere, they are refused.
     pub spool: Option<SpoolOptions>,
 }

@@ -110,6 +110,8 @@ pub struct AnnounceQuery<'a> {
     ip: Option<Value<'a>>,
     ipv4: Option<Value<'a>>,
     ipv6: Option<Value<'a>>,
+    key: Option<&'a str>,
+    corrupt: Option<&'a str>,
     /// What it shows to prove who asks.
     pub credentials: Credentials<'a>,
 }
@@ -131,6 +133,15 @@ impl<'a> AnnounceQuery<'a> {
                 }
                 "peer_id" => {
                     read.peer_id = Some(value);
+                    continue;
+                }
+                // Wrong or not, an announce is not refused for what only some sites look at.
+                "key" => {
+                    read.key = Some(value);
+                    continue;
+                }
+                "corrupt" => {
+                    read.corrupt = Some(value);
                     continue;
                 }
                 "port" => &mut read.port,
@@ -242,6 +253,18 @@ impl<'a> AnnounceQuery<'a> {
             (_, no_peer_id) if is(no_peer_id, b"1") => PeerForm::ListWithoutIds,
             _ => PeerForm::List,
         }
+    }
+
+    /// By what it proves to trackers that it is still the same client; `None` also for what cannot be read.
+    #[must_use]
+    pub fn key(&self) -> Option<Cow<'a, [u8]>> {
+        Value::new(self.key?).ok().map(Value::bytes)
+    }
+
+    /// Bytes that it threw away; `None` also for what cannot be read.
+    #[must_use]
+    pub fn corrupt(&self) -> Option<u64> {
+        Value::new(self.corrupt?).ok()?.digits()
     }
 
     /// The address that it claims, IPv4-mapped ones mapped to IPv4: the first that can be read of `ip`,

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use contract::Extras;
 use wire::http::PeerForm;
 use wire::http::query::{AnnounceQuery, ScrapeQuery};
 
-use crate::announce::{Announce, Credential, Families, PeerIds, Refusal, Scrape};
+use crate::announce::{Announce, Credential, Families, MAX_COUNTER, PeerIds, Refusal, Scrape};
 use crate::arrival::Arrival;
 use crate::frontend::credentials::UrlCredentials;
-use crate::frontend::limits::{self, Limits, Spoofing};
+use crate::frontend::limits::{self, EventFields, Limits, Spoofing};
 
 /// An announce with what only HTTP knows about it.
 #[derive(Debug, Clone)]
@@ -19,6 +20,17 @@ pub struct HttpAnnounce {
     pub form: PeerForm,
     /// The client sent an event that nobody knows; treated as none.
     pub unknown_event: bool,
+}
+
+impl HttpAnnounce {
+    /// The same by this client, if the operator wants to see which.
+    #[must_use]
+    pub fn by(mut self, agent: Option<String>) -> Self {
+        if agent.is_some() {
+            self.announce.extras.get_or_insert_default().agent = agent;
+        }
+        self
+    }
 }
 
 /// Reads an announce. `credential` is what the path carried, which wins over the query.
@@ -52,9 +64,19 @@ pub fn announce(
         way: shown.way(arrival.way),
         credential: shown.credential,
         jwt: shown.jwt,
-        extras: None,
+        extras: extras(&query, limits),
     };
     Ok(HttpAnnounce { announce, form, unknown_event })
+}
+
+/// What the operator wants to see besides. The agent stands elsewhere.
+fn extras(query: &AnnounceQuery<'_>, limits: &Limits) -> Option<Box<Extras>> {
+    let EventFields { key, corrupt, .. } = limits.event_fields;
+    let key = if key { query.key() } else { None };
+    let corrupt = if corrupt { query.corrupt() } else { None };
+    let key = key.and_then(|key| limits::text(&key));
+    let corrupt = corrupt.filter(|bytes| *bytes <= MAX_COUNTER);
+    (key.is_some() || corrupt.is_some()).then(|| Box::new(Extras { agent: None, key, corrupt }))
 }
 
 /// Reads a scrape.
@@ -87,6 +109,7 @@ mod tests {
         max_numwant: 100,
         max_scrape_infohashes: 3,
         spoofing: Spoofing::Ignored,
+        event_fields: EventFields::NONE,
     };
     const HASH: &str = "%01%02%03%04%05%06%07%08%09%0a%0b%0c%0d%0e%0f%10%11%12%13%14";
 
@@ -178,6 +201,22 @@ mod tests {
             announce(&query, arrival(), None, &allowed).unwrap().announce.ip.to_string(),
             "198.51.100.7"
         );
+    }
+
+    #[test]
+    fn what_only_some_sites_want_is_read_for_them_and_refuses_nobody() {
+        let base =
+            format!("info_hash={HASH}&peer_id=-TR4000-abcdefghijkl&port=1&uploaded=0&downloaded=0&left=0");
+        let read = |extra: &str, event_fields| {
+            let limits = Limits { event_fields, ..LIMITS };
+            announce(&format!("{base}&{extra}"), arrival(), None, &limits).unwrap().announce.extras
+        };
+        let wanted = EventFields { key: true, corrupt: true, ..EventFields::NONE };
+        let extras = Extras { agent: None, key: Some("5D3 A".into()), corrupt: Some(7) };
+        assert_eq!(read("key=5D3+%41&corrupt=7", wanted), Some(Box::new(extras)));
+        assert_eq!(read("key=5D3&corrupt=7", EventFields::NONE), None);
+        assert_eq!(read("key=%zz&corrupt=-1", wanted), None);
+        assert_eq!(read("key=&corrupt=9007199254740992", wanted), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use contract::AddressFamily;
 use futures_util::future::Either;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use wire::http::reply::{self, ScrapeForm};
@@ -21,7 +21,7 @@ use super::query::{self, HttpAnnounce};
 use super::reply::refusal;
 use crate::announce::{Credential, Refusal, Scrape, ScrapeReply};
 use crate::arrival::{Arrival, Transport, Way};
-use crate::frontend::limits::Limits;
+use crate::frontend::limits::{self, Limits};
 use crate::frontend::metrics::{Action, HttpMetrics, RequestOutcome};
 use crate::frontend::route::{Route, Routes};
 use crate::pipeline::{Pipeline, Progress};
@@ -105,12 +105,13 @@ impl Frontend {
         let client = policy.proxies.client_ip(origin, &headers);
         let family = client.as_ref().map_or(AddressFamily::V4, |ip| AddressFamily::of(*ip));
         let arrival = client.map(|ip| Arrival { at: received, ip, way: way(ip, scheme, &request, &headers) });
+        let agent = policy.limits.event_fields.agent.then(|| agent(&headers)).flatten();
         headers.clear();
         let unanswered = |action| Unanswered { action, family, scheme, received, headers };
         let query = request.uri.query().unwrap_or_default();
         match route {
             Route::Announce(credential) => {
-                let read = announce(query, arrival, credential, &policy.limits);
+                let read = announce(query, arrival, credential, &policy.limits).map(|read| read.by(agent));
                 self.announce(unanswered(Action::Announce), read)
             }
             Route::Scrape(credential) => {
@@ -195,6 +196,10 @@ fn way(ip: IpAddr, scheme: Scheme, request: &Parts, headers: &HeaderMap) -> Way 
     };
     let host = headers.get(HOST).map_or(&[][..], HeaderValue::as_bytes);
     Way::over(transport, ip).by(host).by(request.uri.path().as_bytes())
+}
+
+fn agent(headers: &HeaderMap) -> Option<String> {
+    limits::text(headers.get(USER_AGENT)?.as_bytes())
 }
 
 fn announce(

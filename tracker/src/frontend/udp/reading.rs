@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use contract::Extras;
 use wire::udp::{AnnounceRequest, MAX_PEERS_V4, MAX_PEERS_V6};
 
 pub(super) use wire::udp::event;
@@ -51,8 +52,14 @@ pub fn announce(
         arrived: arrival.at,
         // A URL is the tracker's name in the client's list of trackers.
         way: url.map_or(arrival.way, |url| arrival.way.by(url)),
-        extras: None,
+        extras: extras(request, &policy.limits),
     })
+}
+
+/// What the operator wants to see besides, as clients that use both protocols write it into URLs.
+fn extras(request: &AnnounceRequest<'_>, limits: &Limits) -> Option<Box<Extras>> {
+    let key = || Some(format!("{:08X}", request.key));
+    limits.event_fields.key.then(|| Box::new(Extras { key: key(), ..Extras::default() }))
 }
 
 /// A claimed address counts when it is allowed, not zero, and of the family that the client is answered in.
@@ -72,6 +79,7 @@ mod tests {
     use wire::udp::AnnounceForm;
 
     use crate::arrival::Way;
+    use crate::frontend::limits::EventFields;
 
     const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -95,7 +103,13 @@ mod tests {
     }
 
     fn policy(spoofing: Spoofing) -> Policy {
-        let limits = Limits { default_numwant: 50, max_numwant: 1000, max_scrape_infohashes: 50, spoofing };
+        let limits = Limits {
+            default_numwant: 50,
+            max_numwant: 1000,
+            max_scrape_infohashes: 50,
+            spoofing,
+            event_fields: EventFields::NONE,
+        };
         Policy { routes: Routes::default(), limits }
     }
 
@@ -135,6 +149,18 @@ mod tests {
         let known = [Event::None, Event::Completed, Event::Started, Event::Stopped];
         assert_eq!([0, 1, 2, 3].map(|number| event(number).unwrap()), known);
         assert_eq!(read(&AnnounceRequest { event: 4, ..request() }).unwrap().event, Event::None);
+    }
+
+    #[test]
+    fn the_key_is_read_where_somebody_wants_it() {
+        let read = |key| {
+            let mut policy = policy(Spoofing::Ignored);
+            policy.limits.event_fields.key = key;
+            let request = AnnounceRequest { key: 0x5d3e_1a2b, ..request() };
+            announce(&request, None, arrival(), &policy).unwrap().extras
+        };
+        assert_eq!(read(false), None);
+        assert_eq!(read(true).unwrap().key.as_deref(), Some("5D3E1A2B"));
     }
 
     #[test]
