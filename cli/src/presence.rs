@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 
 use books::groups::backlog;
 use books::ledger::Intent;
-use books::presence::{self, Finding, Rebuilt, Scope, Swept};
+use books::presence::{self, Finding, Judgement, Rebuilt, Scope, Swept};
 use books::retention::Target;
+use books::site_clock::SiteClock;
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::connect::{Context, Redis};
 use crate::failure::Failure;
 use crate::human::{count, masked};
 use crate::output::{Report, table};
-use crate::{Answer, limits, progress, when};
+use crate::{Answer, limits, progress};
 
 /// The sets of who seeds and leeches what.
 #[derive(Debug, Subcommand)]
@@ -76,10 +77,13 @@ async fn sweep(command: &Sweep, context: &Context) -> Result<Answer, Failure> {
     let leases = limits::read(command.config.as_deref())?.chores.leases;
     let mut redis = context.redis().await?;
     // The clock first: an entry that arrives after it was read cannot be older than it.
-    let now = when::now_ms() / 1000;
+    let now = SiteClock::default().now(&mut redis.connection, &context.keys).await;
+    let now = now.map_err(|error| redis.failure(&error))?;
     let backlog = backlog(&mut redis.connection, &context.keys.traffic(), &context.group).await;
     let judged_at = backlog.map_err(|error| redis.failure(&error))?.horizon(now);
-    let swept = presence::sweep(&mut redis.connection, &context.keys, leases, judged_at).await;
+    let swept =
+        presence::sweep(&mut redis.connection, &context.keys, leases, Judgement { now, horizon: judged_at })
+            .await;
     let Swept { examined, expired } = swept.map_err(|error| redis.failure(&error))?;
     context.output.show(&Sweeping { examined, expired, judged_at })?;
     Ok(Answer::Done)
@@ -167,8 +171,9 @@ pub(crate) async fn reconcile_all(
         let bar: &OnceLock<ProgressBar> = if what == "reading" { &reading } else { &comparing };
         bar.get_or_init(|| progress::bar(what, total)).set_position(done);
     };
-    let rebuilt =
-        presence::rebuild(&mut redis.connection, scope, intent, when::now_ms() / 1000, &mut show).await;
+    let now = SiteClock::default().now(&mut redis.connection, &context.keys).await;
+    let now = now.map_err(|error| redis.failure(&error))?;
+    let rebuilt = presence::rebuild(&mut redis.connection, scope, intent, now, &mut show).await;
     for bar in [&reading, &comparing].into_iter().filter_map(OnceLock::get) {
         bar.finish_and_clear();
     }

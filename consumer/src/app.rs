@@ -18,6 +18,7 @@ use crate::pump::{self, ReadingHalf, SettlingHalf, Shared};
 use crate::reader::RedisReader;
 use crate::stop::Stop;
 use books::ledger::LedgerHandle;
+use books::site_clock::SiteClock;
 
 /// How long stopping may take; what is unfinished then stays pending for another consumer.
 const GRACE: Duration = Duration::from_secs(10);
@@ -56,7 +57,8 @@ impl App {
         let shared = Shared { source, keys: chores.keys.clone(), metrics: metrics.clone(), health };
         let reading = ReadingHalf::new(shared.clone(), reader, link()?, chores.leases);
         let settling = SettlingHalf { shared, link: link()?, ledger: ledger.clone() };
-        let chores = Chores { setup: chores, link: link()?, ledger, metrics };
+        let clock = SiteClock::default();
+        let chores = Chores { setup: chores, link: link()?, ledger, metrics, clock };
         let helpers = vec![tokio::spawn(admin::serve(listener, pages)), tokio::spawn(chores.run())];
         Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump::run(reading, settling, stop)), helpers })
     }

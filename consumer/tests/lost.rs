@@ -137,3 +137,22 @@ async fn a_group_that_was_destroyed_is_made_again_from_the_first_entry_and_nothi
     assert_eq!(count(&mut redis.connection(), &["XLEN", STREAM]), 5);
     app.stop().await.unwrap();
 }
+
+/// Six were given to a consumer that is no more, three of which were deleted before another took them over.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_deleted_between_reading_and_acknowledging_are_counted_and_the_others_settle() {
+    let (redis, file) = (RedisServer::start(), LedgerFile::new());
+    let ids: Vec<String> =
+        (0..6).map(|i| append(&mut redis.connection(), &event(T0 + i)).to_string()).collect();
+    run(&redis, &["XGROUP", "CREATE", STREAM, "site", "0"]);
+    run(&redis, &["XREADGROUP", "GROUP", "site", "gone", "STREAMS", STREAM, ">"]);
+    run(&redis, &["XDEL", STREAM, &ids[0], &ids[2], &ids[5]]);
+    let app = start(&config(&redis, &file.url(), "one")).await;
+    settled(&file, 3, 3000).await;
+    all_acknowledged(&redis).await;
+    eventually("they are counted", || {
+        let page = get(app.metrics_addr, "/metrics");
+        (metric(&page, "seedbook_consumer_gone_total") == 3).then_some(())
+    });
+    app.stop().await.unwrap();
+}

@@ -7,8 +7,8 @@ mod scene;
 use books::Entry;
 use books::entry::EntryId;
 use books::groups::backlog;
-use books::presence::{self, Leases, Swept};
-use contract::{Event, Keys, TrafficEvent};
+use books::presence::{self, Judgement, Leases, Swept};
+use contract::{Claim, Event, Keys, TrafficEvent};
 use harness::RedisServer;
 use redis::aio::MultiplexedConnection;
 use scene::{T0, append_as, connect, dump_sets, entry, event, hash, passkey, peer};
@@ -31,7 +31,9 @@ impl Scene {
     }
 
     async fn sweep(&mut self, now: u64) -> Swept {
-        presence::sweep(&mut self.connection, &self.keys, Leases::default(), now).await.unwrap()
+        presence::sweep(&mut self.connection, &self.keys, Leases::default(), Judgement::at(now))
+            .await
+            .unwrap()
     }
 
     fn members(&self, key: &str) -> Vec<String> {
@@ -174,6 +176,59 @@ async fn entries_of_one_millisecond_are_ordered_by_number_and_not_by_text() {
     assert_eq!(scene.seeds(), Vec::<String>::new());
 }
 
+/// What the client said at `at`, in an entry that Redis took at `ts`.
+fn late(at: u64, ts: u64, event: TrafficEvent) -> Entry {
+    let claim = Claim { at_ms: at * 1000, up: 0, down: 0, born_ms: T0 * 1000, tu: 0, td: 0, n: ts };
+    entry(TrafficEvent { ts, claim: Some(claim), ..event })
+}
+
+#[tokio::test]
+async fn a_report_that_is_booked_late_counts_from_when_it_arrived() {
+    let mut scene = Scene::new().await;
+    scene.apply(&[late(T0 + 100, T0 + 100, event(T0))], T0 + 100).await;
+    let started = TrafficEvent { left: 5, event: Event::Started, ..event(T0) };
+    scene.apply(&[late(T0 + 10, T0 + 200, started)], T0 + 200).await;
+    scene
+        .apply(&[late(T0 + 99, T0 + 201, TrafficEvent { event: Event::Stopped, ..event(T0) })], T0 + 201)
+        .await;
+    assert_eq!((scene.seeds().len(), scene.leeches().len()), (1, 0), "it does not leech again, nor leave");
+    assert_eq!(scene.sweep(T0 + 100 + LEASE).await.expired, 1, "nor does it stay longer");
+    scene.apply(&[late(T0 + 50, T0 + 300, event(T0))], T0 + 300 + LEASE).await;
+    assert_eq!(scene.seeds(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_guard_of_the_version_before_is_understood() {
+    let mut scene = Scene::new().await;
+    scene.apply(&[seeding(T0 + 100, Event::None)], T0 + 100).await;
+    let guard = scene.keys.presence("guard:alice");
+    let mut redis = scene.redis.connection();
+    let (field, value): (String, String) =
+        redis::cmd("HGETALL").arg(&guard).query::<Vec<(String, String)>>(&mut redis).unwrap().remove(0);
+    redis::cmd("HSET").arg(&guard).arg(&field).arg(&value[20..]).query::<()>(&mut redis).unwrap();
+    scene.apply(&[leeching(T0 + 50, Event::None)], T0 + 100).await;
+    assert_eq!((scene.seeds().len(), scene.leeches().len()), (1, 0), "an older entry changes nothing");
+    scene.apply(&[late(T0 + 150, T0 + 150, TrafficEvent { left: 5, ..event(T0) })], T0 + 150).await;
+    assert_eq!((scene.seeds().len(), scene.leeches().len()), (0, 1));
+}
+
+/// Two days ahead when the peers were heard, and right ever since.
+#[tokio::test]
+async fn silent_peers_expire_although_a_clock_was_ahead_once() {
+    let (mut scene, days) = (Scene::new().await, 2 * 86_400);
+    scene.apply(&[seeding(T0 + days, Event::None)], T0 + days).await;
+    scene
+        .apply(&[late(T0 + days, T0 + days, TrafficEvent { peer_id: peer(2), ..event(T0) })], T0 + days)
+        .await;
+    scene.sweep(T0).await;
+    assert_eq!(scene.sweep(T0 + LEASE - 1).await.expired, 0, "as if they had been heard now");
+    let again = late(T0 + 60, T0 + days + 1, TrafficEvent { peer_id: peer(2), ..event(T0) });
+    scene.apply(&[again], T0 + 60).await;
+    assert_eq!(scene.sweep(T0 + LEASE).await.expired, 1, "the silent one");
+    assert_eq!(scene.sweep(T0 + 60 + LEASE).await.expired, 1, "the other one later");
+    assert_eq!(scene.seeds(), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_configured_timeout_replaces_the_derived_one() {
     let mut scene = Scene::new().await;
@@ -182,7 +237,7 @@ async fn a_configured_timeout_replaces_the_derived_one() {
     presence::apply(&mut scene.connection, &keys, leases, &[seeding(T0, Event::None)], T0).await.unwrap();
     assert_eq!(scene.members(&keys.seeding(&passkey("alice"))).len(), 1);
     assert!(scene.everything().iter().all(|key| key.starts_with("b:")));
-    let swept = presence::sweep(&mut scene.connection, &keys, leases, T0 + 30).await.unwrap();
+    let swept = presence::sweep(&mut scene.connection, &keys, leases, Judgement::at(T0 + 30)).await.unwrap();
     assert_eq!(swept.expired, 1);
 }
 

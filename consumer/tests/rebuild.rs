@@ -7,7 +7,7 @@ mod scene;
 
 use books::Entry;
 use books::ledger::Intent;
-use books::presence::{self, Leases, Rebuilt, Scope};
+use books::presence::{self, Judgement, Leases, Rebuilt, Scope};
 use books::retention::Target;
 use contract::{Event, Keys, TrafficEvent};
 use harness::RedisServer;
@@ -87,7 +87,7 @@ async fn what_somebody_changed_by_hand_is_found_and_mended() {
     let session = format!("{h2}:{p1}");
     let read = ["tracker:presence:guard:alice", session.as_str()];
     let guard: String = redis::cmd("HGET").arg(&read).query(&mut redis.connection()).unwrap();
-    let lie = format!("{}s{}", &guard[..40], &guard[41..]);
+    let lie = format!("{}s{}", &guard[..60], &guard[61..]);
     run(&redis, &["HSET", "tracker:presence:guard:alice", &session, &lie]);
 
     let spoilt = everything(&redis);
@@ -159,7 +159,10 @@ async fn a_peer_that_was_swept_is_not_brought_back() {
     let (keys, leases) = (Keys::default(), Leases::default());
     presence::apply(&mut connection, &keys, leases, &[entry], T0).await.unwrap();
     let later = T0 + 4000;
-    assert_eq!(presence::sweep(&mut connection, &keys, leases, later).await.unwrap().expired, 1);
+    assert_eq!(
+        presence::sweep(&mut connection, &keys, leases, Judgement::at(later)).await.unwrap().expired,
+        1
+    );
     assert_eq!(rebuild(&redis, Intent::Look, later).await.differences, 0);
     run(&redis, &["DEL", "tracker:presence:guard:alice", "tracker:presence:lease"]);
     assert_eq!(rebuild(&redis, Intent::Act, later).await.differences, 1);

@@ -54,6 +54,13 @@ impl Keys {
         self.key("tracker:rotating")
     }
 
+    /// Hash with the last entry's number (`n`), and the site's clock in milliseconds (`clock`) with Redis'
+    /// own at that moment (`time`). Written by the tracker.
+    #[must_use]
+    pub fn head(&self) -> String {
+        self.key("tracker:traffic:head")
+    }
+
     /// Set of info hashes that may be announced, when torrent approval uses Redis.
     #[must_use]
     pub fn torrents(&self) -> String {

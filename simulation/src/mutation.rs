@@ -56,7 +56,7 @@ impl Scripts {
                 scripts.record = patched(&scripts.record, unique, "");
             }
             Some(Mutation::PresenceUnguarded) => {
-                scripts.apply = patched(&scripts.apply, "string.sub(before, 1, 40) < id", "true");
+                scripts.apply = patched(&scripts.apply, "string.sub(before, 1, 60) < place", "true");
             }
             Some(Mutation::SequenceIgnored) => {
                 let known = "if last and seq <= last then";

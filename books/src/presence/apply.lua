@@ -1,7 +1,7 @@
--- Brings the newest entry of each of some sessions into the presence sets, if it is newer than the guard.
+-- Brings the newest report of each of some sessions into the presence sets, if it is newer than the guard.
 -- KEYS[1]: the hash old passkey -> new; what an old one's entry says is the new one's. ARGV: guard base,
 -- lease key, seed base, leech base, seed members base, leech members base; then for each session: passkey,
--- info hash, peer id, ordered entry id, state (s, l, g, or x: forget), due.
+-- info hash, peer id, ordered place, state (s, l, g, or x: forget), due.
 local guards, lease = ARGV[1], ARGV[2]
 local user_set = { s = ARGV[3], l = ARGV[4] }
 local member_set = { s = ARGV[5], l = ARGV[6] }
@@ -23,20 +23,22 @@ local aliases = KEYS[1] and redis.call('EXISTS', KEYS[1]) == 1
 
 for i = 7, #ARGV, 6 do
   local passkey, hash, peer = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local id, state, due = ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+  local place, state, due = ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
   if aliases then passkey = redis.call('HGET', KEYS[1], passkey) or passkey end
   local guard, field = guards .. passkey, hash .. ':' .. peer
   local before = redis.call('HGET', guard, field)
-  if not before or string.sub(before, 1, 40) < id then
-    local was = before and string.sub(before, 41, 41)
+  -- A guard of an earlier version has the entry's id only, whose first 20 digits are a time, too.
+  if before and #before < 61 then before = string.sub(before, 1, 20) .. before end
+  if not before or string.sub(before, 1, 60) < place then
+    local was = before and string.sub(before, 61, 61)
     if was ~= state then
       if was and user_set[was] then leave(was, passkey, hash, peer) end
       if user_set[state] then join(state, passkey, hash, peer) end
     end
     if state ~= 'x' then
-      redis.call('HSET', guard, field, id .. state .. due)
+      redis.call('HSET', guard, field, place .. state .. due)
       -- A lease that only grows keeps its place: the sweep looks too early, reads the guard and moves it on.
-      if not before or tonumber(due) < tonumber(string.sub(before, 42)) then
+      if not before or tonumber(due) < tonumber(string.sub(before, 62)) then
         redis.call('ZADD', lease, due, passkey .. ':' .. field)
       end
     elseif before then

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind};
 
-use super::{APPLY, Leases, SESSIONS_A_CALL, bases};
+use super::{APPLY, Leases, Place, SESSIONS_A_CALL, bases};
 use crate::entry::Entry;
 
 /// Arguments of one session, and about so many bytes.
@@ -60,7 +60,7 @@ pub fn call(keys: &Keys, updates: &[PresenceUpdate<'_>]) -> Cmd {
 /// A session's presence as its newest entry has it, for the script to bring into guard, lease and sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PresenceUpdate<'a> {
-    /// The newest entry.
+    /// The entry of its newest report.
     pub entry: &'a Entry,
     /// `s` seeds, `l` leeches, `g` gone, `x` gone and due to be forgotten already.
     pub state: &'static str,
@@ -78,11 +78,11 @@ impl PresenceUpdate<'_> {
     }
 
     fn each_argument(&self, mut take: impl FnMut(&str)) {
-        let Entry { id, event } = self.entry;
+        let Entry { event, .. } = self.entry;
         take(event.passkey.reveal());
         take(&event.info_hash.hex());
         take(&event.peer_id.hex());
-        take(&id.ordered());
+        take(&Place::of(self.entry).ordered());
         take(self.state);
         take(itoa::Buffer::new().format(self.due));
     }
@@ -101,7 +101,7 @@ fn newest_of_each_session(entries: &[Entry]) -> HashMap<Session<'_>, &Entry> {
     for entry in entries {
         let event = &entry.event;
         let slot = newest.entry((&event.passkey, &event.info_hash, &event.peer_id)).or_insert(entry);
-        if slot.id < entry.id {
+        if Place::of(slot) < Place::of(entry) {
             *slot = entry;
         }
     }
@@ -109,7 +109,7 @@ fn newest_of_each_session(entries: &[Entry]) -> HashMap<Session<'_>, &Entry> {
 }
 
 fn update(entry: &Entry, leases: Leases, now: u64) -> PresenceUpdate<'_> {
-    let seen = entry.id.unix_seconds();
+    let seen = Place::of(entry).unix_seconds();
     let (lease_end, forget) = (seen + leases.lease_s(entry.event.interval), seen + leases.memory_s());
     let (state, due) = match (entry.event.event, entry.event.left) {
         _ if forget <= now => ("x", forget),

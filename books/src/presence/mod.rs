@@ -1,11 +1,11 @@
 //! Presence: who seeds and who leeches what, now, as sets in Redis that a site reads.
 //!
 //! The sets are a function of the set of entries and the time alone. Each session has a guard that remembers
-//! its newest entry, so an older one that arrives later, twice, or through another consumer changes nothing.
-//! A guard outlives the longest lease an older entry could still hold; only then is it forgotten.
+//! its newest report, so an older one that is read later, twice, or through another consumer changes nothing.
+//! A guard outlives the longest lease an older report could still hold; only then is it forgotten.
 //!
 //! In Redis: hash `tracker:presence:guard:<passkey>`, field `<infohash>:<peer_id>`, value
-//! `<40-digit entry id><s|l|g><due>` (seeds, leeches, gone; due in unix seconds); and one sorted set
+//! `<60-digit place><s|l|g><due>` ([`Place`]; seeds, leeches, gone; due in unix seconds); and one sorted set
 //! `tracker:presence:lease` of sessions by a time at which they must be looked at, never later than their
 //! due. A heartbeat that changes nothing costs two hash commands.
 
@@ -13,6 +13,7 @@ mod aliases;
 mod apply;
 mod census;
 mod leases;
+mod place;
 mod rebuild;
 mod reconcile;
 mod rotate;
@@ -28,16 +29,17 @@ use redis::{RedisResult, Script};
 pub use apply::{PresenceUpdate, apply, call, updates};
 pub use census::{Census, census, sample};
 pub use leases::Leases;
+pub use place::Place;
 pub use rebuild::{Progress, Rebuilt, Scope, rebuild};
 pub use reconcile::{Finding, Newest, Older, Reconciled, Span, Subject, reconcile};
-
 pub use rotate::{count_sessions, rotate};
 pub use user::{Side, clients_on, counts_of, torrents_of};
 
 /// Brings sessions into the sets. Its key is the hash old passkey -> new (without one, nobody was
 /// rotated); its arguments: [`bases`], then [`PresenceUpdate::arguments`] of each session.
 pub const APPLY_SCRIPT: &str = include_str!("apply.lua");
-/// Judges leases. Its arguments: [`bases`], unix seconds, how many leases at most, [`Leases::memory_s`].
+/// Judges leases. Its arguments: [`bases`], unix seconds up to which to judge, how many leases at most,
+/// [`Leases::memory_s`], unix seconds now.
 pub const SWEEP_SCRIPT: &str = include_str!("sweep.lua");
 
 static APPLY: LazyLock<Script> = LazyLock::new(|| Script::new(APPLY_SCRIPT));
@@ -59,11 +61,26 @@ pub struct Swept {
     pub expired: u64,
 }
 
-/// Removes the peers whose lease is over at `now` (unix seconds), exactly as `stopped` would have, and
-/// forgets guards that nothing needs any more.
-///
-/// Pass [`crate::groups::Backlog::horizon`] rather than the clock while entries may be unread: a heartbeat
-/// that waits in the stream keeps its peer alive.
+/// Up to when leases are judged, in unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// The time now. Nobody was heard later: a lease that says so comes from a clock that was ahead.
+    pub now: u64,
+    /// [`crate::groups::Backlog::horizon`] rather than the time while entries may be unread: a heartbeat that
+    /// waits in the stream keeps its peer alive.
+    pub horizon: u64,
+}
+
+impl Judgement {
+    /// With nothing unread.
+    #[must_use]
+    pub fn at(now: u64) -> Self {
+        Self { now, horizon: now }
+    }
+}
+
+/// Removes the peers whose lease is over at the horizon, exactly as `stopped` would have, and forgets guards
+/// that nothing needs any more.
 ///
 /// # Errors
 /// Redis's own; what was swept is swept.
@@ -71,14 +88,14 @@ pub async fn sweep(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     leases: Leases,
-    now: u64,
+    judgement: Judgement,
 ) -> RedisResult<Swept> {
     let bases = bases(keys);
     let mut swept = Swept::default();
     for _ in 0..CALLS_A_SWEEP {
         let mut call = SWEEP.prepare_invoke();
         call.arg(&bases[..]);
-        call.arg(now).arg(LEASES_A_CALL).arg(leases.memory_s());
+        call.arg(judgement.horizon).arg(LEASES_A_CALL).arg(leases.memory_s()).arg(judgement.now);
         let (examined, expired): (u64, u64) = call.invoke_async(connection).await?;
         swept.examined += examined;
         swept.expired += expired;

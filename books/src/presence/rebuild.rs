@@ -14,7 +14,7 @@ use service::redis::stream;
 
 use super::aliases::aliases;
 use super::reconcile::{Finding, Newest, Older, Span, Subject, reconcile};
-use super::{Leases, Swept, scan, sweep, updates};
+use super::{Judgement, Leases, Place, Swept, scan, sweep, updates};
 use crate::entry::{Entry, EntryId, decode};
 use crate::groups::{Group, backlog, groups};
 use crate::ledger::Intent;
@@ -75,7 +75,9 @@ pub async fn rebuild(
     progress: Progress<'_>,
 ) -> RedisResult<Rebuilt> {
     let Scope { target, keys, leases } = scope;
-    let now = backlog(connection, target.stream, target.group).await?.horizon(now);
+    let judgement =
+        Judgement { now, horizon: backlog(connection, target.stream, target.group).await?.horizon(now) };
+    let now = judgement.horizon;
     let span = span(connection, target, leases, now).await?;
     let mut rebuilt = Rebuilt::default();
     let mut newest = newest_entries(connection, target.stream, span, &mut rebuilt.entries, progress).await?;
@@ -94,7 +96,7 @@ pub async fn rebuild(
     let mut rebuilt = comparison.rebuilt;
     rebuilt.users = users.len() as u64;
     if intent == Intent::Act {
-        rebuilt.swept = sweep(connection, keys, leases, now).await?;
+        rebuilt.swept = sweep(connection, keys, leases, judgement).await?;
     }
     Ok(rebuilt)
 }
@@ -129,7 +131,7 @@ impl Latest {
         // At time 0 no lease is over: whether it is now is decided where the guard is looked at.
         let update = updates(leases, std::slice::from_ref(&self.0), 0);
         let (state, due) = update.first().map_or(("g", 0), |update| (update.state, update.due));
-        Newest { info_hash: event.info_hash, peer_id: event.peer_id, id: self.0.id, state, due }
+        Newest { info_hash: event.info_hash, peer_id: event.peer_id, place: Place::of(&self.0), state, due }
     }
 }
 
@@ -155,10 +157,17 @@ async fn newest_entries(
             // What is no event is a dead letter and supports nobody.
             let Some(Ok(event)) = raw.fields.as_ref().map(decode) else { continue };
             let sessions = newest.entry(event.passkey).or_default();
-            sessions.insert((event.info_hash, event.peer_id), Latest(Entry { id: raw.id, event }));
+            keep_newer(sessions, (event.info_hash, event.peer_id), Latest(Entry { id: raw.id, event }));
         }
     }
     Ok(newest)
+}
+
+fn keep_newer(sessions: &mut HashMap<Session, Latest>, session: Session, latest: Latest) {
+    match sessions.get(&session) {
+        Some(other) if Place::of(&other.0) > Place::of(&latest.0) => {}
+        _ => drop(sessions.insert(session, latest)),
+    }
 }
 
 /// Entries of a rotated passkey count as the new one's.
@@ -167,10 +176,7 @@ fn fold_rotated(newest: &mut ByUser, aliases: &HashMap<Passkey, Passkey>) {
         let Some(moved) = newest.remove(old) else { continue };
         let sessions = newest.entry(*new).or_default();
         for (session, latest) in moved {
-            match sessions.get(&session) {
-                Some(own) if own.0.id > latest.0.id => {}
-                _ => drop(sessions.insert(session, latest)),
-            }
+            keep_newer(sessions, session, latest);
         }
     }
 }

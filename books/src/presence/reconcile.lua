@@ -2,9 +2,9 @@
 -- if told to. ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base,
 -- `look` or `mend`, the span of entries that the stream can speak of (ordered ids: from, before), now,
 -- seconds for which a guard is kept after its entry, how many findings to return, passkey, how many sessions
--- follow; for each session its newest entry within the span: `infohash:peer_id`, ordered id, state (s, l, g),
--- due; then info hashes to look at besides. Returns {sessions seeding, sessions leeching, differences, {kind,
--- what, ...}, {session, ordered id, ...} of those present whose entry is older than the span}.
+-- follow; for each session its newest report within the span: `infohash:peer_id`, ordered place, state (s, l,
+-- g), due; then info hashes to look at besides. Returns {sessions seeding, sessions leeching, differences,
+-- {kind, what, ...}, {session, ordered place, ...} of those present whose entry is older than the span}.
 local guards, lease = ARGV[1], ARGV[2]
 local user_set = { s = ARGV[3], l = ARGV[4] }
 local member_set = { s = ARGV[5], l = ARGV[6] }
@@ -28,24 +28,29 @@ end
 
 local known, written = {}, {}
 local flat = redis.call('HGETALL', guard)
-for i = 1, #flat, 2 do known[flat[i]] = flat[i + 1] end
+-- A guard of an earlier version has the entry's id only, whose first 20 digits are a time, too.
+for i = 1, #flat, 2 do
+  local value = flat[i + 1]
+  known[flat[i]] = #value < 61 and string.sub(value, 1, 20) .. value or value
+end
 
 -- Guards against the newest entries. What lies beyond the span was applied by a consumer meanwhile.
 local supported = {}
 for i = 15, 14 + 4 * sessions, 4 do
-  local field, id, state, due = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+  local field, place, state, due = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
   local value = known[field]
-  local held, was = value and string.sub(value, 1, 40), value and string.sub(value, 41, 41)
+  local held, was = value and string.sub(value, 21, 60), value and string.sub(value, 61, 61)
   local lapsed = state ~= 'g' and due <= now
   supported[field] = true
-  local same = held == id and (was == state or (was == 'g' and lapsed))
-  if not same and not (held and held >= before) then
+  local same = held == string.sub(place, 21) and (was == state or (was == 'g' and lapsed))
+  local newer = held and (held >= before or (held < from and string.sub(value, 1, 60) > place))
+  if not same and not newer then
     differs(value and 'guard_differs' or 'guard_missing', field)
     if lapsed then
-      state, due = 'g', math.floor(tonumber(string.sub(id, 1, 20)) / 1000) + memory
+      state, due = 'g', math.floor(tonumber(string.sub(place, 1, 20)) / 1000) + memory
     end
     local due_text = string.format('%.0f', due)
-    known[field], written[field] = id .. state .. due_text, true
+    known[field], written[field] = place .. state .. due_text, true
     mend('HSET', guard, field, known[field])
     mend('ZADD', lease, due_text, passkey .. ':' .. field)
   end
@@ -53,7 +58,7 @@ end
 
 -- Guards that no entry supports, and leases that would come too late or never.
 for field, value in pairs(known) do
-  local id, due = string.sub(value, 1, 40), string.sub(value, 42)
+  local id, due = string.sub(value, 21, 60), string.sub(value, 62)
   if not supported[field] and id >= from and id < before then
     differs('guard_without_entry', field)
     mend('HDEL', guard, field)
@@ -71,15 +76,15 @@ end
 -- Sets against guards.
 local wanted, present, older = { s = {}, l = {} }, { s = 0, l = 0 }, {}
 for field, value in pairs(known) do
-  local state = string.sub(value, 41, 41)
+  local state = string.sub(value, 61, 61)
   if wanted[state] then
     local hash, peer = string.match(field, '^([^:]+):([^:]+)$')
     wanted[state][hash] = wanted[state][hash] or {}
     wanted[state][hash][peer] = true
     present[state] = present[state] + 1
-    if string.sub(value, 1, 40) < from and #older < 2 * most then
+    if string.sub(value, 21, 60) < from and #older < 2 * most then
       older[#older + 1] = field
-      older[#older + 1] = string.sub(value, 1, 40)
+      older[#older + 1] = string.sub(value, 1, 60)
     end
   end
 end

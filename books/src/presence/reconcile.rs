@@ -7,7 +7,7 @@ use contract::{InfoHash, Keys, Passkey, PeerId};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
 
-use super::{Leases, bases};
+use super::{Leases, Place, bases};
 use crate::entry::EntryId;
 use crate::ledger::Intent;
 
@@ -38,8 +38,8 @@ pub struct Newest {
     pub info_hash: InfoHash,
     /// The session's client.
     pub peer_id: PeerId,
-    /// The entry's id in the stream.
-    pub id: EntryId,
+    /// Its place among the session's reports.
+    pub place: Place,
     /// `s` seeds, `l` leeches, `g` gone.
     pub state: &'static str,
     /// Unix seconds at which its lease is over or its guard may be forgotten.
@@ -122,7 +122,7 @@ pub async fn reconcile(
     call.arg(subject.passkey.reveal()).arg(subject.newest.len());
     for newest in subject.newest {
         let session = format!("{}:{}", newest.info_hash, newest.peer_id);
-        call.arg(session).arg(newest.id.ordered().as_str()).arg(newest.state).arg(newest.due);
+        call.arg(session).arg(newest.place.ordered().as_str()).arg(newest.state).arg(newest.due);
     }
     for info_hash in subject.also {
         call.arg(info_hash.to_string());
@@ -134,7 +134,9 @@ pub async fn reconcile(
         leeching,
         differences,
         findings: pairs(&findings).map(|(kind, what)| finding(subject.passkey, kind, what)).collect(),
-        older: pairs(&older).filter_map(|(session, id)| older_of(subject.passkey, &session, &id)).collect(),
+        older: pairs(&older)
+            .filter_map(|(session, place)| older_of(subject.passkey, &session, &place))
+            .collect(),
     })
 }
 
@@ -148,9 +150,8 @@ fn finding(passkey: &Passkey, kind: String, what: String) -> Finding {
     Finding { passkey: *passkey, kind, what }
 }
 
-fn older_of(passkey: &Passkey, session: &str, id: &str) -> Option<Older> {
+fn older_of(passkey: &Passkey, session: &str, place: &str) -> Option<Older> {
     let (info_hash, peer_id) = session.split_once(':')?;
-    let (ms, seq) = id.split_at_checked(20)?;
-    let id = EntryId { ms: ms.parse().ok()?, seq: seq.parse().ok()? };
+    let Place { id, .. } = Place::read(place)?;
     Some(Older { passkey: *passkey, info_hash: info_hash.parse().ok()?, peer_id: peer_id.parse().ok()?, id })
 }

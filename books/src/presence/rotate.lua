@@ -19,22 +19,28 @@ local function join(state, passkey, hash, peer)
   redis.call('SADD', user_set[state] .. passkey, hash)
 end
 
+-- A guard of an earlier version has the entry's id only, whose first 20 digits are a time, too.
+local function placed(guard)
+  if guard and #guard < 61 then return string.sub(guard, 1, 20) .. guard end
+  return guard
+end
+
 local moved = 0
 for i = 9, #ARGV do
   local field = ARGV[i]
   local hash, peer = string.match(field, '^(%x+):(%x+)$')
-  local guard = hash and redis.call('HGET', guards .. old, field)
+  local guard = hash and placed(redis.call('HGET', guards .. old, field))
   if guard then
-    local state, was = string.sub(guard, 41, 41), redis.call('HGET', guards .. new, field)
-    if not was or string.sub(was, 1, 40) < string.sub(guard, 1, 40) then
-      local before = was and string.sub(was, 41, 41)
+    local state, was = string.sub(guard, 61, 61), placed(redis.call('HGET', guards .. new, field))
+    if not was or string.sub(was, 1, 60) < string.sub(guard, 1, 60) then
+      local before = was and string.sub(was, 61, 61)
       if before ~= state then
         if before and user_set[before] then leave(before, new, hash, peer) end
         if user_set[state] then join(state, new, hash, peer) end
       end
       redis.call('HSET', guards .. new, field, guard)
       -- Looked at too early is no harm: the sweep reads the guard and moves the lease on.
-      redis.call('ZADD', lease, string.sub(guard, 42), new .. ':' .. field)
+      redis.call('ZADD', lease, string.sub(guard, 62), new .. ':' .. field)
     end
     if user_set[state] then leave(state, old, hash, peer) end
     redis.call('HDEL', guards .. old, field)

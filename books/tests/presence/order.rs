@@ -2,8 +2,8 @@
 //! consumers, gives the same presence sets.
 
 use books::Entry;
-use books::presence::{self, Leases};
-use contract::{Event, Keys};
+use books::presence::{self, Judgement, Leases, Place};
+use contract::{Claim, Event, Keys, TrafficEvent};
 use harness::RedisServer;
 use proptest::prelude::*;
 
@@ -20,9 +20,17 @@ async fn present(redis: &RedisServer, delivery: &Delivery, now: u64) -> Vec<Stri
         let connection = if *consumer { &mut connection } else { &mut other };
         let now = now - left * 1000;
         presence::apply(connection, &Keys::default(), Leases::default(), batch, now).await.unwrap();
-        presence::sweep(connection, &Keys::default(), Leases::default(), now).await.unwrap();
+        presence::sweep(connection, &Keys::default(), Leases::default(), Judgement::at(now)).await.unwrap();
     }
     dump_sets(&mut redis.connection())
+}
+
+/// Two of three say when they arrived, some of them long before their entry was taken.
+fn arrived(entry: Entry) -> Entry {
+    let at_ms = (entry.event.ts - 700 * (entry.id.seq % 3)) * 1000;
+    let claim = Claim { at_ms, up: 0, down: 0, born_ms: 0, tu: 0, td: 0, n: entry.id.seq + 1 };
+    let claim = (!entry.id.seq.is_multiple_of(3)).then_some(claim);
+    Entry { event: TrafficEvent { claim, ..entry.event }, ..entry }
 }
 
 /// The sets as their definition says, without guards and scripts.
@@ -31,14 +39,14 @@ fn expected(entries: &[Entry], now: u64) -> Vec<String> {
     for entry in entries {
         let slot =
             newest.entry((entry.event.passkey, entry.event.info_hash, entry.event.peer_id)).or_insert(entry);
-        if slot.id < entry.id {
+        if Place::of(slot) < Place::of(entry) {
             *slot = entry;
         }
     }
     let mut sets: std::collections::BTreeMap<String, std::collections::BTreeSet<String>> = Default::default();
     let keys = Keys::default();
     for ((passkey, info_hash, peer_id), entry) in newest {
-        let over = entry.id.unix_seconds() + Leases::default().lease_s(entry.event.interval) <= now;
+        let over = Place::of(entry).at_ms / 1000 + Leases::default().lease_s(entry.event.interval) <= now;
         if over || entry.event.event == Event::Stopped {
             continue;
         }
@@ -63,6 +71,10 @@ fn the_presence_sets_depend_on_the_entries_and_the_time_alone() {
     // In the middle of the events' time, after all leases, and after every guard may be forgotten.
     let now = prop_oneof![T0 + 2000..T0 + 24_000, Just(T0 + 100_000), Just(T0 + 200_000)];
     let outcome = runner.run(&(any_case(), now), |((entries, delivery), now)| {
+        let entries: Vec<Entry> = entries.into_iter().map(arrived).collect();
+        let batches = delivery.into_iter();
+        let delivery: Delivery =
+            batches.map(|(to, batch)| (to, batch.into_iter().map(arrived).collect())).collect();
         let expected = expected(&entries, now);
         prop_assert_eq!(runtime.block_on(present(&redis, &vec![(true, entries)], now)), expected.clone());
         prop_assert_eq!(runtime.block_on(present(&redis, &delivery, now)), expected);

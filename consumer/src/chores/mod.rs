@@ -18,8 +18,9 @@ use crate::metrics::Metrics;
 use books::dead_letters::{self, DeadLetters, Retried, Retrier, RetryError};
 use books::groups::backlog;
 use books::ledger::{LedgerHandle, Location};
-use books::presence::{self, Leases};
+use books::presence::{self, Judgement, Leases};
 use books::retention::{self, Keep, Target, Unsettled};
+use books::site_clock::SiteClock;
 
 /// How often the backlog is measured: more often than anybody scrapes.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -61,6 +62,7 @@ pub(crate) struct Chores {
     pub(crate) link: Link,
     pub(crate) ledger: LedgerHandle,
     pub(crate) metrics: Metrics,
+    pub(crate) clock: SiteClock,
 }
 
 impl Chores {
@@ -109,11 +111,13 @@ impl Chores {
         Ok(())
     }
 
-    async fn sweep(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    async fn sweep(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         // The clock first: an entry that arrives after it was read cannot be older than it.
-        let now = clock::now();
+        let now = self.clock.now(connection, &self.setup.keys).await?;
         let horizon = backlog(connection, &self.setup.stream, &self.setup.group).await?.horizon(now);
-        let swept = presence::sweep(connection, &self.setup.keys, self.setup.leases, horizon).await?;
+        let swept =
+            presence::sweep(connection, &self.setup.keys, self.setup.leases, Judgement { now, horizon })
+                .await?;
         self.metrics.expired_peers.inc_by(swept.expired);
         Ok(())
     }
@@ -128,12 +132,13 @@ impl Chores {
         Ok(())
     }
 
-    async fn compare(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    async fn compare(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let census = presence::census(connection, &self.setup.keys).await?;
         self.metrics.seeding.set(figure(census.seeding));
         self.metrics.leeching.set(figure(census.leeching));
         if self.setup.compared_users > 0 {
-            let drifts = drift::measure(connection, &self.setup, clock::now()).await?;
+            let now = self.clock.now(connection, &self.setup.keys).await?;
+            let drifts = drift::measure(connection, &self.setup, now).await?;
             self.metrics.drift_users.inc_by(drifts.users);
             self.metrics.drift_sets.set(figure(drifts.sets));
             // While the ledger cannot be read, the last figure stands; `ledger_up` says so.
@@ -142,7 +147,8 @@ impl Chores {
         Ok(())
     }
 
-    async fn retry(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    async fn retry(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let now = self.clock.now(connection, &self.setup.keys).await?;
         let retrier = Retrier {
             keys: &self.setup.keys,
             ledger: &self.ledger,
@@ -153,8 +159,7 @@ impl Chores {
             dead_letters::list(connection, &self.setup.keys, DeadLetters::Waiting, None, LETTERS_A_TURN)
                 .await?;
         for letter in letters {
-            match dead_letters::retry(connection, &retrier, DeadLetters::Waiting, &letter, clock::now()).await
-            {
+            match dead_letters::retry(connection, &retrier, DeadLetters::Waiting, &letter, now).await {
                 Ok(Retried::Settled) => info!(entry = ?letter.entry_id, "a dead letter was settled"),
                 Ok(Retried::StillDead) => {}
                 Ok(Retried::GivenUp) => {

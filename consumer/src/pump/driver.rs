@@ -8,12 +8,13 @@ use books::dead_letters::{self, BrokenEntry};
 use books::entry::{Entry, EntryId};
 use books::ledger::{LedgerError, LedgerHandle, Outcome};
 use books::presence::{self, Leases};
+use books::site_clock::SiteClock;
 use contract::Keys;
 use redis::{Cmd, RedisError, RedisResult, Script, cmd};
 use service::redis::Link;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{Attempt, Entries, Next, Pump, Reading, Settled, Settling};
 use crate::batch::Batch;
@@ -43,6 +44,7 @@ pub struct ReadingHalf {
     /// Redis for the sets.
     link: Link,
     leases: Leases,
+    clock: SiteClock,
     /// Since when a batch is being shown, attempts that failed included.
     showing_since: Option<Instant>,
 }
@@ -112,7 +114,7 @@ impl ReadingHalf {
     /// Reads with `reader`; shows over `link`, with the leases that peers have.
     #[must_use]
     pub fn new(shared: Shared, reader: RedisReader, link: Link, leases: Leases) -> Self {
-        Self { shared, reader, link, leases, showing_since: None }
+        Self { shared, reader, link, leases, clock: SiteClock::default(), showing_since: None }
     }
 
     async fn run(&mut self, pump: &SharedPump) {
@@ -153,17 +155,20 @@ impl ReadingHalf {
         };
         self.shared.health.met(Need::Redis);
         self.shared.metrics.lost.inc_by(batch.lost);
-        self.shared.metrics.gone.inc_by(batch.gone.len() as u64);
+        self.shared.missed(&batch.gone);
         Some(batch)
+    }
+
+    async fn apply(&mut self, entries: &[Entry]) -> RedisResult<()> {
+        let mut redis = self.link.connection().await?;
+        let keys = &self.shared.keys;
+        let now = self.clock.now(&mut redis, keys).await?;
+        presence::apply(&mut redis, keys, self.leases, entries, now).await
     }
 
     async fn show(&mut self, entries: &[Entry]) -> Attempt {
         let since = *self.showing_since.get_or_insert_with(Instant::now);
-        let (keys, leases) = (&self.shared.keys, self.leases);
-        let attempt = match self.link.connection().await {
-            Ok(mut redis) => presence::apply(&mut redis, keys, leases, entries, clock::now()).await,
-            Err(error) => Err(error),
-        };
+        let attempt = self.apply(entries).await;
         if self.shared.done(&mut self.link, attempt).is_none() {
             return Attempt::Failed;
         }
@@ -301,6 +306,18 @@ impl SettlingHalf {
 }
 
 impl Shared {
+    /// Entries that were given to a consumer, and deleted before one had finished them.
+    fn missed(&self, gone: &[EntryId]) {
+        let (Some(first), Some(last)) = (gone.first(), gone.last()) else { return };
+        self.metrics.gone.inc_by(gone.len() as u64);
+        error!(
+            entries = gone.len(), %first, %last, stream = %self.source.stream,
+            "entries were deleted from the stream before they were finished: unless they were settled already, what they \
+             carried is lost; see that nothing but the consumer and `trackerctl stream trim` trims it, and that Redis may \
+             not evict (maxmemory-policy noeviction)"
+        );
+    }
+
     /// The attempt's result; `None` after a failure, which is counted.
     fn done<T>(&self, link: &mut Link, attempt: RedisResult<T>) -> Option<T> {
         match attempt {

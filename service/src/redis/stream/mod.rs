@@ -82,12 +82,17 @@ pub fn read(reply: &Value, mut visit: impl FnMut(EntryId, Option<&[Pair<'_>]>)) 
 /// When this is no such reply.
 pub fn claimed(reply: &Value, mut visit: impl FnMut(EntryId, Option<&[Pair<'_>]>)) -> RedisResult<EntryId> {
     let mut walk = Walk::new(reply);
-    match walk.array()? {
-        Some(2 | 3) => {}
+    let parts = match walk.array()? {
+        Some(parts @ (2 | 3)) => parts,
         _ => return Err(unexpected("a cursor and claimed entries were expected")),
-    }
+    };
     let cursor = id(&mut walk)?;
     all(&mut walk, &mut visit)?;
+    // Since 7.0 entries that were deleted while they were pending are told apart, and pending no longer.
+    let deleted = if parts == 3 { walk.array()?.unwrap_or(0) } else { 0 };
+    for _ in 0..deleted {
+        visit(id(&mut walk)?, None);
+    }
     Ok(cursor)
 }
 
