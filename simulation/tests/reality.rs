@@ -158,7 +158,7 @@ fn batch(dice: &mut Dice, sequence: &mut u64) -> Vec<Vec<u8>> {
     let bookings: Vec<NumberedBooking> = (0..count)
         .map(|_| {
             *sequence += u64::from(dice.percent(80));
-            NumberedBooking { booking: booking(dice, *sequence), sequence: *sequence }
+            NumberedBooking::new(booking(dice, *sequence), *sequence)
         })
         .collect();
     let arg = |arg| match arg {

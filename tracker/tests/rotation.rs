@@ -98,7 +98,7 @@ fn entry(name: &str, client: u8, mib: u64, sequence: u64) -> NumberedBooking {
         pd: None,
         extras: contract::Extras::default(),
     };
-    NumberedBooking { booking, sequence }
+    NumberedBooking::new(booking, sequence)
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ fn entry(sequence: u64) -> NumberedBooking {
         pd: None,
         extras: contract::Extras::default(),
     };
-    NumberedBooking { booking, sequence }
+    NumberedBooking::new(booking, sequence)
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn entry(session: u8, sequence: u64, uploaded: u64, event: Event) -> NumberedBoo
         pd: None,
         extras: contract::Extras::default(),
     };
-    NumberedBooking { booking, sequence }
+    NumberedBooking::new(booking, sequence)
 }
 
 fn plain(session: u8, sequence: u64, uploaded: u64) -> NumberedBooking {

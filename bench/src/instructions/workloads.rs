@@ -205,9 +205,8 @@ fn packed(session: u64) -> Vec<u8> {
 /// The recorder's call for batches of 100, as bytes.
 fn record_calls() -> Result<Work> {
     let script = RecordScript::new("bench", tracker::traffic::Rules::new(&Keys::default()));
-    let entries: Vec<tracker::traffic::NumberedBooking> = (0..UNITS)
-        .map(|number| tracker::traffic::NumberedBooking { booking: booking(number), sequence: number })
-        .collect();
+    let entries: Vec<tracker::traffic::NumberedBooking> =
+        (0..UNITS).map(|number| tracker::traffic::NumberedBooking::new(booking(number), number)).collect();
     Ok(Box::new(move || {
         for batch in entries.chunks(100) {
             black_box(script.call(batch, 0).get_packed_command());

@@ -82,4 +82,15 @@ pub struct NumberedBooking {
     pub booking: Booking,
     /// Rising within one tracker process.
     pub sequence: u64,
+    /// The `ts` of the event that it became; 0 while none was computed. It keeps that one whenever it is sent
+    /// again.
+    pub ts: u64,
+}
+
+impl NumberedBooking {
+    /// A booking for which nothing was computed yet.
+    #[must_use]
+    pub const fn new(booking: Booking, sequence: u64) -> Self {
+        Self { booking, sequence, ts: 0 }
+    }
 }

@@ -37,7 +37,7 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn entry(&mut self, tracker_id: &str, NumberedBooking { booking, sequence }: &NumberedBooking) {
+    fn entry(&mut self, tracker_id: &str, NumberedBooking { booking, sequence, .. }: &NumberedBooking) {
         let Booking { passkey, info_hash, peer_id, ip, port, uploaded, downloaded, left, .. } = booking;
         let mut address = Address::new();
         // Never too long for its room; were it, the endpoint would lack its end, and no byte.
@@ -145,7 +145,7 @@ mod tests {
             pd: None,
             extras: contract::Extras::default(),
         };
-        NumberedBooking { booking, sequence: 42 }
+        NumberedBooking::new(booking, 42)
     }
 
     fn holds(pack: &[u8], part: &[u8]) -> bool {

@@ -29,5 +29,5 @@ pub use reply::{Outcome, Receipt};
 pub use script::{RecordScript, Rules};
 pub use spool::{
     AppendError, Batch, Disk, DiskFile, DiskRequest, DiskResult, Fault, Folder, LetGo, MemoryDisk, OpenError,
-    SpoolMetrics, Store,
+    SpoolMetrics, Store, TailLimits,
 };

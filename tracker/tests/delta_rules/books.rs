@@ -86,7 +86,7 @@ impl Say {
         let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
         let admitted = Admitted { announce, admission };
         let report = Report { admitted, account };
-        NumberedBooking { booking: Booking::new(report, self.at_ms, 0), sequence: self.seq }
+        NumberedBooking::new(Booking::new(report, self.at_ms, 0), self.seq)
     }
 }
 

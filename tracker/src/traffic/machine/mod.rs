@@ -170,7 +170,7 @@ impl<T> RecorderMachine<T> {
     fn number(&mut self, reports: &mut Vec<Submission<T>>) -> (Vec<NumberedBooking>, Vec<T>) {
         let numbered = reports.drain(..).map(|Submission { booking, token, .. }| {
             self.sequence += 1;
-            (NumberedBooking { booking, sequence: self.sequence }, token)
+            (NumberedBooking::new(booking, self.sequence), token)
         });
         numbered.unzip()
     }
@@ -221,6 +221,8 @@ impl<T> RecorderMachine<T> {
             DiskResult::Appended(appended) => self.appended(appended),
             DiskResult::Read(read) => self.read(read, now),
             DiskResult::LetGo(let_go) => self.let_go(let_go, now),
+            // Nobody asks for the tail yet.
+            DiskResult::TailAppended(_) | DiskResult::TailRead(_) | DiskResult::TailLeft(_) => {}
         }
     }
 

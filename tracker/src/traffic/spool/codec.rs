@@ -1,5 +1,5 @@
 //! A spooled entry as bytes. Numbers are little-endian; texts carry their length. Framing and checksums are
-//! the segment's.
+//! `format.rs`'. The first format, which earlier trackers wrote, has no `ts`, no path and no extras.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,10 +11,10 @@ use crate::traffic::booking::{Booking, NumberedBooking};
 /// Appends an entry. `None` when a text is longer than 65,535 bytes, which no request that a frontend accepts
 /// can carry.
 pub(super) fn encode(
-    NumberedBooking { booking, sequence }: &NumberedBooking,
+    NumberedBooking { booking, sequence, ts }: &NumberedBooking,
     out: &mut Vec<u8>,
 ) -> Option<()> {
-    for number in [*sequence, booking.at_ms, booking.uploaded, booking.downloaded, booking.left] {
+    for number in [*ts, *sequence, booking.at_ms, booking.uploaded, booking.downloaded, booking.left] {
         out.extend(number.to_le_bytes());
     }
     out.extend(booking.interval.to_le_bytes());
@@ -52,40 +52,82 @@ fn text(text: &str, out: &mut Vec<u8>) -> Option<()> {
 /// Reads an entry back; `None` for bytes that [`encode`] did not write.
 pub(super) fn decode(bytes: &[u8]) -> Option<NumberedBooking> {
     let mut rest = ByteReader(bytes);
-    let sequence = rest.u64()?;
-    let (at_ms, uploaded, downloaded, left) = (rest.u64()?, rest.u64()?, rest.u64()?, rest.u64()?);
-    let (interval, min_interval) = (u32::from_le_bytes(rest.take()?), u32::from_le_bytes(rest.take()?));
-    let port = u16::from_le_bytes(rest.take()?);
+    let ts = rest.u64()?;
+    let numbers = Numbers::read(&mut rest)?;
     let path = Path(u32::from_le_bytes(rest.take()?));
-    let [event, family] = rest.take()?;
-    let ip = match family {
-        4 => IpAddr::V4(Ipv4Addr::from(rest.take::<4>()?)),
-        6 => IpAddr::V6(Ipv6Addr::from(rest.take::<16>()?)),
-        _ => return None,
+    let mut entry = NumberedBooking { ts, ..numbers.entry(&mut rest, path)? };
+    entry.booking.extras = Extras {
+        agent: rest.optional_text()?,
+        key: rest.optional_text()?,
+        corrupt: rest.optional_text()?.map(|digits| digits.parse()).transpose().ok()?,
     };
-    let booking = Booking {
-        ip,
-        port,
-        uploaded,
-        downloaded,
-        left,
-        event: event_of(event)?,
-        at_ms,
-        path,
-        interval,
-        min_interval,
-        info_hash: InfoHash(rest.take()?),
-        peer_id: PeerId(rest.take()?),
-        passkey: Passkey::from_bytes(rest.text()?.as_bytes()).ok()?,
-        fd: rest.optional_text()?,
-        pd: rest.optional_text()?,
-        extras: Extras {
-            agent: rest.optional_text()?,
-            key: rest.optional_text()?,
-            corrupt: rest.optional_text()?.map(|digits| digits.parse()).transpose().ok()?,
-        },
-    };
-    rest.0.is_empty().then_some(NumberedBooking { booking, sequence })
+    rest.0.is_empty().then_some(entry)
+}
+
+/// Reads an entry of the first format. Its client's address stands for the path that it came on.
+pub(super) fn decode_first(bytes: &[u8], tracker_id: &str) -> Option<NumberedBooking> {
+    let mut rest = ByteReader(bytes);
+    let mut entry = Numbers::read(&mut rest)?.entry(&mut rest, Path(0))?;
+    let address = entry.booking.ip.to_string();
+    entry.booking.path = Path(crc32fast::hash([tracker_id, &address].concat().as_bytes()));
+    rest.0.is_empty().then_some(entry)
+}
+
+/// What an entry begins with in both formats.
+struct Numbers {
+    sequence: u64,
+    at_ms: u64,
+    uploaded: u64,
+    downloaded: u64,
+    left: u64,
+    interval: u32,
+    min_interval: u32,
+    port: u16,
+}
+
+impl Numbers {
+    fn read(rest: &mut ByteReader<'_>) -> Option<Self> {
+        Some(Self {
+            sequence: rest.u64()?,
+            at_ms: rest.u64()?,
+            uploaded: rest.u64()?,
+            downloaded: rest.u64()?,
+            left: rest.u64()?,
+            interval: u32::from_le_bytes(rest.take()?),
+            min_interval: u32::from_le_bytes(rest.take()?),
+            port: u16::from_le_bytes(rest.take()?),
+        })
+    }
+
+    /// With what follows in both formats behind the path, up to `pd`.
+    fn entry(self, rest: &mut ByteReader<'_>, path: Path) -> Option<NumberedBooking> {
+        let Self { sequence, at_ms, uploaded, downloaded, left, interval, min_interval, port } = self;
+        let [event, family] = rest.take()?;
+        let ip = match family {
+            4 => IpAddr::V4(Ipv4Addr::from(rest.take::<4>()?)),
+            6 => IpAddr::V6(Ipv6Addr::from(rest.take::<16>()?)),
+            _ => return None,
+        };
+        let booking = Booking {
+            ip,
+            port,
+            uploaded,
+            downloaded,
+            left,
+            event: event_of(event)?,
+            at_ms,
+            path,
+            interval,
+            min_interval,
+            info_hash: InfoHash(rest.take()?),
+            peer_id: PeerId(rest.take()?),
+            passkey: Passkey::from_bytes(rest.text()?.as_bytes()).ok()?,
+            fd: rest.optional_text()?,
+            pd: rest.optional_text()?,
+            extras: Extras::default(),
+        };
+        Some(NumberedBooking::new(booking, sequence))
+    }
 }
 
 fn event_number(event: Event) -> u8 {

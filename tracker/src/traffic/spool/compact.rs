@@ -14,7 +14,8 @@ use std::io;
 use contract::Event;
 
 use super::disk::Disk;
-use super::segment::{HEADER_BYTES, Segment};
+use super::pieces::Piece;
+use super::segment::Segment;
 use crate::traffic::booking::Booking;
 
 /// What is remembered about a session's newest announce.
@@ -51,11 +52,11 @@ pub(super) fn superseded<D: Disk>(disk: &D, segments: &VecDeque<Segment>) -> io:
     let mut newest: HashMap<(u64, u64), Newest> = HashMap::new();
     let mut drops: Vec<Vec<bool>> = Vec::with_capacity(segments.len());
     for (number, segment) in segments.iter().enumerate() {
-        let mut frames = segment.frames(disk, HEADER_BYTES)?;
+        let mut pieces = segment.pieces(disk, 0)?;
         drops.push(Vec::new());
-        while frames.position < segment.bytes {
-            let Some(frame) = frames.next_frame()? else { break };
-            let booking = &frame.entry.booking;
+        while let Some(piece) = pieces.next_piece()? {
+            let Piece::Entry(entry) = piece else { continue };
+            let booking = &entry.booking;
             let session = (&booking.passkey, booking.info_hash, booking.peer_id);
             let session = (keys.0.hash_one(session), keys.1.hash_one(session));
             let mut this = Newest::of(booking, number, drops[number].len());
@@ -70,18 +71,18 @@ pub(super) fn superseded<D: Disk>(disk: &D, segments: &VecDeque<Segment>) -> io:
 }
 
 /// Writes a segment anew without what may be dropped; how many entries that were. The entries on both
-/// sides of a dropped one stay, so a crash between two segments loses nothing.
+/// sides of a dropped one stay, so a crash between two segments loses nothing. A damaged file stays as it is.
 pub(super) fn rewrite<D: Disk>(disk: &D, segment: &mut Segment, drops: &[bool]) -> io::Result<u64> {
     let dropped = drops.iter().filter(|drop| **drop).count() as u64;
     if dropped == 0 {
         return Ok(0);
     }
-    let mut frames = segment.frames(disk, HEADER_BYTES)?;
-    let mut kept = Vec::new();
-    for drop in drops {
-        let Some(frame) = frames.next_frame()? else { break };
+    let mut pieces = segment.pieces(disk, 0)?;
+    let (mut kept, mut drops) = (Vec::new(), drops.iter());
+    while let Some(piece) = pieces.next_piece()? {
+        let (Piece::Entry(entry), Some(drop)) = (piece, drops.next()) else { return Ok(0) };
         if !drop {
-            kept.push(frame);
+            kept.push(*entry);
         }
     }
     segment.replace(disk, &kept)?;

@@ -16,6 +16,8 @@ pub struct SpoolMetrics {
     pub(in crate::traffic) set_aside: IntCounter,
     pub(in crate::traffic) spooled: IntCounter,
     coalesced: IntCounter,
+    damaged: IntCounter,
+    tail_bytes: IntGauge,
 }
 
 impl SpoolMetrics {
@@ -45,6 +47,12 @@ impl SpoolMetrics {
                 name("coalesced_total"),
                 "Spooled announces dropped because a later one of the session says the same",
             )?,
+            damaged: counter(
+                registry,
+                name("damaged_total"),
+                "Places where a file of the spool or tail had changed on disk; each cost the announce there",
+            )?,
+            tail_bytes: gauge(registry, name("tail_bytes"), "Bytes on disk of what Redis confirmed lately")?,
         })
     }
 
@@ -55,6 +63,8 @@ impl SpoolMetrics {
         self.records.set(signed(store.records()));
         let age_ms = store.oldest_ms().map_or(0, |oldest| now_ms.saturating_sub(oldest));
         self.oldest_age_seconds.set(std::time::Duration::from_millis(age_ms).as_secs_f64());
+        self.tail_bytes.set(signed(store.tail_bytes()));
+        self.damaged.inc_by(store.damaged().saturating_sub(self.damaged.get()));
         self.coalesced.inc_by(store.coalesced().saturating_sub(self.coalesced.get()));
     }
 }

@@ -4,23 +4,31 @@
 mod codec;
 mod compact;
 mod disk;
+mod format;
+mod identity;
 mod metrics;
+mod pieces;
 mod requests;
 mod segment;
 mod store;
+mod tail;
 mod take;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::error;
 
 pub use disk::{Disk, DiskFile, Fault, Folder, MemoryDisk, OpenError};
 pub use metrics::SpoolMetrics;
 pub use requests::{DiskRequest, DiskResult, LetGo};
 pub use store::{AppendError, Store};
+pub use tail::TailLimits;
+use tail::Unsynced;
 pub use take::Batch;
 
 /// The spool of a tracker process, which one recorder after the other uses: a reload hands it on.
@@ -28,7 +36,11 @@ pub use take::Batch;
 pub(super) struct Spool {
     directory: PathBuf,
     store: Mutex<Store>,
+    #[allow(dead_code, reason = "until the paths are named after it")]
+    identity: u64,
     turn: Arc<Semaphore>,
+    /// The tail is being synced.
+    syncing: AtomicBool,
     metrics: SpoolMetrics,
 }
 
@@ -38,15 +50,27 @@ impl Spool {
         max_bytes: u64,
         metrics: SpoolMetrics,
     ) -> Result<Arc<Self>, OpenError> {
-        let store = Mutex::new(Store::open(directory, max_bytes)?);
-        let turn = Arc::new(Semaphore::new(1));
-        let spool = Self { directory: directory.to_owned(), store, turn, metrics };
+        let store = Store::open(directory, max_bytes)?;
+        let spool = Self {
+            directory: directory.to_owned(),
+            identity: identity::identity(&store.disk, rand::random())?,
+            store: Mutex::new(store),
+            turn: Arc::new(Semaphore::new(1)),
+            syncing: AtomicBool::new(false),
+            metrics,
+        };
         spool.metrics.publish(&spool.store.lock(), unix_milliseconds());
         Ok(Arc::new(spool))
     }
 
     pub(super) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Which tracker this is, whatever its process.
+    #[allow(dead_code, reason = "until the paths are named after it")]
+    pub(super) fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// Waits until the recorder before has finished: its announces are older.
@@ -56,6 +80,11 @@ impl Spool {
 
     pub(super) fn set_limit(&self, max_bytes: u64) {
         self.store.lock().set_limit(max_bytes);
+    }
+
+    #[allow(dead_code, reason = "until the recorder keeps a tail")]
+    pub(super) fn set_tail_limits(&self, limits: TailLimits) {
+        self.store.lock().set_tail_limits(limits);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -71,11 +100,28 @@ impl Spool {
         let failed = request.failure();
         let done = tokio::task::spawn_blocking(move || {
             let mut store = self.store.lock();
-            let result = request.carry_out(&mut store);
+            let (result, unsynced) = request.carry_out_but_sync(&mut store);
             self.metrics.publish(&store, unix_milliseconds());
+            drop(store);
+            if let Some(unsynced) = unsynced {
+                self.sync(unsynced);
+            }
             result
         });
         done.await.unwrap_or_else(|panicked| failed(std::io::Error::other(panicked)))
+    }
+
+    /// Syncs the tail while others write on. A disk that takes more than a second for it skips some.
+    fn sync(self: Arc<Self>, unsynced: Unsynced<Folder>) {
+        if self.syncing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = unsynced.sync() {
+                error!(%error, "the tail cannot be synced; a loss of power may cost what Redis loses, too");
+            }
+            self.syncing.store(false, Ordering::Release);
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::disk::Disk;
 use super::store::{AppendError, Store};
+use super::tail::Unsynced;
 use super::take::Batch;
 use crate::traffic::booking::NumberedBooking;
 
@@ -32,6 +33,25 @@ pub enum DiskRequest {
         /// What Redis refuses of it.
         refused: Vec<NumberedBooking>,
     },
+    /// Writes down what Redis confirms. It outlives a kill when it is done, and a loss of power a second later.
+    AppendTail {
+        /// The process that numbered them.
+        tracker_id: String,
+        /// With the `ts` that was computed for them. The last record of a number counts.
+        entries: Arc<Vec<NumberedBooking>>,
+        /// Now, in milliseconds of a clock that does not step.
+        at_ms: u64,
+    },
+    /// Reads the oldest of what earlier processes had confirmed.
+    ReadTail {
+        /// How many at most.
+        limit: usize,
+    },
+    /// Lets go of a batch of an earlier process's tail.
+    LetGoTail {
+        /// What was read.
+        batch: Arc<Batch>,
+    },
 }
 
 /// What came of it, by the request's kind.
@@ -43,6 +63,12 @@ pub enum DiskResult {
     Read(io::Result<Option<Batch>>),
     /// When it failed, the batch is still there.
     LetGo(io::Result<LetGo>),
+    /// When it failed, a kill may lose them to a Redis that comes back older.
+    TailAppended(io::Result<()>),
+    /// The oldest; `None` when there are none.
+    TailRead(io::Result<Option<Batch>>),
+    /// When it failed, the batch is still there.
+    TailLeft(io::Result<()>),
 }
 
 /// How a spool stands that has let go of a batch.
@@ -57,11 +83,35 @@ pub struct LetGo {
 impl DiskRequest {
     /// Does it, and takes as long as the disk does.
     pub fn carry_out<D: Disk>(self, store: &mut Store<D>) -> DiskResult {
-        match self {
+        let (result, unsynced) = self.carry_out_but_sync(store);
+        match (result, unsynced.map_or(Ok(()), Unsynced::sync)) {
+            (DiskResult::TailAppended(Ok(())), Err(error)) => DiskResult::TailAppended(Err(error)),
+            (result, _) => result,
+        }
+    }
+
+    /// Does it, and returns what of the tail is to be synced by now: nobody needs to wait for that.
+    pub(super) fn carry_out_but_sync<D: Disk>(
+        self,
+        store: &mut Store<D>,
+    ) -> (DiskResult, Option<Unsynced<D>>) {
+        let mut unsynced = None;
+        let result = match self {
             Self::Append { tracker_id, entries } => DiskResult::Appended(store.append(&tracker_id, &entries)),
             Self::ReadOldest { limit } => DiskResult::Read(store.oldest(limit)),
             Self::LetGo { batch, refused } => DiskResult::LetGo(let_go(store, &batch, &refused)),
-        }
+            Self::AppendTail { tracker_id, entries, at_ms } => {
+                let appended = store.tail.append(&tracker_id, &entries, at_ms);
+                let due = appended.and_then(|()| store.tail.unsynced(at_ms));
+                DiskResult::TailAppended(due.map(|due| unsynced = due))
+            }
+            Self::ReadTail { limit } => DiskResult::TailRead(store.tail.oldest_leftover(limit)),
+            Self::LetGoTail { batch } => {
+                store.tail.let_go(&batch);
+                DiskResult::TailLeft(Ok(()))
+            }
+        };
+        (result, unsynced)
     }
 
     /// The result of a request that nobody could do.
@@ -70,6 +120,9 @@ impl DiskRequest {
             Self::Append { .. } => |error| DiskResult::Appended(Err(error.into())),
             Self::ReadOldest { .. } => |error| DiskResult::Read(Err(error)),
             Self::LetGo { .. } => |error| DiskResult::LetGo(Err(error)),
+            Self::AppendTail { .. } => |error| DiskResult::TailAppended(Err(error)),
+            Self::ReadTail { .. } => |error| DiskResult::TailRead(Err(error)),
+            Self::LetGoTail { .. } => |error| DiskResult::TailLeft(Err(error)),
         }
     }
 }

@@ -1,24 +1,15 @@
-//! One file of the spool: a header that names the tracker process, then framed entries, each with its length
-//! and checksum.
-//!
-//! A process killed in the middle of a write leaves a torn frame at the end. Nobody was answered for it,
-//! because answers wait for the write to be on disk; so reading stops there.
+//! One file of the spool: what is known about it, how it is made, read and rewritten.
 
-use std::io::{self, ErrorKind, Read};
+use std::collections::BTreeSet;
+use std::io::{self, Read, Take};
 
-use super::codec;
 use super::disk::{Disk, DiskFile};
+use super::format::{Format, HEADER};
+use super::pieces::{Piece, Pieces};
 use crate::traffic::booking::NumberedBooking;
 
-const MAGIC: &[u8; 8] = b"SBSPOOL1";
-/// Magic, then the tracker id padded with zeros.
-const HEADER: usize = 24;
-/// Where a segment's first frame begins.
+/// Where the first frame of a new file begins.
 pub(super) const HEADER_BYTES: u64 = HEADER as u64;
-/// Length and checksum.
-const FRAME_HEAD: usize = 8;
-/// Longer than any entry: a length beyond it is damage.
-const MAX_PAYLOAD: usize = 256 * 1024;
 
 /// What is known about one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,20 +17,28 @@ pub(super) struct Segment {
     pub(super) name: String,
     /// Order within the spool.
     pub(super) number: u64,
-    /// The process that wrote it.
-    pub(super) tracker_id: String,
-    /// Header and whole frames.
+    pub(super) format: Format,
+    /// Up to where it is read: header, whole frames and damaged bytes between them.
     pub(super) bytes: u64,
     pub(super) records: u64,
     /// When its first entry was observed, in Unix milliseconds.
     pub(super) oldest_ms: Option<u64>,
-    /// It ends in bytes that are no frame.
+    /// It ends in a write that was not finished.
     pub(super) torn: bool,
+    /// Where bytes begin that are no frame.
+    pub(super) damaged: BTreeSet<u64>,
 }
 
 impl Segment {
-    fn empty(name: String, number: u64, tracker_id: String) -> Self {
-        Self { name, number, tracker_id, bytes: HEADER_BYTES, records: 0, oldest_ms: None, torn: false }
+    fn empty(name: String, number: u64, format: Format) -> Self {
+        let bytes = format.first_frame();
+        let damaged = BTreeSet::new();
+        Self { name, number, format, bytes, records: 0, oldest_ms: None, torn: false, damaged }
+    }
+
+    /// The process that wrote it.
+    pub(super) fn tracker_id(&self) -> &str {
+        &self.format.tracker_id
     }
 
     /// Creates the file. Its content is on disk when this returns; its name is not.
@@ -49,132 +48,80 @@ impl Segment {
         number: u64,
         tracker_id: &str,
     ) -> io::Result<(Self, D::File)> {
-        let mut file = disk.create(&name)?;
-        if let Err(error) = file.write(&header(tracker_id)).and_then(|()| file.sync()) {
-            disk.remove(&name)?;
+        let segment = Self::empty(name, number, Format::of(tracker_id));
+        let mut file = disk.create(&segment.name)?;
+        if let Err(error) = file.write(&segment.format.header()).and_then(|()| file.sync()) {
+            disk.remove(&segment.name)?;
             return Err(error);
         }
-        Ok((Self::empty(name, number, tracker_id.to_owned()), file))
+        Ok((segment, file))
     }
 
-    /// Reads a file from beginning to end; `None` when not even its header is whole.
+    /// Reads a file from beginning to end; `None` when neither copy of its header is whole.
     pub(super) fn scan<D: Disk>(disk: &D, name: &str, number: u64) -> io::Result<Option<Self>> {
-        let mut file = disk.read(name, 0)?;
-        let mut head = [0; HEADER];
-        let whole = filled(&mut file, &mut head)?;
-        let Some(tracker_id) = tracker_id_of(&head).filter(|_| whole) else { return Ok(None) };
-        let mut segment = Self::empty(name.to_owned(), number, tracker_id);
-        let mut frames = Frames { file, position: HEADER_BYTES };
-        while let Some(frame) = frames.next_frame()? {
-            segment.oldest_ms.get_or_insert(frame.entry.booking.at_ms);
-            (segment.bytes, segment.records) = (frames.position, segment.records + 1);
+        let Some(mut segment) = Self::find(disk, name, number)? else { return Ok(None) };
+        let mut pieces = segment.pieces(disk, 0)?;
+        let mut begin = pieces.position;
+        segment.bytes = begin;
+        while let Some(piece) = pieces.next_piece()? {
+            match piece {
+                Piece::Entry(entry) => {
+                    segment.oldest_ms.get_or_insert(entry.booking.at_ms);
+                    segment.records += 1;
+                }
+                Piece::Damaged => drop(segment.damaged.insert(begin)),
+                Piece::Unfinished => {
+                    segment.torn = true;
+                    break;
+                }
+            }
+            begin = pieces.position;
+            segment.bytes = begin;
         }
-        segment.torn = disk.size(name)? > segment.bytes;
         Ok(Some(segment))
     }
 
-    /// Its frames from a position on.
-    pub(super) fn frames<D: Disk>(&self, disk: &D, position: u64) -> io::Result<Frames<D::Reader>> {
-        Ok(Frames { file: disk.read(&self.name, position)?, position })
+    /// Reads only its header.
+    pub(super) fn find<D: Disk>(disk: &D, name: &str, number: u64) -> io::Result<Option<Self>> {
+        let mut head = Vec::with_capacity(HEADER);
+        disk.read(name, 0)?.take(HEADER_BYTES).read_to_end(&mut head)?;
+        let Some(format) = Format::read(&head) else { return Ok(None) };
+        let bytes = disk.size(name)?;
+        Ok(Some(Self { bytes, ..Self::empty(name.to_owned(), number, format) }))
     }
 
-    /// Writes a file beside this one that holds only `frames`, and puts it in this one's place in one step.
-    pub(super) fn replace<D: Disk>(&mut self, disk: &D, frames: &[Frame]) -> io::Result<()> {
+    /// Its pieces from a position on; 0 is its beginning.
+    pub(super) fn pieces<D: Disk>(&self, disk: &D, position: u64) -> io::Result<Pieces<Take<D::Reader>>> {
+        let position = position.max(self.format.first_frame());
+        let file = disk.read(&self.name, position)?.take(self.bytes.saturating_sub(position));
+        Ok(Pieces::new(file, self.format.clone(), position))
+    }
+
+    /// Writes a file beside this one that holds only these entries, and puts it in this one's place in one
+    /// step.
+    pub(super) fn replace<D: Disk>(&mut self, disk: &D, entries: &[NumberedBooking]) -> io::Result<()> {
         let beside = format!("{:016}.new", self.number);
         if disk.names()?.contains(&beside) {
             disk.remove(&beside)?;
         }
-        let (mut compact, mut file) = Self::create(disk, beside, self.number, &self.tracker_id)?;
-        let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.raw.iter().copied()).collect();
-        let written = file
-            .write(&bytes)
-            .and_then(|()| file.sync())
-            .and_then(|()| disk.rename(&compact.name, &self.name));
-        if let Err(error) = written {
-            disk.remove(&compact.name)?;
-            return Err(error);
+        let (mut compact, mut file) = Self::create(disk, beside, self.number, self.tracker_id())?;
+        let frames = compact.format.frames(entries).ok_or_else(|| io::Error::other("an entry is too long"));
+        let written = frames.and_then(|frames| {
+            file.write(&frames).and_then(|()| file.sync())?;
+            disk.rename(&compact.name, &self.name)?;
+            Ok(frames.len() as u64)
+        });
+        match written {
+            Ok(bytes) => compact.bytes += bytes,
+            Err(error) => {
+                disk.remove(&compact.name)?;
+                return Err(error);
+            }
         }
         compact.name.clone_from(&self.name);
-        compact.bytes += bytes.len() as u64;
-        compact.records = frames.len() as u64;
-        compact.oldest_ms = frames.first().map(|frame| frame.entry.booking.at_ms);
+        compact.records = entries.len() as u64;
+        compact.oldest_ms = entries.first().map(|entry| entry.booking.at_ms);
         *self = compact;
         Ok(())
-    }
-}
-
-/// One entry with its bytes in the file.
-#[derive(Debug)]
-pub(super) struct Frame {
-    pub(super) entry: NumberedBooking,
-    pub(super) raw: Vec<u8>,
-}
-
-/// Reads frame after frame.
-#[derive(Debug)]
-pub(super) struct Frames<R> {
-    file: R,
-    /// Where the next frame begins.
-    pub(super) position: u64,
-}
-
-impl<R: Read> Frames<R> {
-    /// The next whole frame; `None` at the end, or where the file is torn.
-    pub(super) fn next_frame(&mut self) -> io::Result<Option<Frame>> {
-        let mut raw = vec![0; FRAME_HEAD];
-        if !filled(&mut self.file, &mut raw)? {
-            return Ok(None);
-        }
-        let number =
-            |at: usize| raw[at..at + 4].iter().rev().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
-        let (length, checksum) = (number(0) as usize, number(4));
-        if length > MAX_PAYLOAD {
-            return Ok(None);
-        }
-        raw.resize(FRAME_HEAD + length, 0);
-        if !filled(&mut self.file, &mut raw[FRAME_HEAD..])? || crc32fast::hash(&raw[FRAME_HEAD..]) != checksum
-        {
-            return Ok(None);
-        }
-        let Some(entry) = codec::decode(&raw[FRAME_HEAD..]) else { return Ok(None) };
-        self.position += raw.len() as u64;
-        Ok(Some(Frame { entry, raw }))
-    }
-}
-
-/// Appends an entry's frame.
-pub(super) fn frame(entry: &NumberedBooking, out: &mut Vec<u8>) -> Option<()> {
-    let start = out.len();
-    out.extend([0; FRAME_HEAD]);
-    codec::encode(entry, out)?;
-    let payload = start + FRAME_HEAD;
-    let length = u32::try_from(out.len() - payload).ok().filter(|length| *length as usize <= MAX_PAYLOAD)?;
-    let checksum = crc32fast::hash(&out[payload..]);
-    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    out[start + 4..payload].copy_from_slice(&checksum.to_le_bytes());
-    Some(())
-}
-
-fn header(tracker_id: &str) -> [u8; HEADER] {
-    let mut head = [0; HEADER];
-    head[..8].copy_from_slice(MAGIC);
-    for (place, byte) in head[8..].iter_mut().zip(tracker_id.bytes()) {
-        *place = byte;
-    }
-    head
-}
-
-fn tracker_id_of(head: &[u8; HEADER]) -> Option<String> {
-    let id = head.strip_prefix(MAGIC)?.split(|byte| *byte == 0).next()?;
-    let legal = !id.is_empty() && id.iter().all(u8::is_ascii_alphanumeric);
-    legal.then(|| String::from_utf8_lossy(id).into_owned())
-}
-
-/// Fills the buffer; `false` when the file ends before.
-fn filled(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
-    match file.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
     }
 }

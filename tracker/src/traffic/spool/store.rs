@@ -16,7 +16,9 @@ use tracing::{error, info, warn};
 
 use super::compact;
 use super::disk::{Disk, DiskFile, Folder, OpenError};
+use super::format::Format;
 use super::segment::{self, Segment};
+use super::tail::{Tail, TailLimits};
 use crate::traffic::booking::NumberedBooking;
 
 /// Segments end at this share of the limit, so that space comes back in steps while the spool is replayed.
@@ -52,6 +54,9 @@ pub struct Store<D: Disk = Folder> {
     aside_bytes: u64,
     appended_since_coalescing: u64,
     coalesced: u64,
+    damaged: u64,
+    /// What Redis has confirmed lately.
+    pub(super) tail: Tail<D>,
 }
 
 impl Store {
@@ -77,16 +82,18 @@ impl<D: Disk> Store<D> {
     /// The disk's own.
     pub fn on(disk: D, max_bytes: u64) -> io::Result<Self> {
         let mut store = Self {
+            tail: Tail::on(disk.folder("tail")?, TailLimits::default())?,
             disk,
             max_bytes,
             segments: VecDeque::new(),
             active: None,
-            cursor: segment::HEADER_BYTES,
+            cursor: 0,
             is_being_read: false,
             next_number: 1,
             aside_bytes: 0,
             appended_since_coalescing: max_bytes,
             coalesced: 0,
+            damaged: 0,
         };
         store.find_segments()?;
         Ok(store)
@@ -119,7 +126,22 @@ impl<D: Disk> Store<D> {
         if let Some(last) = self.segments.back_mut().filter(|last| last.torn && newest == Some(last.number)) {
             cut(&self.disk, last)?;
         }
+        let damaged = self.segments.iter().filter(|segment| !segment.damaged.is_empty());
+        for segment in damaged {
+            self.damaged += segment.damaged.len() as u64;
+            warn_of(&self.disk, segment, segment.damaged.len());
+        }
         Ok(())
+    }
+
+    /// Bytes of the first segment that are no frame begin there.
+    pub(super) fn note_damage(&mut self, positions: &[u64]) {
+        let Some(first) = self.segments.front_mut() else { return };
+        let new = positions.iter().filter(|position| first.damaged.insert(**position)).count();
+        self.damaged += new as u64;
+        if new > 0 {
+            warn_of(&self.disk, first, new);
+        }
     }
 
     /// Takes entries into the spool: all of them or none. They are on disk when this returns.
@@ -127,10 +149,7 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// [`AppendError`]; what was accepted before is untouched.
     pub fn append(&mut self, tracker_id: &str, entries: &[NumberedBooking]) -> Result<(), AppendError> {
-        let mut frames = Vec::with_capacity(entries.len() * 192);
-        for entry in entries {
-            segment::frame(entry, &mut frames).ok_or(AppendError::Full)?;
-        }
+        let frames = Format::of(tracker_id).frames(entries).ok_or(AppendError::Full)?;
         self.make_room(frames.len() as u64)?;
         self.roll(tracker_id)?;
         if let Err(error) = self.write(&frames) {
@@ -174,7 +193,7 @@ impl<D: Disk> Store<D> {
     /// Opens the segment for the next entries: the last one, or a new one.
     fn roll(&mut self, tracker_id: &str) -> io::Result<()> {
         let limit = (self.max_bytes / SEGMENTS_IN_LIMIT).min(MAX_SEGMENT_BYTES);
-        let fits = |last: &Segment| last.bytes < limit && last.tracker_id == tracker_id;
+        let fits = |last: &Segment| last.bytes < limit && last.tracker_id() == tracker_id;
         if self.active.is_some() && self.segments.back().is_some_and(fits) {
             return Ok(());
         }
@@ -220,13 +239,14 @@ impl<D: Disk> Store<D> {
     /// Keeps entries that Redis will not book until somebody repairs it, out of the way of the others. They
     /// are tried again at the next start.
     pub(super) fn set_aside(&mut self, tracker_id: &str, entries: &[NumberedBooking]) -> io::Result<PathBuf> {
-        let mut frames = Vec::new();
-        for entry in entries {
-            segment::frame(entry, &mut frames).ok_or_else(|| io::Error::other("an entry is too long"))?;
-        }
+        let frames = Format::of(tracker_id).frames(entries);
+        let frames = frames.ok_or_else(|| io::Error::other("an entry is too long"))?;
         let (segment, mut file) = self.create("aside", tracker_id)?;
-        file.write(&frames)?;
-        file.sync()?;
+        if let Err(error) = file.write(&frames).and_then(|()| file.sync()) {
+            // They are still in their own file. Half of a file at each attempt would fill a disk for good.
+            self.disk.remove(&segment.name)?;
+            return Err(error);
+        }
         self.aside_bytes += segment.bytes + frames.len() as u64;
         Ok(self.disk.path(&segment.name))
     }
@@ -237,9 +257,9 @@ impl<D: Disk> Store<D> {
         if self.segments.is_empty() {
             self.active = None;
         }
-        (self.cursor, self.is_being_read) = (segment::HEADER_BYTES, false);
+        (self.cursor, self.is_being_read) = (0, false);
         let file = self.disk.path(&first.name);
-        let gone = if first.torn {
+        let gone = if first.torn || !first.damaged.is_empty() {
             warn!(file = %file.display(), "a spool file was damaged; what could be read is booked, and it is kept as .damaged");
             self.disk.rename(&first.name, &damaged(first.number))
         } else {
@@ -281,14 +301,31 @@ impl<D: Disk> Store<D> {
         self.coalesced
     }
 
+    /// Places found so far where files were damaged.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.damaged + self.tail.damaged()
+    }
+
+    /// Other limits of the tail.
+    pub fn set_tail_limits(&mut self, limits: TailLimits) {
+        self.tail.set_limits(limits);
+    }
+
+    /// Bytes of the tail on disk.
+    #[must_use]
+    pub fn tail_bytes(&self) -> u64 {
+        self.tail.bytes()
+    }
+
     /// Another limit of bytes.
     pub fn set_limit(&mut self, max_bytes: u64) {
         self.max_bytes = max_bytes;
     }
 }
 
-/// Only the newest segment can be torn by a kill, and only in an announce that nobody was answered for. Any
-/// other torn segment is damage: its readable part is replayed and the file kept.
+/// Only the newest segment can be torn by a kill, and only in announces that nobody was answered for. Any
+/// other torn segment is damage: the file is kept.
 fn cut<D: Disk>(disk: &D, newest: &mut Segment) -> io::Result<()> {
     let mut file = disk.open(&newest.name)?;
     file.cut(newest.bytes)?;
@@ -299,7 +336,12 @@ fn cut<D: Disk>(disk: &D, newest: &mut Segment) -> io::Result<()> {
     Ok(())
 }
 
-fn number_and_kind(name: &str) -> Option<(u64, &str)> {
+fn warn_of<D: Disk>(disk: &D, segment: &Segment, places: usize) {
+    let file = disk.path(&segment.name);
+    warn!(file = %file.display(), places, "a spool file is damaged; the announces around the damage are booked");
+}
+
+pub(super) fn number_and_kind(name: &str) -> Option<(u64, &str)> {
     let (number, kind) = name.rsplit_once('.')?;
     Some((number.parse().ok()?, kind))
 }

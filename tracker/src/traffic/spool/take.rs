@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::disk::Disk;
+use super::pieces::Piece;
 use super::store::Store;
 use crate::traffic::booking::NumberedBooking;
 
@@ -15,8 +16,10 @@ pub struct Batch {
     pub tracker_id: String,
     /// In the order in which they were spooled.
     pub entries: Vec<NumberedBooking>,
-    segment: u64,
-    end: u64,
+    /// The file.
+    pub(super) segment: u64,
+    /// Where in the file they end.
+    pub(super) end: u64,
 }
 
 impl<D: Disk> Store<D> {
@@ -26,20 +29,23 @@ impl<D: Disk> Store<D> {
     /// When a file cannot be read.
     pub fn oldest(&mut self, limit: usize) -> io::Result<Option<Batch>> {
         while let Some(first) = self.segments.front() {
-            let mut frames = first.frames(&self.disk, self.cursor)?;
-            let (segment, tracker_id) = (first.number, first.tracker_id.clone());
+            let mut pieces = first.pieces(&self.disk, self.cursor)?;
+            let (segment, tracker_id) = (first.number, first.tracker_id().to_owned());
             let mut entries = Vec::with_capacity(limit.min(1024));
-            while entries.len() < limit && frames.position < first.bytes {
-                let Some(frame) = frames.next_frame()? else { break };
-                entries.push(frame.entry);
+            let mut damaged = Vec::new();
+            while entries.len() < limit {
+                let begin = pieces.position;
+                match pieces.next_piece()? {
+                    Some(Piece::Entry(entry)) => entries.push(*entry),
+                    // Not at the end of what was synced: bytes are missing that were there.
+                    Some(Piece::Damaged | Piece::Unfinished) => damaged.push(begin),
+                    None => break,
+                }
             }
+            self.note_damage(&damaged);
             if !entries.is_empty() {
                 self.is_being_read = true;
-                return Ok(Some(Batch { tracker_id, entries, segment, end: frames.position }));
-            }
-            let unreadable = self.cursor < first.bytes;
-            if let Some(first) = self.segments.front_mut() {
-                first.torn |= unreadable;
+                return Ok(Some(Batch { tracker_id, entries, segment, end: pieces.position }));
             }
             self.retire_first();
         }

@@ -23,7 +23,11 @@ pub enum Fault {
 
 /// A disk in memory. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryDisk(Rc<RefCell<State>>);
+pub struct MemoryDisk {
+    state: Rc<RefCell<State>>,
+    /// What the names of the folder's files begin with.
+    prefix: String,
+}
 
 type Names = BTreeMap<String, Rc<RefCell<Content>>>;
 
@@ -62,13 +66,13 @@ impl Content {
 impl MemoryDisk {
     /// From now on it is as the fault says; `None`: it works.
     pub fn fail(&self, fault: Option<Fault>) {
-        self.0.borrow_mut().fault = fault;
+        self.state.borrow_mut().fault = fault;
     }
 
     /// Names and contents are what was synced last; of what was written behind that, each file has up to
     /// `keeps` bytes: disks write when they like.
     pub fn lose_power(&self, keeps: usize) {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         state.names = state.synced.clone();
         state.names.values().for_each(|content| content.borrow_mut().lose_power(keeps));
     }
@@ -80,13 +84,14 @@ impl MemoryDisk {
             let bytes = content.borrow().bytes.clone();
             Rc::new(RefCell::new(Content { synced: bytes.clone(), bytes, shrunk: false }))
         };
-        let state = self.0.borrow();
+        let state = self.state.borrow();
         let names: Names = state.names.iter().map(|(name, content)| (name.clone(), twin(content))).collect();
-        Self(Rc::new(RefCell::new(State { synced: names.clone(), names, fault: None })))
+        let state = Rc::new(RefCell::new(State { synced: names.clone(), names, fault: None }));
+        Self { state, prefix: self.prefix.clone() }
     }
 
     fn works(&self) -> io::Result<()> {
-        match self.0.borrow().fault {
+        match self.state.borrow().fault {
             Some(Fault::Broken) => Err(io::Error::other("the disk is broken")),
             _ => Ok(()),
         }
@@ -94,12 +99,16 @@ impl MemoryDisk {
 
     fn content(&self, name: &str) -> io::Result<Rc<RefCell<Content>>> {
         self.works()?;
-        self.0.borrow().names.get(name).cloned().ok_or_else(|| ErrorKind::NotFound.into())
+        self.state.borrow().names.get(&self.full(name)).cloned().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn full(&self, name: &str) -> String {
+        [&self.prefix, name].concat()
     }
 
     /// How many of so many bytes it takes.
     fn takes(&self, bytes: usize) -> usize {
-        match &mut self.0.borrow_mut().fault {
+        match &mut self.state.borrow_mut().fault {
             Some(Fault::Full { room }) => {
                 let taken = bytes.min(*room);
                 *room -= taken;
@@ -115,12 +124,19 @@ impl Disk for MemoryDisk {
     type Reader = Cursor<Vec<u8>>;
 
     fn path(&self, name: &str) -> PathBuf {
-        PathBuf::from(name)
+        PathBuf::from(self.full(name))
+    }
+
+    fn folder(&self, name: &str) -> io::Result<Self> {
+        self.works()?;
+        Ok(Self { state: self.state.clone(), prefix: format!("{}{name}/", self.prefix) })
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
         self.works()?;
-        Ok(self.0.borrow().names.keys().cloned().collect())
+        let state = self.state.borrow();
+        let inside = state.names.keys().filter_map(|name| name.strip_prefix(&self.prefix));
+        Ok(inside.filter(|name| !name.contains('/')).map(str::to_owned).collect())
     }
 
     fn size(&self, name: &str) -> io::Result<u64> {
@@ -136,11 +152,11 @@ impl Disk for MemoryDisk {
 
     fn create(&self, name: &str) -> io::Result<MemoryFile> {
         self.works()?;
-        let mut state = self.0.borrow_mut();
-        if state.names.contains_key(name) {
+        let mut state = self.state.borrow_mut();
+        if state.names.contains_key(&self.full(name)) {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let content = state.names.entry(name.to_owned()).or_default().clone();
+        let content = state.names.entry(self.full(name)).or_default().clone();
         Ok(MemoryFile { content, disk: self.clone() })
     }
 
@@ -150,21 +166,21 @@ impl Disk for MemoryDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let content = self.content(from)?;
-        let mut state = self.0.borrow_mut();
-        state.names.remove(from);
-        state.names.insert(to.to_owned(), content);
+        let mut state = self.state.borrow_mut();
+        state.names.remove(&self.full(from));
+        state.names.insert(self.full(to), content);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.content(name)?;
-        self.0.borrow_mut().names.remove(name);
+        self.state.borrow_mut().names.remove(&self.full(name));
         Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         self.works()?;
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         state.synced = state.names.clone();
         Ok(())
     }

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 pub use folder::{Folder, OpenError};
 pub use memory::{Fault, MemoryDisk};
 
-/// A flat folder that belongs to one spool.
-pub trait Disk: Debug {
+/// A folder that belongs to one spool. Clones are the same folder.
+pub trait Disk: Debug + Clone {
     /// A file that is written.
     type File: DiskFile;
     /// A file that is read.
@@ -24,6 +24,12 @@ pub trait Disk: Debug {
 
     /// Where a file is, for messages.
     fn path(&self, name: &str) -> PathBuf;
+
+    /// A folder in this one, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn folder(&self, name: &str) -> io::Result<Self>;
 
     /// The names of all files, in any order.
     ///
