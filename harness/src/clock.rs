@@ -1,11 +1,15 @@
-//! A process' wall clock, set by libfaketime from a file that it reads at every question for the time.
+//! A process' wall clock, set by a file that a small library in it reads at every question for the time.
 //!
 //! Timers do not notice: they use the monotonic clock, which is left alone, as a step of the system's clock
 //! leaves it alone.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What the process loads before everything else.
+const LIBRARY: &str = include_str!("clock.c");
 
 /// The clock of one process and of those that follow it.
 #[derive(Debug, Clone)]
@@ -15,12 +19,15 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that is right so far; `None` without libfaketime.
+    /// A clock that is right so far; `None` without a C compiler. Its library is made beside the file.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn right(file: PathBuf) -> io::Result<Option<Self>> {
-        let Some(library) = library() else { return Ok(None) };
+        let library = file.with_extension("so");
+        if !compiles(&library)? {
+            return Ok(None);
+        }
         let clock = Self { library, file };
         clock.set(0)?;
         Ok(Some(clock))
@@ -40,19 +47,37 @@ impl Clock {
 
     /// What its process needs to see it.
     #[must_use]
-    pub fn environment(&self) -> [(&'static str, PathBuf); 4] {
-        [
-            ("LD_PRELOAD", self.library.clone()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.clone()),
-            ("FAKETIME_NO_CACHE", "1".into()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
-        ]
+    pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
+        [("LD_PRELOAD", self.library.clone()), ("CLOCK_OFFSET_FILE", self.file.clone())]
     }
 }
 
-/// Debian has one folder for each kind of machine.
-fn library() -> Option<PathBuf> {
-    let folders = fs::read_dir("/usr/lib").ok()?;
-    let places = folders.flatten().map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    places.into_iter().find(|place: &PathBuf| Path::is_file(place))
+fn compiles(library: &Path) -> io::Result<bool> {
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O2", "-x", "c", "-", "-o"]).arg(library).stdin(Stdio::piped());
+    let Ok(mut compiler) = compiler.spawn() else { return Ok(false) };
+    if let Some(mut source) = compiler.stdin.take() {
+        source.write_all(LIBRARY.as_bytes())?;
+    }
+    Ok(compiler.wait()?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_process_sees_the_time_that_its_clock_is_set_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::right(folder.path().join("a.clock")).unwrap().expect("cc is installed");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        for hours in [-1, 0, 24] {
+            clock.set(hours * 3_600_000).unwrap();
+            let date = Command::new("date").arg("+%s").envs(clock.environment()).output().unwrap();
+            let seen: i64 = String::from_utf8(date.stdout).unwrap().trim().parse().unwrap();
+            assert!((seen - now.cast_signed() - hours * 3600).abs() < 60, "{seen} at {now}");
+        }
+    }
 }

@@ -70,6 +70,17 @@ impl Service {
         http::get(&format!("{}/metrics", self.admin)).expect("the service answers").1
     }
 
+    /// The status and text of `/readyz`; `None` while nothing answers.
+    #[must_use]
+    pub fn readiness(&self) -> Option<(u16, String)> {
+        http::get(&format!("{}/readyz", self.admin))
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait()
+    }
+
     /// Everything it logged so far.
     #[must_use]
     pub fn log(&self) -> String {
