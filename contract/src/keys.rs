@@ -61,6 +61,13 @@ impl Keys {
         self.key("tracker:traffic:head")
     }
 
+    /// Hash with the ledger's `id` and how many of its transactions (`batches`) were acknowledged. Written by
+    /// the consumer and `trackerctl ledger adopt`.
+    #[must_use]
+    pub fn ledger(&self) -> String {
+        self.key("tracker:ledger")
+    }
+
     /// Set of info hashes that may be announced, when torrent approval uses Redis.
     #[must_use]
     pub fn torrents(&self) -> String {
