@@ -15,7 +15,7 @@ use thiserror::Error;
 
 pub use snapshots::{count_snapshots, fold_snapshots};
 
-use crate::ledger::{Intent, Ledger, LedgerError, Rotated, Witness};
+use crate::ledger::{Intent, Ledger, LedgerError, Rotated};
 use crate::presence;
 
 /// Why a rotation is not begun; nothing was changed.
@@ -121,11 +121,9 @@ impl Rotation<'_> {
         drop(told);
         let sessions = presence::rotate(connection, self.keys, pair).await?;
         let mut told = |done, total| progress(Stage::Ledger(done, total));
-        let rotated = ledger.rotate(pair, Intent::Act, &mut told)?;
-        // A copy from before the rotation is then found out as one.
-        Witness::from(&ledger.mark()?).raise(self.keys).query_async::<()>(connection).await?;
+        let ledger = ledger.rotate(pair, Intent::Act, &mut told)?;
         notes::finish(connection, self.keys, self.new).await?;
-        Ok(Moved { snapshots, sessions, ledger: rotated })
+        Ok(Moved { snapshots, sessions, ledger })
     }
 }
 

@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 
 mod auditing;
-mod claims;
 mod order;
 mod pruning;
 mod rotation;
