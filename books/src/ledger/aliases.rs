@@ -7,7 +7,7 @@ use contract::{Passkey, TrafficEvent};
 
 use super::LedgerError;
 use super::dialect::Dialect;
-use super::settle::Claim;
+use super::settle::Announced;
 use crate::entry::Entry;
 use crate::settlement::EventKey;
 
@@ -31,7 +31,7 @@ impl Aliases {
     }
 
     /// The event's place, and the passkey that it came under if that is another one.
-    pub(super) fn claim(&self, event: &TrafficEvent) -> Claim {
+    pub(super) fn announced(&self, event: &TrafficEvent) -> Announced {
         let TrafficEvent { passkey, info_hash, peer_id, .. } = *event;
         let ts = i64::try_from(event.ts).unwrap_or(i64::MAX);
         match self.0.get(&passkey) {

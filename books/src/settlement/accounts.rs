@@ -1,6 +1,7 @@
 //! Rows folded into a user's and a torrent's totals. Every update commutes: sums, minima, maxima, a union of
 //! seconds, and a last writer chosen by `(ts, entry id)`. Sums stop at `i64::MAX` instead of wrapping.
 
+use super::lines::Lines;
 use super::spans::Spans;
 use super::{Event, SettledRow};
 use crate::entry::EntryId;
@@ -105,6 +106,8 @@ pub struct TorrentAccount {
     pub seed_spans: Spans,
     /// Seconds counted in `leech_seconds`.
     pub leech_spans: Spans,
+    /// Bytes claimed of each session; nothing for what was carried forward.
+    pub lines: Lines,
 }
 
 impl TorrentAccount {
@@ -129,6 +132,7 @@ impl TorrentAccount {
             self.left_bytes = other.left_bytes;
             self.left_entry = other.left_entry;
         }
+        self.lines.merge(&other.lines);
         let seed_seconds = self.seed_spans.merge(&other.seed_spans);
         let leech_seconds = self.leech_spans.merge(&other.leech_spans);
         let overlap = Overlap {

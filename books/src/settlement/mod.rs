@@ -1,17 +1,21 @@
 //! The credit for one traffic event: pure arithmetic over the event, the promotions and the rules.
 //!
 //! Nothing here depends on other events, so rows may be settled in any order and on any consumer. What does
-//! depend on several events (time earned once, the first completion) is folded commutatively in
-//! [`TorrentAccount`].
+//! depend on several events (bytes claimed once, time earned once, the first completion) is folded
+//! commutatively in [`TorrentAccount`].
 
 mod accounts;
+mod flags;
+mod lines;
 mod promotions;
 mod spans;
+mod varint;
 
 use contract::{Event, InfoHash, Passkey, PeerId, TrafficEvent};
-use serde_json::json;
 
 pub use accounts::{Gain, Overlap, Sums, TorrentAccount, UserAccount};
+pub use flags::{Flag, FlagReason};
+pub use lines::{Gain as Claimed, Lines};
 pub use promotions::{Factors, Promotion, PromotionError, Promotions, Scope};
 pub use spans::Spans;
 
@@ -115,47 +119,25 @@ impl SettledRow {
     }
 }
 
-/// A reason to credit nothing until an operator decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flag {
-    /// The rule that the event broke.
-    pub reason: FlagReason,
-    /// The figures behind it, as JSON.
-    pub details: String,
-}
-
-/// What can be wrong with an event that is otherwise well-formed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FlagReason {
-    /// Faster than the configured rate.
-    Speed,
-    /// More bytes than can be counted exactly.
-    Overflow,
-}
-
-impl FlagReason {
-    /// The word in `flagged_events.reason`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Speed => "speed",
-            Self::Overflow => "overflow",
-        }
-    }
-
-    /// Reads the word back.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Speed, Self::Overflow].into_iter().find(|reason| reason.as_str() == word)
-    }
-}
-
-/// Settles one event: raw bytes, factors, credit, claimed time, flag.
+/// Settles one event by itself: raw bytes, factors, credit, claimed time, flag.
 #[must_use]
 pub fn settle(entry_id: EntryId, event: &TrafficEvent, promotions: &Promotions, rules: &Rules) -> SettledRow {
-    let flag = flag_of(event, rules);
-    let counted = flag.as_ref().is_none_or(|flag| flag.reason != FlagReason::Overflow);
-    let (raw_up, raw_down) = if counted { (clamped(event.du), clamped(event.dd)) } else { (0, 0) };
+    settle_claimed(entry_id, event, |event| Lines::default().claim(event), promotions, rules)
+}
+
+/// Settles what `claim` says that an event brings, which is asked unless its figures are absurd.
+#[must_use]
+pub fn settle_claimed(
+    entry_id: EntryId,
+    event: &TrafficEvent,
+    claim: impl FnOnce(&TrafficEvent) -> Claimed,
+    promotions: &Promotions,
+    rules: &Rules,
+) -> SettledRow {
+    let absurd = flags::overflow(event);
+    let claimed = if absurd.is_none() { claim(event) } else { Claimed::default() };
+    let flag = absurd.or_else(|| flags::speed(event, &claimed, rules));
+    let (raw_up, raw_down) = (clamped(claimed.up), clamped(claimed.down));
     let factors = promotions.factors(event);
     let credit = |raw: i64, milli: i64| if flag.is_some() { 0 } else { credit(raw, milli) };
     let (seed_seconds, leech_seconds) = claimed_seconds(event);
@@ -202,33 +184,6 @@ fn claimed_seconds(event: &TrafficEvent) -> (i64, i64) {
         (Event::Completed, _) => (0, seconds),
         (Event::None | Event::Stopped, 0) => (seconds, 0),
         (Event::None | Event::Stopped, _) => (0, seconds),
-    }
-}
-
-fn flag_of(event: &TrafficEvent, rules: &Rules) -> Option<Flag> {
-    let most = event.du.max(event.dd);
-    if most > MAX_EXACT_BYTES {
-        let details = json!({ "du": event.du, "dd": event.dd, "dt": event.dt });
-        return Some(Flag { reason: FlagReason::Overflow, details: details.to_string() });
-    }
-    let seconds = time_base(event);
-    let limit = u128::from(rules.max_rate_bytes_per_s) * u128::from(seconds);
-    if rules.max_rate_bytes_per_s == 0 || u128::from(most) <= limit {
-        return None;
-    }
-    let details = json!({
-        "du": event.du, "dd": event.dd, "dt": event.dt, "judged_over_seconds": seconds,
-        "max_rate_bytes_per_s": rules.max_rate_bytes_per_s,
-    });
-    Some(Flag { reason: FlagReason::Speed, details: details.to_string() })
-}
-
-/// Seconds over which the bytes came. A late re-send carries bytes without a time base: it is judged over one
-/// interval.
-fn time_base(event: &TrafficEvent) -> u64 {
-    match event.dt {
-        0 => u64::from(event.interval.max(1)),
-        dt => dt,
     }
 }
 

@@ -3,6 +3,8 @@
 //! Two clients of one user seed the same second once: each announce claims a span, and only what no earlier
 //! span covers is earned. A union does not depend on the order in which its parts arrive.
 
+use super::varint;
+
 /// Disjoint spans of unix seconds, `start..end`, oldest first, never touching.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Spans(Vec<(i64, i64)>);
@@ -49,8 +51,8 @@ impl Spans {
         let mut bytes = Vec::with_capacity(self.0.len() * 6);
         let mut position = 0;
         for (start, end) in &self.0 {
-            write_varint(&mut bytes, start - position);
-            write_varint(&mut bytes, end - start);
+            varint::write(&mut bytes, (start - position).unsigned_abs());
+            varint::write(&mut bytes, (end - start).unsigned_abs());
             position = *end;
         }
         bytes
@@ -59,36 +61,15 @@ impl Spans {
     /// Reads the ledger's form; `None` when it is damaged.
     #[must_use]
     pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let read = |bytes: &mut &[u8]| i64::try_from(varint::read(bytes)?).ok();
         let (mut spans, mut position) = (Vec::new(), 0_i64);
         while !bytes.is_empty() {
-            let start = position.checked_add(read_varint(&mut bytes)?)?;
-            let end = start.checked_add(read_varint(&mut bytes)?)?;
+            let start = position.checked_add(read(&mut bytes)?)?;
+            let end = start.checked_add(read(&mut bytes)?)?;
             spans.push((start, end));
             position = end;
         }
         Some(Self(spans))
-    }
-}
-
-fn write_varint(bytes: &mut Vec<u8>, value: i64) {
-    let mut rest = value.unsigned_abs();
-    while rest >= 0x80 {
-        bytes.push(rest.to_le_bytes()[0] | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(rest.to_le_bytes()[0]);
-}
-
-fn read_varint(bytes: &mut &[u8]) -> Option<i64> {
-    let (mut value, mut shift) = (0_u64, 0);
-    loop {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return i64::try_from(value).ok();
-        }
-        shift += 7;
     }
 }
 

@@ -101,3 +101,50 @@ fn credit_rounds_down_and_saturates() {
     assert_eq!(credit(1000, 0), 0);
     assert_eq!(credit(i64::MAX, 1_000_000), i64::MAX);
 }
+
+const RATE: u64 = 1_000_000;
+const RATED: Rules = Rules { max_rate_bytes_per_s: RATE };
+
+/// What a session's announces are flagged for, one after the other: seconds since its birth, `dt`, bytes.
+fn flags_of(announces: &[(u64, u64, u64)]) -> Vec<bool> {
+    let (mut lines, mut tu) = (Lines::default(), 0);
+    let born_ms = 1_700_000_000_000;
+    let flagged = |(age, dt, du): &(u64, u64, u64)| {
+        tu += du;
+        let at_ms = born_ms + age * 1000;
+        let claim = contract::Claim { at_ms, up: tu, down: 0, born_ms, tu, td: 0, n: 0 };
+        let event = TrafficEvent { du: *du, dd: 0, dt: *dt, ts: at_ms / 1000, claim: Some(claim), ..event() };
+        let claim = |event: &TrafficEvent| lines.claim(event);
+        settle_claimed(EntryId::default(), &event, claim, &Promotions::default(), &RATED).flag.is_some()
+    };
+    announces.iter().map(flagged).collect()
+}
+
+#[test]
+fn what_paths_and_clocks_may_shift_is_no_flag() {
+    // A slow path told the first report, a fast one the second: 100 s of bytes within a second.
+    assert_eq!(flags_of(&[(0, 0, 0), (600, 600, 500 * RATE), (601, 1, 100 * RATE)]), [false; 3]);
+    // A spooled report of a run that nobody else had heard of, without a time base.
+    assert_eq!(flags_of(&[(0, 0, 0), (90_000, 90_000, 0), (80_000, 0, 80_000 * RATE)]), [false; 3]);
+    // The site's clock runs a tenth slower than time.
+    assert_eq!(flags_of(&[(0, 0, 0), (1800, 1800, 2000 * RATE)]), [false; 2]);
+}
+
+#[test]
+fn who_claims_too_much_over_time_is_flagged_however_often_he_announces() {
+    assert_eq!(flags_of(&[(0, 0, 0), (1800, 1800, 2 * 1800 * RATE)]), [false, true]);
+    let each_second: Vec<_> = (1..300).map(|second| (second, 1, 20 * RATE)).collect();
+    let flagged = flags_of(&each_second).into_iter().filter(|flagged| *flagged).count();
+    assert!(flagged > 150, "{flagged} of 299");
+}
+
+#[test]
+fn an_event_whose_time_was_moved_on_is_judged_over_its_line() {
+    let born_ms = 1_700_000_000_000;
+    let claim = contract::Claim { at_ms: born_ms + 3_600_000, up: 0, down: 0, born_ms, tu: 0, td: 0, n: 0 };
+    let event = TrafficEvent { du: 3600 * RATE, dd: 0, dt: 1, ts: claim.at_ms / 1000, ..event() };
+    let flag = |event: &TrafficEvent| flags::speed(event, &Claimed::default(), &RATED);
+    let on_time = TrafficEvent { claim: Some(claim), ..event.clone() };
+    assert!(flag(&on_time).is_some());
+    assert_eq!(flag(&TrafficEvent { ts: event.ts + 7200, claim: Some(claim), ..event }), None);
+}

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // In functions that tests share, too.
 
 mod auditing;
+mod claims;
 mod order;
 mod pruning;
 mod rotation;

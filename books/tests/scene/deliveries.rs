@@ -60,7 +60,7 @@ fn any_entries() -> impl Strategy<Value = Vec<Entry>> {
 /// The same entries shuffled, some of them twice, cut into batches, each for one of two consumers.
 pub type Delivery = Vec<(bool, Vec<Entry>)>;
 
-fn any_delivery(entries: Vec<Entry>) -> impl Strategy<Value = Delivery> {
+pub fn any_delivery(entries: Vec<Entry>) -> impl Strategy<Value = Delivery> {
     let len = entries.len();
     let again = proptest::collection::vec(0..len, 0..=len);
     let all = again.prop_map(move |again| {

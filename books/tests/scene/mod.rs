@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)] // Each test uses a part of it.
 
 pub mod deliveries;
+pub mod sessions;
 
 use books::{Entry, EntryId};
 use contract::{AddressFamily, Event, InfoHash, Passkey, PeerId, TrafficEvent};

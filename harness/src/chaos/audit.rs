@@ -1,30 +1,38 @@
 //! The end: everything comes to rest, and then the ledger and the sets must be the truth.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, Instant};
 
-use contract::{Keys, Passkey};
+use contract::{InfoHash, Keys, Passkey, PeerId};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
-use crate::books::{Bytes, ClientState, Members};
+use crate::books::{Bounds, Bytes, ClientState, Truth};
 use crate::injector::{RunContext, connection, restart_if_ended};
 use crate::managed_process::ManagedProcess;
-use crate::watch::{backlog, settled};
+use crate::tally::Figure;
+use crate::watch::{Settled, backlog, settled};
+use crate::world::User;
 
 /// How long everything may take to come to rest.
 const DEADLINE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(200);
 const SHOWN_LINES: usize = 5;
+/// What seeding may differ for each run besides a tenth of it: whole seconds, and announces that arrived
+/// and were never answered.
+const SPARE_SECONDS: u64 = 4;
 
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
-    /// What clients were told is recorded.
-    pub(crate) truth: Bytes,
-    /// By how much the ledger differs from it, over all users.
+    /// What clients were told is recorded, and what they said.
+    pub(crate) truth: Bounds,
+    /// By how much the ledger has less than was answered or more than was said, over all users.
     pub(crate) difference: u64,
+    /// Seconds of seeding that the announces prove, and that the ledger has.
+    pub(crate) seeding: [u64; 2],
     /// What is wrong, one line each.
     pub(crate) violations: Vec<String>,
     /// Users whose bytes differ.
@@ -88,10 +96,10 @@ pub(crate) async fn audit(context: &RunContext) -> Verdict {
     verdict
 }
 
-/// What no service may ever have logged: a passkey, a panic, or that Redis lost what it had confirmed.
+/// What no service may ever have logged: a passkey or a panic.
 pub(crate) fn read_logs(processes: &[ManagedProcess], context: &RunContext) -> Vec<String> {
-    let passkeys = context.world.users.iter().map(Passkey::reveal);
-    let never: Vec<&str> = passkeys.chain(["panicked at", "announces that it had confirmed"]).collect();
+    let passkeys: Vec<Passkey> = context.world.users.iter().flat_map(User::names).collect();
+    let never: Vec<&str> = passkeys.iter().map(Passkey::reveal).chain(["panicked at"]).collect();
     let mut found = Vec::new();
     for process in processes.iter().filter(|process| process.metrics().is_some()) {
         let log = match fs::read_to_string(process.log()) {
@@ -108,61 +116,114 @@ pub(crate) fn read_logs(processes: &[ManagedProcess], context: &RunContext) -> V
 }
 
 async fn balance(user: usize, context: &RunContext, verdict: &mut Verdict) {
-    let truth = context.world.books.earned(user);
-    verdict.truth += truth;
-    let Some(settled) = settled(&context.control, context.world.users[user].reveal()).await else {
+    let truth = expected(user, context);
+    verdict.truth += truth.raw;
+    let Some(settled) = settled(&context.control, context.world.users[user].name().reveal()).await else {
         verdict.violations.push(format!("user {user} cannot be looked up in the ledger"));
         return;
     };
-    if settled != truth {
-        verdict.difference += settled.distance(truth);
+    verdict.seeding[0] += truth.seeding.at_least / 1000;
+    verdict.seeding[1] += settled.seed_seconds;
+    let missed = truth.raw.missed_by(settled.raw);
+    verdict.difference += missed;
+    let wrong = differences(&truth, &settled);
+    if !wrong.is_empty() {
         verdict.users.push(user);
-        verdict
-            .violations
-            .push(format!("user {user} has {settled:?} in the ledger, and the truth is {truth:?}"));
+        verdict.violations.extend(wrong.into_iter().map(|wrong| format!("user {user} {wrong}")));
     }
+}
+
+/// Of the user whose records may be damaged nothing is expected but that it has not too much.
+fn expected(user: usize, context: &RunContext) -> Truth {
+    let mut truth = context.world.books.truth(user);
+    if context.world.users[user].is_decoy {
+        (truth.raw.answered, truth.credited.answered) = (Bytes::default(), Bytes::default());
+        (truth.completions[0], truth.seeding.at_least) = (0, 0);
+    }
+    truth
+}
+
+fn differences(truth: &Truth, settled: &Settled) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if truth.raw.missed_by(settled.raw) > 0 {
+        wrong.push(format!("has {:?} in the ledger, and the truth is {:?}", settled.raw, truth.raw));
+    } else if truth.credited.missed_by(settled.credited) > 0 {
+        wrong.push(format!("is credited {:?}, and the truth is {:?}", settled.credited, truth.credited));
+    }
+    let [least, most] = truth.completions;
+    if !(least..=most).contains(&settled.completions) {
+        wrong.push(format!("completed {}, and the truth is {least} to {most}", settled.completions));
+    }
+    let seeding = truth.seeding;
+    let spare = seeding.runs * SPARE_SECONDS;
+    let least = (seeding.at_least / 1000 * 9 / 10).saturating_sub(spare);
+    let most = seeding.at_most.div_ceil(1000) * 11 / 10 + spare;
+    if !(least..=most).contains(&settled.seed_seconds) {
+        wrong.push(format!("seeded {} s, and the truth is {least} to {most}", settled.seed_seconds));
+    }
+    wrong
 }
 
 async fn compare_sets(mut redis: MultiplexedConnection, context: &RunContext, verdict: &mut Verdict) {
     let keys = Keys::default();
+    let mut dead = 0;
     for letters in [keys.dead_letters(), keys.failed()] {
         match redis.xlen::<_, u64>(&letters).await {
-            Ok(0) => {}
-            other => verdict.violations.push(format!("{letters} is not empty: {other:?}")),
+            Ok(count) => dead += count,
+            Err(error) => verdict.violations.push(format!("{letters}: {error}")),
         }
     }
-    for (user, passkey) in context.world.users.iter().enumerate() {
-        for state in [ClientState::Seeds, ClientState::Leeches] {
-            let truth = context.world.books.members(user, state);
-            match members(&mut redis, passkey, state).await {
-                Ok(shown) if shown == truth => {}
-                shown => verdict
-                    .violations
-                    .push(format!("user {user} {state:?} {shown:?}, and the truth is {truth:?}")),
-            }
+    let unreadable = context.world.tally.get(Figure::Unreadable);
+    if dead > unreadable {
+        verdict.violations.push(format!("{dead} dead letters, and only {unreadable} entries cannot be read"));
+    }
+    for user in 0..context.world.users.len() {
+        match shown(&mut redis, &context.world.users[user].name()).await {
+            Ok(shown) => verdict.violations.extend(misplaced(user, &shown, context)),
+            Err(error) => verdict.violations.push(format!("the sets of user {user}: {error}")),
         }
     }
 }
 
-async fn members(
-    redis: &mut MultiplexedConnection,
-    passkey: &Passkey,
-    state: ClientState,
-) -> Result<Members, String> {
-    let (keys, text) = (Keys::default(), |error: redis::RedisError| error.to_string());
-    let torrents = if state == ClientState::Seeds { keys.seeding(passkey) } else { keys.leeching(passkey) };
-    let mut members = Members::new();
-    for torrent in redis.smembers::<_, Vec<String>>(torrents).await.map_err(text)? {
-        let info_hash = torrent.parse().map_err(|_| format!("no info hash: {torrent}"))?;
-        let clients = if state == ClientState::Seeds {
-            keys.seeding_members(passkey, &info_hash)
-        } else {
-            keys.leeching_members(passkey, &info_hash)
-        };
-        for client in redis.smembers::<_, Vec<String>>(clients).await.map_err(text)? {
-            let peer_id = client.parse().map_err(|_| format!("no peer id: {client}"))?;
-            members.entry(info_hash).or_default().insert(peer_id);
+/// The states in which the sets show a user's sessions.
+type Shown = BTreeMap<(InfoHash, PeerId), BTreeSet<ClientState>>;
+
+fn misplaced(user: usize, shown: &Shown, context: &RunContext) -> Vec<String> {
+    if context.world.users[user].is_decoy {
+        return Vec::new();
+    }
+    let truth = context.world.books.states(user);
+    let nowhere = BTreeSet::from([ClientState::Gone]);
+    let mut wrong = Vec::new();
+    for (session, states) in &truth {
+        let seen = shown.get(session).unwrap_or(&nowhere);
+        if seen.len() != 1 || !seen.is_subset(states) {
+            wrong.push(format!("user {user} {session:?} is shown as {seen:?}, and the truth is {states:?}"));
         }
     }
-    Ok(members)
+    let unknown = shown.keys().filter(|session| !truth.contains_key(session));
+    wrong.extend(unknown.map(|session| format!("user {user} {session:?} is shown, and was never there")));
+    wrong
+}
+
+async fn shown(redis: &mut MultiplexedConnection, passkey: &Passkey) -> Result<Shown, String> {
+    let (keys, text) = (Keys::default(), |error: redis::RedisError| error.to_string());
+    let mut shown = Shown::new();
+    for state in [ClientState::Seeds, ClientState::Leeches] {
+        let seeds = state == ClientState::Seeds;
+        let torrents = if seeds { keys.seeding(passkey) } else { keys.leeching(passkey) };
+        for torrent in redis.smembers::<_, Vec<String>>(torrents).await.map_err(text)? {
+            let info_hash = torrent.parse().map_err(|_| format!("no info hash: {torrent}"))?;
+            let members = if seeds {
+                keys.seeding_members(passkey, &info_hash)
+            } else {
+                keys.leeching_members(passkey, &info_hash)
+            };
+            for client in redis.smembers::<_, Vec<String>>(members).await.map_err(text)? {
+                let peer_id = client.parse().map_err(|_| format!("no peer id: {client}"))?;
+                shown.entry((info_hash, peer_id)).or_default().insert(state);
+            }
+        }
+    }
+    Ok(shown)
 }

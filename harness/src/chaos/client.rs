@@ -1,38 +1,46 @@
-//! A simulated client: announces, repeats what was not answered, restarts, completes, stops, vanishes.
+//! A simulated client: carries out what its session says, each path by itself, and goes on meanwhile.
 //!
-//! It goes on only when every copy of its announce that it ever sent is answered, or on a connection that is
-//! closed: a request that still lies unread at a tracker would otherwise be read after a newer one.
+//! It waits for nothing but answers. Copies that it gave up may be read, looked up and booked at any time.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use contract::Keys;
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+use rand::seq::IndexedRandom;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::books::Bytes;
-use crate::exchange::{AnnounceCopy, CopyOutcome, SendMode};
-use crate::injector::connection;
-use crate::session::{Announce, Loyalty, Part, Session};
+use crate::exchange::{AnnounceCopy, CopyOutcome, Protocol, SendMode};
+use crate::session::{Announce, Change, Session};
 use crate::tally::Figure;
 use crate::transport::Transport;
 use crate::world::World;
 
-/// Announces of one session that differ lie further apart than the trackers' clocks may be: else nobody could
-/// tell their order.
-const CALM: Duration = Duration::from_millis(250);
-/// How far a tracker's clock may be off, and a little more.
-const SKEW_MS: u64 = 120;
+/// How long a client waits for an answer. With its path's lag it must stay below the trackers' `path_skew`.
+const PATIENCE_MS: std::ops::Range<u64> = 700..3_000;
+/// What a path's packets wait on their way.
+const LAGS_MS: [u64; 5] = [0, 0, 0, 250, 900];
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
-#[derive(Debug, Clone, Copy)]
-enum NextMove {
-    GoOn,
-    Complete,
-    Stop,
-    Crash,
-    Vanish,
+/// One path.
+#[derive(Debug)]
+struct Line {
+    lag: Duration,
+    /// Not here while it is asked.
+    transport: Option<Transport>,
+    route: crate::exchange::Route,
+}
+
+/// One copy that came to its end.
+struct Ended {
+    way: usize,
+    transport: Transport,
+    announce: Announce,
+    ticket: u64,
+    story: String,
+    heard: CopyOutcome,
 }
 
 #[derive(Debug)]
@@ -41,166 +49,129 @@ pub(crate) struct Client {
     dice: ChaCha8Rng,
     session: Session,
     /// Its number in the books.
-    number: usize,
-    /// The tracker that it asks now.
-    tracker: usize,
-    /// Whether the run's first announce is known to be in Redis, so that another tracker may be asked.
-    begun: bool,
-    /// When the run's first announce was sent, by the wall clock.
-    run_since_ms: u64,
-    transport: Transport,
+    account: usize,
+    lines: Vec<Line>,
+    underway: JoinSet<Ended>,
 }
 
 impl Client {
     pub(crate) fn new(world: Arc<World>, mut dice: ChaCha8Rng) -> Self {
-        let transport = Transport::draw(&mut dice);
-        let (session, number) = appear(&world, &mut dice, &transport);
-        let tracker = dice.random_range(0..world.trackers.len());
-        Self { world, dice, session, number, tracker, begun: false, run_since_ms: 0, transport }
+        let (session, account, lines) = appear(&world, &mut dice);
+        Self { world, dice, session, account, lines, underway: JoinSet::new() }
     }
 
-    /// Announces until told to stop; the announce in hand is repeated until it is answered.
-    pub(crate) async fn live(mut self, stop: watch::Receiver<()>) {
+    /// Announces until told to stop, and then until its last words are answered.
+    pub(crate) async fn live(mut self, mut stop: watch::Receiver<()>) {
         sleep(self.world.pace.mul_f64(self.dice.random_range(0.0..1.0))).await;
-        while stop.has_changed().is_ok_and(|told| !told) {
-            let next_move = self.next_move();
-            self.session.moves(&mut self.dice);
-            let announce = match next_move {
-                NextMove::Complete => self.session.completes(&mut self.dice),
-                NextMove::Stop => self.session.stops(),
-                NextMove::GoOn | NextMove::Crash | NextMove::Vanish => self.session.announce(),
-            };
-            self.say(&announce).await;
-            self.changes_its_life(next_move);
-            sleep(CALM.max(self.world.pace.mul_f64(self.dice.random_range(0.3..1.7)))).await;
-        }
-    }
-
-    fn next_move(&mut self) -> NextMove {
-        match self.dice.random_range(0..100) {
-            0..82 => NextMove::GoOn,
-            82..86 => NextMove::Complete,
-            86..90 => NextMove::Stop,
-            90..96 => NextMove::Crash,
-            _ => NextMove::Vanish,
-        }
-    }
-
-    fn changes_its_life(&mut self, next_move: NextMove) {
-        match next_move {
-            NextMove::GoOn | NextMove::Complete => {}
-            NextMove::Stop if self.dice.random_bool(0.4) => self.appears_anew(),
-            NextMove::Stop | NextMove::Crash => {
-                self.world.tally.add(Figure::RunsBegun);
-                self.session.restarts(&mut self.dice);
-                self.begun = false;
-                self.transport.hang_up();
+        let mut told = false;
+        while !self.session.is_over() {
+            let now = self.world.now();
+            match self.session.lives(&mut self.dice, now) {
+                Change::Nothing => {}
+                Change::Crashed => self.crashes().await,
+                Change::Left if told => break,
+                Change::Left => self.appears_anew().await,
             }
-            NextMove::Vanish => {
-                self.world.tally.add(Figure::Vanished);
-                self.appears_anew();
+            while let Some(way) = self.session.due(now) {
+                self.ask(way, now);
+            }
+            let wake = self.world.begin + Duration::from_millis(self.session.wakes_at().min(now + 60_000));
+            let soon = Instant::now() + LONGEST_SLEEP;
+            tokio::select! {
+                Some(ended) = self.underway.join_next() => self.hears(ended.ok()),
+                () = sleep_until(soon.min(wake.into())) => {}
+                _ = stop.changed(), if !told => {
+                    told = true;
+                    self.session.ends();
+                }
             }
         }
+        self.hangs_up().await;
     }
 
-    fn appears_anew(&mut self) {
-        (self.session, self.number) = appear(&self.world, &mut self.dice, &self.transport);
-        self.begun = false;
-        self.transport.hang_up();
-        self.tracker = self.dice.random_range(0..self.world.trackers.len());
+    /// Whatever is under way loses its client, as a killed process loses its connections.
+    async fn hangs_up(&mut self) {
+        self.underway.shutdown().await;
+        self.world.books.hangs_up(self.account, self.world.now());
+        for line in &mut self.lines {
+            line.transport = Some(Transport::new(line.route));
+        }
     }
 
-    /// Says it until it is answered.
-    async fn say(&mut self, announce: &Announce) {
-        let gain = self.session.gain(announce);
-        self.world.books.claim(self.number, gain);
-        if announce.part != Part::GoesOn {
-            self.run_since_ms = now_ms();
-        }
-        loop {
-            self.may_change_tracker(announce.part).await;
-            let heard = self.asks(announce).await;
-            match heard {
-                CopyOutcome::Answered => break,
-                CopyOutcome::Refused(_) => self.world.tally.add(Figure::Refused),
-                CopyOutcome::Nothing(_) => self.world.tally.add(Figure::Unanswered),
-            }
-            sleep(Duration::from_millis(self.dice.random_range(100..600))).await;
-        }
-        self.world.tally.add(Figure::Answered);
-        if matches!(self.transport, Transport::Udp(_)) {
+    async fn crashes(&mut self) {
+        self.world.tally.add(Figure::Crashed);
+        self.hangs_up().await;
+    }
+
+    async fn appears_anew(&mut self) {
+        self.world.tally.add(Figure::Vanished);
+        self.hangs_up().await;
+        (self.session, self.account, self.lines) = appear(&self.world, &mut self.dice);
+    }
+
+    /// Sends one copy on this path.
+    fn ask(&mut self, way: usize, now: u64) {
+        let Some(mut transport) = self.lines[way].transport.take() else { return };
+        let announce = self.session.says(&mut self.dice, way, now);
+        let ticket = self.world.books.says(self.account, announce, now);
+        let user = &self.world.users[self.session.user];
+        let copy = AnnounceCopy {
+            passkey: user.announces_with(&mut self.dice),
+            info_hash: self.session.torrent.announced(&mut self.dice),
+            peer_id: self.session.peer_id,
+            announce,
+        };
+        let mode = SendMode::draw(&mut self.dice);
+        let patience = Duration::from_millis(self.dice.random_range(PATIENCE_MS));
+        let (lag, story) = (self.lines[way].lag, self.story(way, mode, &copy));
+        self.underway.spawn(async move {
+            let heard = transport.ask(&copy, mode, lag, patience).await;
+            Ended { way, transport, announce, ticket, story, heard }
+        });
+    }
+
+    fn hears(&mut self, ended: Option<Ended>) {
+        // A task that panicked has been printed, and its path never speaks again: the run fails.
+        let Some(Ended { way, transport, announce, ticket, story, heard }) = ended else { return };
+        let (now, answered) = (self.world.now(), matches!(heard, CopyOutcome::Answered));
+        self.world.books.hears(self.account, ticket, answered, now);
+        self.world.books.note(self.account, format!("{story}: {:.3} {heard}", now as f64 / 1000.0));
+        self.world.tally.add(match &heard {
+            CopyOutcome::Answered => Figure::Answered,
+            CopyOutcome::Refused(_) => Figure::Refused,
+            CopyOutcome::Nothing(_) => Figure::Unanswered,
+        });
+        if answered && self.lines[way].route.protocol == Protocol::Udp {
             self.world.tally.add(Figure::AnsweredOverUdp);
         }
-        self.session.answered(announce);
-        self.world.books.earn(self.number, gain, announce.state());
-        let complaints = self.transport.settle().await;
-        self.world.complaints.lock().extend(complaints);
+        self.session.hears(&mut self.dice, way, &announce, (answered, now));
+        self.lines[way].transport = Some(transport);
     }
 
-    /// A run begins at one tracker, and another one is asked only once that beginning is in Redis: until then
-    /// it could be in the first one's spool, and what follows would be booked before it.
-    async fn may_change_tracker(&mut self, part: Part) {
-        let wants = self.session.loyalty == Loyalty::BothTrackers && self.dice.random_bool(0.4);
-        if !wants || part != Part::GoesOn {
-            return;
-        }
-        if !self.begun {
-            self.begun = self.beginning_is_booked().await;
-        }
-        if self.begun {
-            self.tracker = 1 - self.tracker;
-            self.transport.hang_up();
-        }
-    }
-
-    async fn beginning_is_booked(&self) -> bool {
-        let Session { user, info_hash, peer_id, .. } = &self.session;
-        let key = Keys::default().snapshot(&self.world.users[*user], info_hash, peer_id);
-        let Ok(mut redis) = connection(&self.world.redis).await else { return false };
-        let mut peek = redis::cmd("HMGET");
-        let snapshot: Result<(Option<u64>, Option<u64>, Option<String>), _> =
-            peek.arg(key).arg("uploaded").arg("downloaded").arg("seen").query_async(&mut redis).await;
-        let Ok((Some(up), Some(down), Some(observed))) = snapshot else { return false };
-        let observed: Option<u64> = observed.split(' ').nth(2).and_then(|ms| ms.parse().ok());
-        // The counters alone could be those at which the run before stood.
-        observed.is_some_and(|ms| ms + SKEW_MS >= self.run_since_ms)
-            && self.session.stands_at(Bytes { up, down })
-    }
-
-    /// Sends one copy.
-    async fn asks(&mut self, announce: &Announce) -> CopyOutcome {
-        let (mode, patience) = (SendMode::draw(&mut self.dice), self.dice.random_range(700..3000));
-        let (port, passkey) = (self.world.trackers[self.tracker], &self.world.users[self.session.user]);
-        let copy = AnnounceCopy { port, passkey, session: &self.session, announce };
-        let heard = self.transport.ask(copy, mode, Duration::from_millis(patience)).await;
-        self.note(announce, mode, &heard);
-        heard
-    }
-
-    fn note(&self, announce: &Announce, mode: SendMode, heard: &CopyOutcome) {
-        let Announce { part, event, counters: Bytes { up, down }, left } = announce;
-        let (at, tracker) = (self.world.begin.elapsed().as_secs_f64(), self.tracker);
-        let event = event.as_str();
-        let protocol = if matches!(self.transport, Transport::Udp(_)) { "UDP" } else { "HTTP" };
-        self.world.books.note(
-            self.number,
-            format!("{at:9.3} tracker-{tracker} {part:?} {event} up {up} down {down} left {left} ({mode:?}, {protocol}): {heard}"),
-        );
+    fn story(&self, way: usize, mode: SendMode, copy: &AnnounceCopy) -> String {
+        let Announce { run, event, counters, left, .. } = copy.announce;
+        let (at, route, event) =
+            (self.world.begin.elapsed().as_secs_f64(), self.lines[way].route, event.as_str());
+        format!(
+            "{at:9.3} {route} run {run} {event} up {} down {} left {left} ({mode:?})",
+            counters.up, counters.down
+        )
     }
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A client that speaks UDP stays with one tracker: nothing tells it when a copy at the other one is gone.
-fn appear(world: &World, dice: &mut ChaCha8Rng, transport: &Transport) -> (Session, usize) {
-    let user = dice.random_range(0..world.users.len());
-    let torrent = world.torrents[dice.random_range(0..world.torrents.len())];
-    let both = dice.random_bool(0.4) && matches!(transport, Transport::Http(_));
-    let loyalty = if both { Loyalty::BothTrackers } else { Loyalty::OneTracker };
-    let session = Session::new(dice, user, torrent, loyalty);
-    let number = world.books.open(user, torrent, session.peer_id);
-    (session, number)
+/// A client that nobody has seen before, on one to four paths.
+fn appear(world: &World, dice: &mut ChaCha8Rng) -> (Session, usize, Vec<Line>) {
+    let user = world.find_user(dice);
+    let torrent = world.find_torrent(dice, user);
+    let count = dice.random_range(1..=4);
+    let routes: Vec<_> = world.routes.sample(dice, count).copied().collect();
+    let line = |route| {
+        let lag = Duration::from_millis(*LAGS_MS.choose(dice).unwrap_or(&0));
+        Line { lag, transport: Some(Transport::new(route)), route }
+    };
+    let lines: Vec<Line> = routes.into_iter().map(line).collect();
+    let pace = u64::try_from(world.pace.as_millis()).unwrap_or(u64::MAX);
+    let session = Session::new(dice, (user, torrent), lines.len(), (world.now(), pace));
+    let account = world.books.open(user, session.torrent.clone(), session.peer_id, session.baseline());
+    (session, account, lines)
 }

@@ -2,10 +2,15 @@
 //! kills it.
 
 use std::env;
+use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use harness::Clock;
+
+use crate::fault::Kind;
 
 const INSIDE: &str = "SEEDBOOK_CHAOS_INSIDE";
 const NAMESPACES: [&str; 6] = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
@@ -15,7 +20,7 @@ const NAMESPACES: [&str; 6] = ["--mount", "--net", "--pid", "--fork", "--kill-ch
 pub(crate) enum Confinement {
     /// In namespaces of its own.
     Own,
-    /// On a machine that allows none: no disk is full then, and no clock jumps.
+    /// On a machine that allows none: no disk can be full then.
     None,
 }
 
@@ -34,6 +39,16 @@ pub(crate) fn enter() -> Result<Confinement> {
     }
     let error = unshare().arg(env::current_exe()?).args(env::args_os().skip(1)).env(INSIDE, "yes").exec();
     Err(error).context("unshare cannot be started")
+}
+
+impl Confinement {
+    /// What this machine does not allow.
+    pub(crate) fn lacks(self, folder: &Path) -> Result<Vec<Kind>> {
+        let no_disks = (self == Self::None).then_some(Kind::Disks);
+        let no_clocks = Clock::right(folder.join("probe.clock"))?.is_none().then_some(Kind::Clocks);
+        let no_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err().then_some(Kind::Ipv6);
+        Ok([no_disks, no_clocks, no_ipv6].into_iter().flatten().collect())
+    }
 }
 
 fn unshare() -> Command {

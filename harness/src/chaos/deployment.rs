@@ -5,30 +5,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use harness::{Clock, Trackerctl, binary, eventually_async, free_port};
+use harness::{Clock, Trackerctl, binary, eventually_async, free_port, page};
 
-use crate::confine::Confinement;
+use crate::books::Bytes;
 use crate::disk::Disk;
+use crate::exchange::Route;
+use crate::fault::Kind;
 use crate::link::Link;
 use crate::managed_process::ManagedProcess;
-use crate::settings;
+use crate::operator::Operator;
+use crate::redis_pair::RedisPair;
+use crate::settings::{self, TrackerPlaces};
+use crate::site::SitePage;
+use crate::world::World;
 
 /// Redis' disk and the ledger's: some room, and what an announce takes in the stream's file and in the
 /// ledger.
 const LARGE_MIB: u64 = 128;
 const BYTES_AN_ANNOUNCE: u64 = 700;
 const SPOOL_MIB: u64 = 32;
+const LONG_AGO: &str = "1970-01-02T00:00:00Z";
 
 /// What runs. Whoever makes something fail has it for that time.
 #[derive(Debug)]
 pub(crate) struct Deployment {
-    pub(crate) redis: ManagedProcess,
+    pub(crate) redis: RedisPair,
     pub(crate) trackers: [ManagedProcess; 2],
     pub(crate) consumers: [ManagedProcess; 2],
     pub(crate) tracker_links: [Link; 2],
     pub(crate) consumer_links: [Link; 2],
     /// Of the spools, the ledger and Redis; none where none can be mounted.
     pub(crate) disks: Option<Disks>,
+    pub(crate) site: SitePage,
+    pub(crate) operator: Operator,
     pub(crate) endpoints: Endpoints,
 }
 
@@ -44,7 +53,8 @@ pub(crate) struct Disks {
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoints {
     redis: u16,
-    pub(crate) trackers: [u16; 2],
+    /// All ways to the trackers.
+    pub(crate) routes: Vec<Route>,
     /// The URLs of the trackers' metrics.
     pub(crate) metrics: Vec<String>,
     pub(crate) control: Trackerctl,
@@ -59,46 +69,64 @@ impl Endpoints {
 
 impl Deployment {
     /// Builds everything in `folder`; nothing runs yet. `announces`: about how many will be settled.
-    pub(crate) async fn build(folder: &Path, confinement: Confinement, announces: u64) -> Result<Self> {
-        let (spools, ledger, stream) = (
+    pub(crate) async fn build(place: &Place<'_>, announces: u64) -> Result<Self> {
+        let folder = place.folder;
+        let (spools, ledger, stream, replica) = (
             ["spool-0", "spool-1"].map(|name| folder.join(name)),
             folder.join("ledger"),
             folder.join("redis"),
+            folder.join("replica"),
         );
-        for folder in spools.iter().chain([&ledger, &stream]) {
+        for folder in spools.iter().chain([&ledger, &stream, &replica]) {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        let disks = match confinement {
-            Confinement::None => None,
-            Confinement::Own => Some(Disks::mount(&spools, &ledger, &stream, announces)?),
+        let disks = match place.without.contains(&Kind::Disks) {
+            true => None,
+            false => Some(Disks::mount(&spools, &ledger, &stream, announces)?),
         };
-        let (port, database) = (free_port(), format!("sqlite://{}", ledger.join("ledger.db").display()));
-        let redis =
-            ManagedProcess::new("redis", folder, "redis-server".into(), settings::redis(port, &stream));
+        let file = ledger.join("ledger.db");
+        let (port, database) = (free_port(), format!("sqlite://{}", file.display()));
+        let redis = place.redis_pair(port, (&stream, &replica)).await?;
+        let site = SitePage::open(free_port()).await?;
         let link = || Link::open(free_port(), port);
         let tracker_links = [link().await?, link().await?];
         let consumer_links = [link().await?, link().await?];
         let http = [free_port(), free_port()];
-        let service = Service { folder, confinement };
-        let tracker = |n: usize| {
-            let redis = tracker_links[n].url();
-            service
-                .process("tracker", n, |metrics| settings::tracker(n, http[n], metrics, &redis, &spools[n]))
+        let tracker = |n: usize| -> Result<ManagedProcess> {
+            let (redis, site, spool) = (tracker_links[n].url(), site.url(), &spools[n]);
+            let file = |metrics| {
+                let places = TrackerPlaces { port: http[n], metrics, redis: &redis, site: &site, spool };
+                settings::tracker(n, &places)
+            };
+            Ok(place.service("tracker", n, file)?.with_spool(spool))
         };
         let consumer = |n: usize| {
             let (name, redis) = (format!("consumer-{n}"), consumer_links[n].url());
-            service.process("consumer", n, |metrics| settings::consumer(&name, metrics, &redis, &database))
+            place.service("consumer", n, |metrics| settings::consumer(&name, metrics, &redis, &database))
         };
         let (trackers, consumers) = ([tracker(0)?, tracker(1)?], [consumer(0)?, consumer(1)?]);
         let metrics =
             trackers.iter().filter_map(|process| process.metrics().map(ToOwned::to_owned)).collect();
         let control = Trackerctl::new(format!("redis://127.0.0.1:{port}/0"), &database);
-        let endpoints = Endpoints { redis: port, trackers: http, metrics, control };
-        Ok(Self { redis, trackers, consumers, tracker_links, consumer_links, disks, endpoints })
+        let families: &[bool] = if place.without.contains(&Kind::Ipv6) { &[false] } else { &[false, true] };
+        let routes = http.iter().enumerate().flat_map(|(n, port)| Route::all(n, *port, families)).collect();
+        let operator = Operator::new(file, folder.to_owned());
+        let endpoints = Endpoints { redis: port, routes, metrics, control };
+        Ok(Self {
+            redis,
+            trackers,
+            consumers,
+            tracker_links,
+            consumer_links,
+            disks,
+            site,
+            operator,
+            endpoints,
+        })
     }
 
-    /// Starts everybody, with these users on the whitelist.
-    pub(crate) async fn start(&mut self, users: &[contract::Passkey]) -> Result<()> {
+    /// Starts everybody, with the listed users on the whitelist and the promoted torrents promoted.
+    pub(crate) async fn start(&mut self, world: &World) -> Result<()> {
         self.redis.start();
         let client = redis::Client::open(self.endpoints.redis_url())?;
         let mut redis = eventually_async("redis-server answers", || async {
@@ -107,11 +135,35 @@ impl Deployment {
         .await;
         let mut whitelist = redis::cmd("SADD");
         whitelist.arg(contract::Keys::default().passkeys());
-        users.iter().for_each(|user| {
-            whitelist.arg(user.reveal());
+        world.users.iter().filter(|user| user.is_listed).for_each(|user| {
+            whitelist.arg(user.name().reveal());
         });
         whitelist.exec_async(&mut redis).await?;
-        self.trackers.iter_mut().chain(&mut self.consumers).for_each(ManagedProcess::start);
+        self.consumers.iter_mut().for_each(ManagedProcess::start);
+        self.promote(world).await?;
+        self.trackers.iter_mut().for_each(ManagedProcess::start);
+        for url in &self.endpoints.metrics {
+            eventually_async("the trackers run", || async { page(url) }).await;
+        }
+        Ok(())
+    }
+
+    async fn promote(&self, world: &World) -> Result<()> {
+        let plain = Bytes { up: 1, down: 1 };
+        for torrent in world.torrents().iter().filter(|torrent| torrent.factors != plain) {
+            let (name, up, down) = (
+                torrent.name().to_string(),
+                torrent.factors.up.to_string(),
+                torrent.factors.down.to_string(),
+            );
+            let words =
+                ["promotion", "add", "--torrent", &name, "--up", &up, "--down", &down, "--from", LONG_AGO];
+            // The first consumer makes the ledger.
+            eventually_async("a promotion is in force", || async {
+                (self.endpoints.control.run(&words).code == 0).then_some(())
+            })
+            .await;
+        }
         Ok(())
     }
 }
@@ -127,24 +179,40 @@ impl Disks {
     }
 }
 
-/// What trackers and consumers have in common.
-struct Service<'a> {
-    folder: &'a Path,
-    confinement: Confinement,
+/// Where a run is at home, and what it goes without.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) without: &'a [Kind],
 }
 
-impl Service<'_> {
-    /// One of them, with the file that it is given for its metrics' port.
-    fn process(&self, program: &str, number: usize, file: impl Fn(u16) -> String) -> Result<ManagedProcess> {
+impl Place<'_> {
+    /// A tracker or consumer, with the file that it is given for its metrics' port.
+    fn service(&self, program: &str, number: usize, file: impl Fn(u16) -> String) -> Result<ManagedProcess> {
         let (name, metrics) = (format!("{program}-{number}"), free_port());
         let config = self.folder.join(format!("{name}.yaml"));
         fs::write(&config, file(metrics))?;
-        let clock = match self.confinement {
-            Confinement::None => None,
-            Confinement::Own => Clock::right(self.folder.join(format!("{name}.clock")))?,
-        };
         let arguments = vec!["--config".to_owned(), config.display().to_string()];
         let process = ManagedProcess::new(&name, self.folder, binary(program), arguments);
-        Ok(process.with_metrics(metrics).with_clock(clock))
+        Ok(process.with_metrics(metrics).with_clock(self.clock(&name)?))
+    }
+
+    async fn redis_pair(&self, port: u16, (folder, replica_folder): (&Path, &Path)) -> Result<RedisPair> {
+        let link = Link::open(free_port(), port).await?;
+        let replica_port = free_port();
+        let process =
+            |name: &str, arguments| ManagedProcess::new(name, self.folder, "redis-server".into(), arguments);
+        let primary = process("redis", settings::redis(port, folder)).with_clock(self.clock("redis")?);
+        let replica = process("replica", settings::replica(replica_port, replica_folder, link.port()));
+        let replica_client = redis::Client::open(format!("redis://127.0.0.1:{replica_port}/0"))?;
+        let (folder, replica_folder) = (folder.to_owned(), replica_folder.to_owned());
+        Ok(RedisPair { primary, replica, link, folder, replica_folder, replica_client })
+    }
+
+    fn clock(&self, name: &str) -> Result<Option<Clock>> {
+        match self.without.contains(&Kind::Clocks) {
+            true => Ok(None),
+            false => Ok(Clock::right(self.folder.join(format!("{name}.clock")))?),
+        }
     }
 }

@@ -1,20 +1,62 @@
-//! One copy of an announce, over HTTP or UDP: its content, how a client sends it, and the outcome it hears
-//! of.
+//! One copy of an announce: which way it goes, what it says, how a client sends it, and what it hears.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use contract::Passkey;
+use contract::{Event, InfoHash, Passkey, PeerId};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 
-use crate::session::{Announce, Session};
+use crate::books::Bytes;
+use crate::session::Announce;
+
+/// What a tracker is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Udp,
+}
+
+/// One way to a tracker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) tracker: usize,
+    port: u16,
+    pub(crate) protocol: Protocol,
+    is_ipv6: bool,
+}
+
+impl Route {
+    /// All ways to one tracker, which has the same port for both protocols.
+    pub(crate) fn all(tracker: usize, port: u16, families: &'static [bool]) -> impl Iterator<Item = Self> {
+        let protocols = [Protocol::Http, Protocol::Udp].into_iter();
+        let route = move |protocol, is_ipv6| Self { tracker, port, protocol, is_ipv6 };
+        protocols.flat_map(move |protocol| families.iter().map(move |is_ipv6| route(protocol, *is_ipv6)))
+    }
+
+    /// Loopback of this route's family.
+    pub(crate) fn address(self) -> IpAddr {
+        if self.is_ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+    }
+
+    pub(crate) fn target(self) -> SocketAddr {
+        SocketAddr::new(self.address(), self.port)
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = if self.is_ipv6 { 6 } else { 4 };
+        write!(f, "tracker-{} {:?}/IPv{family}", self.tracker, self.protocol)
+    }
+}
 
 /// How one copy of an announce is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendMode {
     KeepAlive,
     OneShot,
-    /// Hangs up after the request; over UDP there is nothing to hang up.
+    /// Hangs up right after the request; over UDP there is nothing to hang up.
     HangUp,
     /// The answer is lost on its way.
     Deaf,
@@ -22,7 +64,7 @@ pub(crate) enum SendMode {
 
 impl SendMode {
     const WEIGHTS: [(Self, u32); 4] =
-        [(Self::KeepAlive, 60), (Self::OneShot, 28), (Self::HangUp, 6), (Self::Deaf, 6)];
+        [(Self::KeepAlive, 60), (Self::OneShot, 30), (Self::HangUp, 5), (Self::Deaf, 5)];
 
     pub(crate) fn draw(dice: &mut ChaCha8Rng) -> Self {
         let drawn = Self::WEIGHTS.choose_weighted(dice, |(_, weight)| *weight);
@@ -50,11 +92,24 @@ impl fmt::Display for CopyOutcome {
 }
 
 /// One copy of an announce.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AnnounceCopy<'a> {
-    /// The tracker's port, for both protocols.
-    pub(crate) port: u16,
-    pub(crate) passkey: &'a Passkey,
-    pub(crate) session: &'a Session,
-    pub(crate) announce: &'a Announce,
+#[derive(Debug, Clone)]
+pub(crate) struct AnnounceCopy {
+    pub(crate) passkey: Passkey,
+    pub(crate) info_hash: InfoHash,
+    pub(crate) peer_id: PeerId,
+    pub(crate) announce: Announce,
+}
+
+impl AnnounceCopy {
+    /// As path and query of a URL.
+    pub(crate) fn url(&self) -> String {
+        let Announce { event, counters: Bytes { up, down }, left, .. } = self.announce;
+        let info_hash: String = self.info_hash.0.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let (passkey, peer_id) = (self.passkey.reveal(), String::from_utf8_lossy(&self.peer_id.0));
+        let event = if event == Event::None { "" } else { event.as_str() };
+        format!(
+            "/{passkey}/announce?info_hash={info_hash}&peer_id={peer_id}&port=6881&uploaded={up}&downloaded={down}\
+             &left={left}&compact=1&numwant=5&event={event}"
+        )
+    }
 }

@@ -16,6 +16,10 @@ pub(crate) enum Target {
     SpoolDisk(usize),
     LedgerDisk,
     RedisDisk,
+    /// The site's page that trackers ask about passkeys.
+    SitePage,
+    /// Whoever runs `trackerctl`.
+    Operator,
 }
 
 /// Which bytes a stalled link holds back.
@@ -60,12 +64,64 @@ pub(crate) enum Fault {
     CutClients,
     /// `BGREWRITEAOF`: what is killed next may be a Redis between two files.
     RewriteFile,
-    /// An operator trims the stream to so many entries.
+    /// Redis comes back without what it confirmed in the last moments.
+    Forget { by: Loss, time: Duration },
+    /// A tracker is killed, and a bit of its spool changes before it is started again.
+    Flip,
+    /// The stream is trimmed to so many entries.
     Trim { keep: u32 },
+    /// `ledger prune` of everything that can go.
+    Prune,
+    /// A user gets a new passkey, and uses both.
+    Rotate,
+    /// A hybrid torrent that is under way gets its alias.
+    Alias,
+    /// An entry that nobody can read, and another try for all dead letters.
+    DeadLetter,
+    /// The ledger is saved, and later that copy is put in its place and adopted.
+    Restore { time: Duration },
+}
+
+/// How Redis loses what it confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The end of its append-only file, as a power cut under `everysec` does.
+    CutFile,
+    /// A dump is put back.
+    OldDump,
+    /// A replica takes over that had not heard everything.
+    LaggingReplica,
+}
+
+/// What a machine may not allow, or a run may do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// Small disks that can be filled; they need namespaces.
+    Disks,
+    /// Clocks that step; they need libfaketime.
+    Clocks,
+    /// Announces over IPv6.
+    Ipv6,
+    /// A Redis that goes back in time.
+    Rollbacks,
+    /// A slow page of the site.
+    SitePage,
+    /// Bits that flip in spools.
+    Flips,
+    /// Trimming and pruning.
+    Trims,
+    /// New passkeys.
+    Rotations,
+    /// Late aliases of torrents.
+    Aliases,
+    /// Entries that cannot be read.
+    DeadLetters,
+    /// An older copy of the ledger put in its place.
+    Restores,
 }
 
 impl Target {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Tracker(0),
         Self::Tracker(1),
         Self::Consumer(0),
@@ -79,6 +135,8 @@ impl Target {
         Self::SpoolDisk(1),
         Self::LedgerDisk,
         Self::RedisDisk,
+        Self::SitePage,
+        Self::Operator,
     ];
 }
 
@@ -92,11 +150,27 @@ impl Fault {
             | Self::Stall { time, .. }
             | Self::Slow { time, .. }
             | Self::Fill { time }
+            | Self::Forget { time, .. }
+            | Self::Restore { time }
             | Self::Clock { time, .. } => time,
-            Self::Restart | Self::FlushScripts | Self::CutClients | Self::RewriteFile | Self::Trim { .. } => {
-                Duration::ZERO
-            }
+            _ => Duration::ZERO,
         }
+    }
+
+    /// What a run may do without; `None` for what every machine allows.
+    pub(crate) const fn kind(self) -> Option<Kind> {
+        Some(match self {
+            Self::Fill { .. } => Kind::Disks,
+            Self::Clock { .. } => Kind::Clocks,
+            Self::Forget { .. } => Kind::Rollbacks,
+            Self::Flip => Kind::Flips,
+            Self::Trim { .. } | Self::Prune => Kind::Trims,
+            Self::Rotate => Kind::Rotations,
+            Self::Alias => Kind::Aliases,
+            Self::DeadLetter => Kind::DeadLetters,
+            Self::Restore { .. } => Kind::Restores,
+            _ => return None,
+        })
     }
 }
 
@@ -111,6 +185,8 @@ impl fmt::Display for Target {
             Self::SpoolDisk(n) => write!(f, "spool disk of tracker-{n}"),
             Self::LedgerDisk => f.write_str("ledger disk"),
             Self::RedisDisk => f.write_str("redis disk"),
+            Self::SitePage => f.write_str("site's page"),
+            Self::Operator => f.write_str("operator"),
         }
     }
 }
@@ -131,6 +207,13 @@ impl fmt::Display for Fault {
             Self::FlushScripts => f.write_str("SCRIPT FLUSH"),
             Self::CutClients => f.write_str("CLIENT KILL of everybody"),
             Self::RewriteFile => f.write_str("BGREWRITEAOF"),
+            Self::Forget { by, time } => write!(f, "forgets up to {time:?} ({by:?})"),
+            Self::Flip => f.write_str("killed, and a bit of its spool flips"),
+            Self::Prune => f.write_str("ledger prune"),
+            Self::Rotate => f.write_str("a user gets a new passkey"),
+            Self::Alias => f.write_str("a torrent gets its alias"),
+            Self::DeadLetter => f.write_str("an entry that nobody can read"),
+            Self::Restore { time } => write!(f, "ledger restored as it was {time:?} ago, and adopted"),
             Self::Trim { keep } => write!(f, "stream trimmed to {keep} entries"),
         }
     }

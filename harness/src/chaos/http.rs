@@ -1,54 +1,41 @@
-//! The HTTP that simulated clients speak: they must know what became of every connection, which HTTP
-//! libraries hide.
+//! The HTTP that simulated clients speak: they hang up in the middle, which HTTP libraries do not.
 
 use std::io;
-use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-use crate::exchange::{AnnounceCopy, CopyOutcome, SendMode};
+use crate::exchange::{AnnounceCopy, CopyOutcome, Route, SendMode};
 
-/// A tracker that is stopped, or restarted several times, closes what it does not answer long before this.
-const FORGOTTEN: Duration = Duration::from_secs(90);
 const LONGEST_REPLY: usize = 64 * 1024;
 
 /// A connection to a tracker.
 #[derive(Debug)]
-pub(crate) struct HttpConnection {
+struct HttpConnection {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 /// What a tracker said to an announce.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
+enum Reply {
     Answered,
     /// With the failure's text.
     Refused(String),
 }
 
 impl HttpConnection {
-    pub(crate) async fn connect(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    async fn connect(route: Route) -> io::Result<Self> {
+        let stream = TcpStream::connect(route.target()).await?;
         Ok(Self { stream, received: Vec::new() })
     }
 
-    pub(crate) async fn send(&mut self, request: &str) -> io::Result<()> {
+    async fn send(&mut self, request: &str) -> io::Result<()> {
         self.received.clear();
         self.stream.write_all(request.as_bytes()).await
     }
 
-    /// Says that nothing will follow. The tracker takes it for a client that hung up.
-    pub(crate) async fn hang_up(&mut self) -> io::Result<()> {
-        self.stream.shutdown().await
-    }
-
-    /// Waits for the reply. May be cancelled and called again.
-    pub(crate) async fn reply(&mut self) -> io::Result<Reply> {
+    async fn reply(&mut self) -> io::Result<Reply> {
         loop {
             if let Some(body) = body(&self.received) {
                 return judge(body);
@@ -58,51 +45,33 @@ impl HttpConnection {
             }
         }
     }
-
-    /// Waits until the tracker can no longer be working on the request: it answered, closed the connection,
-    /// or died.
-    ///
-    /// # Errors
-    /// When it did none of that in a minute and a half.
-    pub(crate) async fn settled(mut self) -> Result<(), &'static str> {
-        let end = timeout(FORGOTTEN, self.reply()).await;
-        end.map(drop).map_err(|_| "a tracker neither answered a request nor closed its connection")
-    }
 }
 
-/// One client's connections to its tracker.
-#[derive(Debug, Default)]
+/// One client's connections to its tracker, one at a time.
+#[derive(Debug)]
 pub(crate) struct HttpConnections {
+    route: Route,
     /// Kept alive for the next announce.
     line: Option<HttpConnection>,
-    /// Copies that may still be read.
-    open: JoinSet<Result<(), &'static str>>,
 }
 
 impl HttpConnections {
-    /// Closes the connection that is kept alive.
+    pub(crate) fn new(route: Route) -> Self {
+        Self { route, line: None }
+    }
+
+    /// Closes the connection, whatever is under way on it.
     pub(crate) fn hang_up(&mut self) {
         self.line = None;
     }
 
-    /// Sends one copy, and waits so long.
-    pub(crate) async fn ask(
-        &mut self,
-        copy: AnnounceCopy<'_>,
-        mode: SendMode,
-        patience: Duration,
-    ) -> CopyOutcome {
+    /// Sends one copy and waits for the answer.
+    pub(crate) async fn ask(&mut self, copy: &AnnounceCopy, mode: SendMode) -> CopyOutcome {
         if mode != SendMode::KeepAlive {
             self.line = None;
         }
-        let Ok(reply) = timeout(patience, self.exchange(copy, mode)).await else {
-            // What was sent may still be read.
-            if let Some(line) = self.line.take() {
-                self.open.spawn(line.settled());
-            }
-            return CopyOutcome::Nothing("no answer in time".to_owned());
-        };
-        if mode != SendMode::KeepAlive || reply.is_err() {
+        let reply = self.exchange(copy, mode).await;
+        if mode != SendMode::KeepAlive {
             self.line = None;
         }
         match reply {
@@ -112,31 +81,19 @@ impl HttpConnections {
         }
     }
 
-    async fn exchange(&mut self, copy: AnnounceCopy<'_>, mode: SendMode) -> io::Result<Reply> {
-        let AnnounceCopy { port, passkey, session, announce } = copy;
-        let path = format!("/{}/announce?{}", passkey.reveal(), session.query(announce));
+    async fn exchange(&mut self, copy: &AnnounceCopy, mode: SendMode) -> io::Result<Reply> {
         let connection = if mode == SendMode::KeepAlive { "keep-alive" } else { "close" };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: tracker\r\nConnection: {connection}\r\n\r\n");
+        let request =
+            format!("GET {} HTTP/1.1\r\nHost: tracker\r\nConnection: {connection}\r\n\r\n", copy.url());
         let line = match &mut self.line {
             Some(line) => line,
-            none => none.insert(HttpConnection::connect(port).await?),
+            none => none.insert(HttpConnection::connect(self.route).await?),
         };
         line.send(&request).await?;
         if mode == SendMode::HangUp {
-            line.hang_up().await?;
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
         line.reply().await
-    }
-
-    /// Waits until no copy can be read any more. What went wrong with that.
-    pub(crate) async fn settle(&mut self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        while let Some(settled) = self.open.join_next().await {
-            if let Ok(Err(complaint)) = settled {
-                complaints.push(complaint.to_owned());
-            }
-        }
-        complaints
     }
 }
 

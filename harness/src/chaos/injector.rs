@@ -17,11 +17,15 @@ use tokio::time::{sleep, sleep_until};
 
 use crate::disk::Disk;
 use crate::fault::{Ending, Fault, Target};
+use crate::flip::flip;
 use crate::link::{Link, Mode};
 use crate::managed_process::ManagedProcess;
+use crate::operator::Operator;
 use crate::plan::Step;
+use crate::redis_pair::RedisPair;
+use crate::site::SitePage;
 use crate::tally::{Figure, Tally};
-use crate::world::World;
+use crate::world::{DECOY, World};
 
 /// How often an injector looks whether its process ended by itself, and how long such a process stays down.
 const LOOK: Duration = Duration::from_millis(100);
@@ -54,14 +58,19 @@ pub(crate) struct RunContext {
     pub(crate) journal: Arc<Journal>,
     pub(crate) world: Arc<World>,
     pub(crate) control: Trackerctl,
+    /// Whoever writes to Redis what no tracker would write again holds this, and a Redis that forgets.
+    pub(crate) desk: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The process, link or disk that an injector makes fail.
+/// What an injector makes fail.
 #[derive(Debug)]
 pub(crate) enum Victim {
     Process(Box<ManagedProcess>),
+    Redis(Box<RedisPair>),
     Link(Link),
     Disk(Disk),
+    Site(SitePage),
+    Operator(Operator),
 }
 
 /// Makes one victim fail, step by step.
@@ -93,8 +102,13 @@ impl FaultInjector {
             if !stop.has_changed().is_ok_and(|told| !told) {
                 return true;
             }
-            if let Victim::Process(process) = &mut self.victim {
-                restart_if_ended(process, &self.context).await;
+            match &mut self.victim {
+                Victim::Process(process) => restart_if_ended(process, &self.context).await,
+                Victim::Redis(pair) => {
+                    restart_if_ended(&mut pair.primary, &self.context).await;
+                    restart_if_ended(&mut pair.replica, &self.context).await;
+                }
+                _ => {}
             }
             let next = tokio::time::Instant::now() + LOOK;
             sleep_until(next.min(end)).await;
@@ -108,7 +122,20 @@ impl FaultInjector {
         let tally = &self.context.world.tally;
         match &mut self.victim {
             Victim::Process(process) => fail_process(process, self.target, fault, &self.context).await,
+            Victim::Redis(pair) => match fault {
+                Fault::Forget { by, time } => pair.forget(by, time, &self.context).await?,
+                fault => fail_process(&mut pair.primary, self.target, fault, &self.context).await,
+            },
             Victim::Link(link) => fail_link(link, fault, tally).await,
+            Victim::Site(page) => {
+                if let Fault::Slow { delay, time } = fault {
+                    tally.add(Figure::SlowPages);
+                    page.takes(delay);
+                    sleep(time).await;
+                    page.takes(Duration::ZERO);
+                }
+            }
+            Victim::Operator(operator) => operator.act(fault, &self.context).await,
             Victim::Disk(disk) => {
                 if let Fault::Fill { time } = fault {
                     tally.add(Figure::FullDisks);
@@ -145,6 +172,12 @@ async fn fail_process(process: &mut ManagedProcess, target: Target, fault: Fault
             sleep(down).await;
             process.start();
         }
+        Fault::Flip => {
+            tally.add(Figure::TrackerKills);
+            process.kill();
+            flip_spool(process, context);
+            process.start();
+        }
         Fault::Restart => {
             tally.add(Figure::Restarts);
             process.terminate();
@@ -166,6 +199,14 @@ async fn fail_process(process: &mut ManagedProcess, target: Target, fault: Fault
     }
 }
 
+fn flip_spool(tracker: &ManagedProcess, context: &RunContext) {
+    match tracker.spool().map_or(Ok(false), |folder| flip(folder, DECOY)) {
+        Ok(true) => context.world.tally.add(Figure::Flips),
+        Ok(false) => context.journal.write("nothing to flip"),
+        Err(error) => context.journal.write(&format!("no bit flipped: {error}")),
+    }
+}
+
 async fn step_clock(process: &ManagedProcess, offset_ms: i64, time: Duration, context: &RunContext) {
     let Some(clock) = process.clock() else { return };
     context.world.tally.add(Figure::ClockJumps);
@@ -181,15 +222,6 @@ async fn step_clock(process: &ManagedProcess, offset_ms: i64, time: Duration, co
 
 /// A Redis that is away or paused does not obey, which is no matter.
 async fn command_redis(fault: Fault, context: &RunContext) -> RedisResult<()> {
-    if let Fault::Trim { keep } = fault {
-        let (control, keep) = (context.control.clone(), keep.to_string());
-        let trimmed =
-            tokio::task::spawn_blocking(move || control.run(&["stream", "trim", "--keep", &keep])).await;
-        context
-            .journal
-            .write(&format!("{fault}: {}", trimmed.map_or_else(|error| error.to_string(), |a| a.stdout)));
-        return Ok(());
-    }
     let mut redis = connection(&context.world.redis).await?;
     let words: &[&str] = match fault {
         Fault::FlushScripts => &["SCRIPT", "FLUSH"],

@@ -49,6 +49,10 @@ impl Link {
         Ok(Self { port, mode, listening })
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where the service connects to.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)

@@ -13,15 +13,19 @@ mod deployment;
 mod disk;
 mod exchange;
 mod fault;
+mod flip;
 mod http;
 mod injector;
 mod link;
 mod managed_process;
+mod operator;
 mod plan;
+mod redis_pair;
 mod report;
 mod run;
 mod session;
 mod settings;
+mod site;
 mod tally;
 mod transport;
 mod udp;
@@ -33,9 +37,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
 
+use crate::deployment::Place;
+use crate::fault::Kind;
 use crate::report::Report;
 use crate::run::Outcome;
 use crate::world::Scale;
@@ -60,6 +66,9 @@ struct Arguments {
     /// Where logs and files go, in a folder of the seed's name; it is emptied first.
     #[arg(long, default_value = "target/chaos")]
     folder: PathBuf,
+    /// What to go without, comma separated. What the machine does not allow must be named here.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    without: Vec<Kind>,
     /// Print one JSON document instead of a table.
     #[arg(long)]
     json: bool,
@@ -90,10 +99,19 @@ fn play(arguments: &Arguments) -> Result<ExitCode> {
         clients: arguments.clients,
         rate: arguments.rate,
     };
+    let missing: Vec<Kind> = confinement.lacks(&folder)?;
+    if let Some(kind) = missing.into_iter().find(|kind| !arguments.without.contains(kind)) {
+        bail!("this machine allows no {0}: --without {0} goes without", name(kind));
+    }
     eprintln!("seed {seed}; faults and logs: {}", folder.display());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?;
-    let outcome = runtime.block_on(run::play(scale, &folder, confinement))?;
+    let place = Place { folder: &folder, without: &arguments.without };
+    let outcome = runtime.block_on(run::play(scale, &place))?;
     show(arguments, seed, &outcome)
+}
+
+fn name(kind: Kind) -> String {
+    kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 fn emptied(folder: &Path) -> Result<PathBuf> {
@@ -118,7 +136,13 @@ fn show(arguments: &Arguments, seed: u64, outcome: &Outcome) -> Result<ExitCode>
     }
     eprintln!("{story}");
     verdict.violations.iter().for_each(|violation| eprintln!("BROKEN: {violation}"));
-    let Arguments { minutes, clients, rate, .. } = arguments;
+    let Arguments { minutes, clients, rate, without, .. } = arguments;
     eprintln!("again: scripts/chaos --minutes {minutes} --seed {seed} --clients {clients} --rate {rate}");
+    if !without.is_empty() {
+        eprintln!(
+            "       --without {}",
+            without.iter().map(|kind| name(*kind)).collect::<Vec<_>>().join(",")
+        );
+    }
     Ok(ExitCode::FAILURE)
 }

@@ -15,6 +15,8 @@ pub(crate) struct ManagedProcess {
     program: PathBuf,
     arguments: Vec<String>,
     clock: Option<Clock>,
+    /// A tracker's.
+    spool: Option<PathBuf>,
     /// Where its metrics are; `None` for Redis.
     metrics: Option<String>,
     process: Option<Process>,
@@ -24,12 +26,25 @@ impl ManagedProcess {
     /// A process that is not running yet. Its log is `folder/name.log`.
     pub(crate) fn new(name: &str, folder: &Path, program: PathBuf, arguments: Vec<String>) -> Self {
         let (name, folder) = (name.to_owned(), folder.to_owned());
-        Self { name, folder, program, arguments, clock: None, metrics: None, process: None }
+        Self { name, folder, program, arguments, clock: None, spool: None, metrics: None, process: None }
     }
 
     /// Where its `/metrics` are.
     pub(crate) fn with_metrics(self, port: u16) -> Self {
         Self { metrics: Some(format!("http://127.0.0.1:{port}/metrics")), ..self }
+    }
+
+    /// Says where its spool is.
+    pub(crate) fn with_spool(self, spool: &Path) -> Self {
+        Self { spool: Some(spool.to_owned()), ..self }
+    }
+
+    pub(crate) fn spool(&self) -> Option<&Path> {
+        self.spool.as_deref()
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Lets its clock be set.

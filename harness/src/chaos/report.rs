@@ -41,7 +41,10 @@ impl Report<'_> {
         }
         row("sessions", self.sessions.to_string());
         row("kills, together", self.tally.kills().to_string());
-        row("bytes of truth, up and down", (self.verdict.truth.up + self.verdict.truth.down).to_string());
+        let Verdict { truth, seeding, .. } = self.verdict;
+        row("bytes answered, up and down", truth.answered.sum().to_string());
+        row("bytes said and never answered", truth.open().to_string());
+        row("seconds of seeding, proved and settled", format!("{} {}", seeding[0], seeding[1]));
         row("bytes of difference", self.verdict.difference.to_string());
         row("broken promises", self.verdict.violations.len().to_string());
         if let Some(column) = table.column_mut(1) {
@@ -54,10 +57,11 @@ impl Report<'_> {
     pub(crate) fn json(&self) -> Value {
         let figures = Figure::ALL.map(|(figure, name, _)| (name.to_owned(), self.tally.get(figure).into()));
         let mut document = Map::from_iter(figures);
-        let Verdict { truth, difference, violations, .. } = self.verdict;
+        let Verdict { truth, difference, violations, seeding, .. } = self.verdict;
         let more = json!({
             "seed": self.seed, "seconds": self.length.as_secs(), "sessions": self.sessions, "kills": self.tally.kills(),
-            "truth_up": truth.up, "truth_down": truth.down, "difference": difference, "violations": violations,
+            "answered_up": truth.answered.up, "answered_down": truth.answered.down, "open": truth.open(),
+            "seconds_proved": seeding[0], "seconds_settled": seeding[1], "difference": difference, "violations": violations,
         });
         document.extend(more.as_object().cloned().unwrap_or_default());
         document.into()
@@ -71,25 +75,26 @@ pub(crate) fn story(verdict: &Verdict, context: &RunContext) -> String {
 }
 
 fn story_of(user: usize, context: &RunContext) -> String {
-    let passkey = context.world.users[user].reveal();
+    let name = context.world.users[user].name();
+    let passkey = name.reveal();
     let settled = settled_by_session(passkey, context);
-    let differs = |account: &Account| {
-        settled
-            .get(&key(&account.info_hash.to_string(), &account.peer_id.to_string()))
-            .copied()
-            .unwrap_or_default()
-            != account.earned
+    let of = |account: &Account| {
+        let key = key(&account.torrent.name().to_string(), &account.peer_id.to_string());
+        settled.get(&key).copied().unwrap_or_default()
     };
     let sessions = context.world.books.sessions(user);
-    let guilty = sessions.iter().filter(|account| differs(account)).take(SHOWN_SESSIONS);
+    let guilty =
+        sessions.iter().filter(|account| account.bounds().missed_by(of(account)) > 0).take(SHOWN_SESSIONS);
     let told = guilty.map(|account| {
-        let (torrent, peer_id) = (account.info_hash.to_string(), account.peer_id.to_string());
-        let has = settled.get(&key(&torrent, &peer_id)).copied().unwrap_or_default();
-        let heard = account.heard.join("\n");
+        let (torrent, peer_id) = (account.torrent.name().to_string(), account.peer_id.to_string());
         let explain = context.control.run(&["user", "explain", passkey, &torrent, "--limit", SHOWN_EVENTS]);
         format!(
-            "user {user}, torrent {torrent}, peer id {peer_id}: the truth is {:?}, the ledger has {has:?}\n{heard}\n{}{}",
-            account.earned, explain.stdout, explain.stderr
+            "user {user}, torrent {torrent}, peer id {peer_id}: the truth is {:?}, the events that are left have {:?}\n{}\n{}{}",
+            account.bounds(),
+            of(account),
+            account.heard.join("\n"),
+            explain.stdout,
+            explain.stderr
         )
     });
     told.collect::<Vec<_>>().join("\n")

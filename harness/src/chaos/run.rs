@@ -1,6 +1,5 @@
 //! One run: everybody starts, things fail for a while, everything comes to rest, the books are compared.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,12 +14,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::audit::{self, Verdict};
 use crate::client::Client;
-use crate::confine::Confinement;
-use crate::deployment::Deployment;
-use crate::fault::Target;
+use crate::deployment::{Deployment, Place};
+use crate::fault::{Kind, Target};
 use crate::injector::{FaultInjector, Journal, RunContext, Victim, restart_if_ended};
 use crate::managed_process::ManagedProcess;
 use crate::plan::plan;
+use crate::redis_pair::RedisPair;
 use crate::tally::Figure;
 use crate::world::{Scale, World};
 use crate::{report, watch as look};
@@ -41,17 +40,18 @@ pub(crate) struct Outcome {
 }
 
 /// Plays a run; stops early at Ctrl-C, and compares the books then, too.
-pub(crate) async fn play(scale: Scale, folder: &Path, confinement: Confinement) -> Result<Outcome> {
+pub(crate) async fn play(scale: Scale, place: &Place<'_>) -> Result<Outcome> {
     let announces = scale.length.as_secs() * u64::from(scale.rate);
-    let mut deployment = Deployment::build(folder, confinement, announces).await?;
+    let mut deployment = Deployment::build(place, announces).await?;
     let world = Arc::new(World::new(scale, &deployment.endpoints)?);
-    deployment.start(&world.users).await?;
-    let journal = Arc::new(Journal::open(&folder.join("faults.log"), world.begin)?);
-    let context = RunContext { journal, world: world.clone(), control: deployment.endpoints.control.clone() };
+    deployment.start(&world).await?;
+    let journal = Arc::new(Journal::open(&place.folder.join("faults.log"), world.begin)?);
+    let control = deployment.endpoints.control.clone();
+    let context = RunContext { journal, world: world.clone(), control, desk: Arc::default() };
     let (failing, fail_until) = watch::channel(());
     let (announcing, announce_until) = watch::channel(());
     let endpoints = deployment.endpoints.clone();
-    let injectors = start_injectors(deployment, scale, &context, &fail_until);
+    let injectors = start_injectors(deployment, (scale, place.without), &context, &fail_until);
     let clients = start_clients(scale, &world, &announce_until);
     let looking = tokio::spawn(look::look(world.clone(), endpoints, announce_until));
     progress(scale, &world).await?;
@@ -71,21 +71,27 @@ pub(crate) async fn play(scale: Scale, folder: &Path, confinement: Confinement) 
 
 fn start_injectors(
     deployment: Deployment,
-    scale: Scale,
+    (scale, without): (Scale, &[Kind]),
     context: &RunContext,
     until: &watch::Receiver<()>,
 ) -> JoinSet<Result<Victim>> {
     let mut running = JoinSet::new();
     for (target, victim) in victims(deployment) {
         let injector = FaultInjector { target, victim, context: context.clone() };
-        running.spawn(injector.run(plan(scale.seed, target, scale.length), until.clone()));
+        running.spawn(injector.run(plan(scale.seed, target, scale.length, without), until.clone()));
     }
     running
 }
 
 fn victims(deployment: Deployment) -> Vec<(Target, Victim)> {
-    let Deployment { redis, trackers, consumers, tracker_links, consumer_links, disks, .. } = deployment;
-    let mut victims = vec![(Target::Redis, Victim::Process(redis.into()))];
+    let Deployment {
+        redis, trackers, consumers, tracker_links, consumer_links, disks, site, operator, ..
+    } = deployment;
+    let mut victims = vec![
+        (Target::Redis, Victim::Redis(redis.into())),
+        (Target::SitePage, Victim::Site(site)),
+        (Target::Operator, Victim::Operator(operator)),
+    ];
     let number = |target: fn(usize) -> Target| (0..).map(target);
     let process = |(target, process)| (target, Victim::Process(Box::new(process)));
     let link = |(target, link)| (target, Victim::Link(link));
@@ -111,6 +117,11 @@ async fn join_injectors(
     while let Some(injector) = injectors.join_next().await {
         match injector.context("an injector failed")?? {
             Victim::Process(process) => processes.push(*process),
+            Victim::Redis(pair) => {
+                let RedisPair { primary, replica, link, .. } = *pair;
+                processes.extend([primary, replica]);
+                others.push(Victim::Link(link));
+            }
             other => others.push(other),
         }
     }

@@ -1,16 +1,14 @@
-//! A client's connections to its tracker: over HTTP or over UDP, which some clients leave without waiting for
-//! the answer.
+//! A client's end of one path: over HTTP or over UDP.
 
 use std::time::Duration;
 
-use rand::RngExt;
-use rand::rngs::ChaCha8Rng;
+use tokio::time::{sleep, timeout};
 
-use crate::exchange::{AnnounceCopy, CopyOutcome, SendMode};
+use crate::exchange::{AnnounceCopy, CopyOutcome, Protocol, Route, SendMode};
 use crate::http::HttpConnections;
 use crate::udp::Datagrams;
 
-/// One client's way to its tracker.
+/// One client's way to one tracker.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Http(HttpConnections),
@@ -18,45 +16,44 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    pub(crate) fn draw(dice: &mut ChaCha8Rng) -> Self {
-        if dice.random_bool(0.25) {
-            Self::Udp(Datagrams::default())
-        } else {
-            Self::Http(HttpConnections::default())
+    pub(crate) fn new(route: Route) -> Self {
+        match route.protocol {
+            Protocol::Http => Self::Http(HttpConnections::new(route)),
+            Protocol::Udp => Self::Udp(Datagrams::new(route)),
         }
     }
 
-    /// Leaves this tracker: what comes next is for another one, or from a client that was started again.
-    pub(crate) fn hang_up(&mut self) {
-        match self {
-            Self::Http(connections) => connections.hang_up(),
-            Self::Udp(datagrams) => *datagrams = Datagrams::default(),
-        }
-    }
-
-    /// Sends one copy, and waits so long.
+    /// Sends one copy over a path that takes `lag`, and waits so long, together. Then it is given up, and may
+    /// be read nevertheless.
     pub(crate) async fn ask(
         &mut self,
-        copy: AnnounceCopy<'_>,
+        copy: &AnnounceCopy,
         mode: SendMode,
+        lag: Duration,
         patience: Duration,
     ) -> CopyOutcome {
-        let heard = match self {
-            Self::Http(connections) => connections.ask(copy, mode, patience).await,
-            Self::Udp(datagrams) => datagrams.ask(copy, patience).await,
+        let exchange = async {
+            sleep(lag).await;
+            match &mut *self {
+                Self::Http(connections) => connections.ask(copy, mode).await,
+                Self::Udp(datagrams) => datagrams.ask(copy).await,
+            }
         };
+        let heard = timeout(patience, exchange).await;
+        let heard = heard.unwrap_or_else(|_| CopyOutcome::Nothing("no answer in time".to_owned()));
+        if !matches!(heard, CopyOutcome::Answered) {
+            self.hang_up();
+        }
         match mode {
             SendMode::Deaf | SendMode::HangUp => CopyOutcome::Nothing("lost".to_owned()),
             SendMode::KeepAlive | SendMode::OneShot => heard,
         }
     }
 
-    /// Waits until no copy can be read any more. What went wrong with that.
-    pub(crate) async fn settle(&mut self) -> Vec<String> {
+    fn hang_up(&mut self) {
         match self {
-            Self::Http(connections) => connections.settle().await,
-            // An answered announce came behind an answered connect, and that behind all older copies.
-            Self::Udp(_) => Vec::new(),
+            Self::Http(connections) => connections.hang_up(),
+            Self::Udp(datagrams) => datagrams.forget(),
         }
     }
 }

@@ -1,18 +1,12 @@
 //! The UDP that simulated clients speak: BEP 15, with the passkey in URL data (BEP 41).
-//!
-//! A copy that got no answer may still lie unread at the tracker, and no connection says when it is gone. So
-//! the next copy waits for the answer to a connect: a tracker reads what one client sends in order, and one
-//! that was started again has nothing to read.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use contract::Event;
 use tokio::net::UdpSocket;
-use tokio::time::timeout;
 
-use crate::exchange::{AnnounceCopy, CopyOutcome};
+use crate::exchange::{AnnounceCopy, CopyOutcome, Route};
 
 const PROTOCOL: u64 = 0x0417_2710_1980;
 const CONNECT: u32 = 0;
@@ -22,35 +16,39 @@ const ERROR: u32 = 3;
 const ID_LIFETIME: Duration = Duration::from_secs(60);
 
 /// One client's socket for one tracker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Datagrams {
+    route: Route,
     socket: Option<UdpSocket>,
-    /// The connection id and when it was given; `None` before the first, and after silence.
+    /// The connection id and when it was given.
     id: Option<(u64, Instant)>,
 }
 
 impl Datagrams {
-    /// Sends one copy, and waits so long.
-    pub(crate) async fn ask(&mut self, copy: AnnounceCopy<'_>, patience: Duration) -> CopyOutcome {
-        let heard = timeout(patience, self.exchange(copy)).await;
-        let heard = heard.unwrap_or_else(|_| Ok(CopyOutcome::Nothing("no answer in time".to_owned())));
-        let heard = heard.unwrap_or_else(|error| CopyOutcome::Nothing(error.to_string()));
-        if !matches!(heard, CopyOutcome::Answered) {
-            self.id = None;
-        }
-        heard
+    pub(crate) fn new(route: Route) -> Self {
+        Self { route, socket: None, id: None }
     }
 
-    async fn exchange(&mut self, copy: AnnounceCopy<'_>) -> io::Result<CopyOutcome> {
+    /// The tracker may have been started again, with another key for its ids.
+    pub(crate) fn forget(&mut self) {
+        self.id = None;
+    }
+
+    /// Sends one copy and waits for the answer.
+    pub(crate) async fn ask(&mut self, copy: &AnnounceCopy) -> CopyOutcome {
+        self.exchange(copy).await.unwrap_or_else(|error| CopyOutcome::Nothing(error.to_string()))
+    }
+
+    async fn exchange(&mut self, copy: &AnnounceCopy) -> io::Result<CopyOutcome> {
         let socket = match &mut self.socket {
             Some(socket) => socket,
-            none => none.insert(socket(copy.port).await?),
+            none => none.insert(socket(self.route).await?),
         };
-        let id = match self.id {
-            Some((id, since)) if since.elapsed() < ID_LIFETIME => id,
-            _ => connect(socket).await?,
+        let (id, since) = match self.id {
+            Some((id, since)) if since.elapsed() < ID_LIFETIME => (id, since),
+            _ => (connect(socket).await?, Instant::now()),
         };
-        self.id = Some((id, Instant::now()));
+        self.id = Some((id, since));
         let transaction = rand::random();
         socket.send(&announce(id, transaction, copy)).await?;
         let (action, body) = answer(socket, transaction).await?;
@@ -61,9 +59,9 @@ impl Datagrams {
     }
 }
 
-async fn socket(port: u16) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    socket.connect((Ipv4Addr::LOCALHOST, port)).await?;
+async fn socket(route: Route) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((route.address(), 0)).await?;
+    socket.connect(route.target()).await?;
     Ok(socket)
 }
 
@@ -94,8 +92,8 @@ fn word(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |word, byte| word << 8 | u32::from(*byte))
 }
 
-fn announce(id: u64, transaction: u32, copy: AnnounceCopy<'_>) -> Vec<u8> {
-    let AnnounceCopy { passkey, session, announce, .. } = copy;
+fn announce(id: u64, transaction: u32, copy: &AnnounceCopy) -> Vec<u8> {
+    let AnnounceCopy { passkey, info_hash, peer_id, announce } = copy;
     let event: u32 = match announce.event {
         Event::Completed => 1,
         Event::Started => 2,
@@ -107,8 +105,8 @@ fn announce(id: u64, transaction: u32, copy: AnnounceCopy<'_>) -> Vec<u8> {
     packet.extend(id.to_be_bytes());
     packet.extend(ANNOUNCE.to_be_bytes());
     packet.extend(transaction.to_be_bytes());
-    packet.extend(session.info_hash.0);
-    packet.extend(session.peer_id.0);
+    packet.extend(info_hash.0);
+    packet.extend(peer_id.0);
     packet
         .extend([announce.counters.down, announce.left, announce.counters.up].map(u64::to_be_bytes).concat());
     packet.extend(event.to_be_bytes());

@@ -80,19 +80,30 @@ async fn figure(url: &str, name: &'static str) -> Option<u64> {
 
 /// The ledger is read before the bound, which only grows.
 async fn bounded(world: &World, control: &Trackerctl, user: usize) {
-    let Some(settled) = settled(control, world.users[user].reveal()).await else { return };
-    let bound = world.books.claimed(user);
+    let before = world.users[user].name();
+    let Some(Settled { raw, .. }) = settled(control, before.reveal()).await else { return };
+    let bound = world.books.truth(user).raw.said;
     world.tally.add(Figure::Looks);
-    if !settled.within(bound) {
+    if !raw.within(bound) {
+        let at = world.begin.elapsed().as_secs_f64();
         let complaint = format!(
-            "in flight, user {user} has {settled:?} in the ledger, and never said more than {bound:?}"
+            "in flight at {at:.1}, user {user} has {raw:?} in the ledger, and never said more than {bound:?}"
         );
         world.complaints.lock().push(complaint);
     }
 }
 
+/// What the ledger holds of a user.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Settled {
+    pub(crate) raw: Bytes,
+    pub(crate) credited: Bytes,
+    pub(crate) completions: u64,
+    pub(crate) seed_seconds: u64,
+}
+
 /// What the ledger holds of a user; `None` when it cannot be read now.
-pub(crate) async fn settled(control: &Trackerctl, passkey: &str) -> Option<Bytes> {
+pub(crate) async fn settled(control: &Trackerctl, passkey: &str) -> Option<Settled> {
     let (control, passkey) = (control.clone(), passkey.to_owned());
     let answer =
         tokio::task::spawn_blocking(move || control.run(&["user", "stats", &passkey, "--json"])).await;
@@ -102,5 +113,10 @@ pub(crate) async fn settled(control: &Trackerctl, passkey: &str) -> Option<Bytes
         figure => figure.as_u64(),
     };
     totals["known"].is_boolean().then_some(())?;
-    Some(Bytes { up: figure("raw_up")?, down: figure("raw_down")? })
+    Some(Settled {
+        raw: Bytes { up: figure("raw_up")?, down: figure("raw_down")? },
+        credited: Bytes { up: figure("credited_up")?, down: figure("credited_down")? },
+        completions: figure("completed")?,
+        seed_seconds: figure("seed_seconds")?,
+    })
 }

@@ -1,19 +1,28 @@
-//! What all clients of a run share: how much happens, who and what there is, where the trackers are, the
-//! books.
+//! What all clients of a run share: how much happens, users and torrents, where the trackers are, the books.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use contract::{InfoHash, Passkey};
 use parking_lot::Mutex;
 use rand::rngs::ChaCha8Rng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use crate::books::Books;
+use crate::books::{Books, Bytes};
 use crate::deployment::Endpoints;
+use crate::exchange::Route;
 use crate::tally::Tally;
 
-const TORRENTS: usize = 12;
+/// Torrents that there are at first. A user who has been on all of them finds new ones.
+const TORRENTS: usize = 48;
+/// The first user's passkey.
+pub(crate) const DECOY: &str = "chaos-decoy-user";
+/// How often a client is one of the first user's.
+const DECOYS: f64 = 0.05;
 
 /// How much happens.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +34,104 @@ pub(crate) struct Scale {
     pub(crate) rate: u32,
 }
 
+/// One torrent.
+#[derive(Debug)]
+pub(crate) struct Torrent {
+    v1: InfoHash,
+    /// A hybrid is announced under this until the site makes it an alias, and then under either.
+    pub(crate) v2: Option<InfoHash>,
+    aliased: AtomicBool,
+    /// What its bytes count, times.
+    pub(crate) factors: Bytes,
+}
+
+impl Torrent {
+    fn draw(dice: &mut ChaCha8Rng, factors: Bytes) -> Self {
+        let plain = Bytes { up: 1, down: 1 };
+        let v2 = (factors == plain && dice.random_bool(0.2)).then(|| InfoHash(dice.random()));
+        Self { v1: InfoHash(dice.random()), v2, aliased: AtomicBool::new(false), factors }
+    }
+
+    /// One without an alias or a promotion.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        let (v1, factors) = (InfoHash([7; 20]), Bytes { up: 1, down: 1 });
+        Self { v1, v2: None, aliased: AtomicBool::new(false), factors }
+    }
+
+    /// What it is booked under.
+    pub(crate) fn name(&self) -> InfoHash {
+        match self.v2 {
+            Some(v2) if !self.aliased.load(Ordering::SeqCst) => v2,
+            _ => self.v1,
+        }
+    }
+
+    /// What a client announces.
+    pub(crate) fn announced(&self, dice: &mut ChaCha8Rng) -> InfoHash {
+        self.v2.filter(|_| dice.random_bool(0.5)).unwrap_or_else(|| self.name())
+    }
+
+    /// The v1 and v2 info hashes of a hybrid that has no alias yet.
+    pub(crate) fn unaliased(&self) -> Option<(InfoHash, InfoHash)> {
+        self.v2.filter(|_| !self.aliased.load(Ordering::SeqCst)).map(|v2| (self.v1, v2))
+    }
+
+    /// The site knows now that both are one.
+    pub(crate) fn alias(&self) {
+        self.aliased.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One user.
+#[derive(Debug)]
+pub(crate) struct User {
+    /// All passkeys that it ever had, the present one last.
+    names: Mutex<Vec<Passkey>>,
+    /// On the whitelist; of the others the site's page is asked.
+    pub(crate) is_listed: bool,
+    /// Its spooled announces may be damaged, so nobody expects all of them.
+    pub(crate) is_decoy: bool,
+    /// Torrents that it has been on.
+    seen: Mutex<BTreeSet<InfoHash>>,
+}
+
+impl User {
+    fn new(number: usize) -> Result<Self> {
+        let (is_decoy, is_listed) = (number == 0, number % 4 != 1);
+        let name = if is_decoy { DECOY.to_owned() } else { format!("chaos-user-{number:04}") };
+        Ok(Self { names: Mutex::new(vec![name.parse()?]), is_listed, is_decoy, seen: Mutex::default() })
+    }
+
+    /// What the ledger knows it by.
+    pub(crate) fn name(&self) -> Passkey {
+        let names = self.names.lock();
+        names[names.len() - 1]
+    }
+
+    pub(crate) fn names(&self) -> Vec<Passkey> {
+        self.names.lock().clone()
+    }
+
+    /// What a client announces with: the present passkey, or the one before.
+    pub(crate) fn announces_with(&self, dice: &mut ChaCha8Rng) -> Passkey {
+        let names = self.names.lock();
+        let old = names.len().saturating_sub(2);
+        *names[old..].choose(dice).unwrap_or(&names[0])
+    }
+
+    pub(crate) fn is_called(&self, name: Passkey) {
+        self.names.lock().push(name);
+    }
+}
+
 /// What all clients share.
 #[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) users: Vec<Passkey>,
-    pub(crate) torrents: Vec<InfoHash>,
-    /// The trackers' ports.
-    pub(crate) trackers: [u16; 2],
+    pub(crate) users: Vec<User>,
+    torrents: Mutex<Vec<Arc<Torrent>>>,
+    /// All ways to the trackers.
+    pub(crate) routes: Vec<Route>,
     /// Redis itself, around every proxy.
     pub(crate) redis: redis::Client,
     pub(crate) books: Books,
@@ -47,13 +147,12 @@ impl World {
     /// The users, torrents and pace of a run.
     pub(crate) fn new(scale: Scale, endpoints: &Endpoints) -> Result<Self> {
         let mut dice = ChaCha8Rng::seed_from_u64(scale.seed);
-        let users = (scale.clients / 3).max(2);
-        let users: Result<Vec<Passkey>, _> =
-            (0..users).map(|n| format!("chaos-user-{n:04}").parse()).collect();
+        let users: Result<Vec<User>> = (0..(scale.clients as usize / 3).max(4)).map(User::new).collect();
+        let torrents = (0..TORRENTS).map(|number| Arc::new(Torrent::draw(&mut dice, factors(number))));
         Ok(Self {
             users: users?,
-            torrents: (0..TORRENTS).map(|_| InfoHash(dice.random())).collect(),
-            trackers: endpoints.trackers,
+            torrents: Mutex::new(torrents.collect()),
+            routes: endpoints.routes.clone(),
             redis: redis::Client::open(endpoints.redis_url())?,
             books: Books::default(),
             tally: Tally::default(),
@@ -61,5 +160,44 @@ impl World {
             begin: Instant::now(),
             pace: Duration::from_secs_f64(f64::from(scale.clients) / f64::from(scale.rate)),
         })
+    }
+
+    /// Milliseconds since the chaos began.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whose a new client is.
+    pub(crate) fn find_user(&self, dice: &mut ChaCha8Rng) -> usize {
+        if dice.random_bool(DECOYS) { 0 } else { dice.random_range(1..self.users.len()) }
+    }
+
+    /// A torrent on which this user has not been: what two clients of one user do on one torrent is told
+    /// apart by the ledger, but not in its totals.
+    pub(crate) fn find_torrent(&self, dice: &mut ChaCha8Rng, user: usize) -> Arc<Torrent> {
+        let mut torrents = self.torrents.lock();
+        let mut seen = self.users[user].seen.lock();
+        let drawn = torrents.choose(dice).filter(|torrent| !seen.contains(&torrent.v1)).cloned();
+        let torrent = drawn.unwrap_or_else(|| {
+            let torrent = Arc::new(Torrent::draw(dice, factors(TORRENTS)));
+            torrents.push(torrent.clone());
+            torrent
+        });
+        seen.insert(torrent.v1);
+        torrent
+    }
+
+    pub(crate) fn torrents(&self) -> Vec<Arc<Torrent>> {
+        self.torrents.lock().clone()
+    }
+}
+
+/// Some torrents are promoted all the time.
+const fn factors(torrent: usize) -> Bytes {
+    match torrent {
+        0..4 => Bytes { up: 2, down: 1 },
+        4..8 => Bytes { up: 1, down: 0 },
+        8 => Bytes { up: 3, down: 0 },
+        _ => Bytes { up: 1, down: 1 },
     }
 }

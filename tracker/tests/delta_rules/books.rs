@@ -2,15 +2,13 @@
 
 use std::time::Instant;
 
-use std::collections::HashMap;
-
 use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use redis::Commands;
 use redis::aio::MultiplexedConnection;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
 use tracker::arrival::Way;
-use tracker::traffic::{Booking, Bookkeeper, NumberedBooking, Outcome, RecordScript, Rules};
+use tracker::traffic::{Booking, NumberedBooking, Outcome, RecordScript, Rules};
 
 /// Milliseconds; well in the past, so that the script's guard against clocks that run ahead does not
 /// interfere.
@@ -21,7 +19,6 @@ pub(crate) struct Books {
     pub(crate) server: RedisServer,
     pub(crate) connection: MultiplexedConnection,
     pub(crate) rules: Rules,
-    bookkeepers: HashMap<String, Bookkeeper>,
 }
 
 /// One announce, as a test says it.
@@ -61,8 +58,7 @@ impl Say {
         Self { left, ..self }
     }
 
-    /// Said to this tracker: a path of its own.
-    pub(crate) fn entry_of(self, tracker: &str) -> NumberedBooking {
+    pub(crate) fn entry(self) -> NumberedBooking {
         let announce = Announce {
             info_hash: InfoHash([7; 20]),
             peer_id: PeerId([8; 20]),
@@ -78,7 +74,7 @@ impl Say {
             credential: None,
             jwt: None,
             arrived: Instant::now(),
-            way: Way::default().by(self.ip.as_bytes()),
+            way: Way::default(),
             extras: None,
         };
         let account = Account {
@@ -90,8 +86,7 @@ impl Say {
         let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
         let admitted = Admitted { announce, admission };
         let report = Report { admitted, account };
-        let identity = tracker.bytes().fold(0, |identity, byte| identity << 8 | u64::from(byte));
-        NumberedBooking::new(Booking::new(report, self.at_ms, identity), self.seq)
+        NumberedBooking::new(Booking::new(report, self.at_ms, 0), self.seq)
     }
 }
 
@@ -100,24 +95,13 @@ impl Books {
         let server = RedisServer::start();
         let client = redis::Client::open(server.url()).unwrap();
         let connection = client.get_multiplexed_async_connection().await.unwrap();
-        Self { server, connection, rules: Rules::new(&Keys::default()), bookkeepers: HashMap::new() }
+        Self { server, connection, rules: Rules::new(&Keys::default()) }
     }
 
     pub(crate) async fn tell(&mut self, tracker: &str, says: &[Say]) -> Vec<Outcome> {
-        let entries = says.iter().map(|say| say.entry_of(tracker)).collect();
-        self.book(tracker, entries).await
-    }
-
-    pub(crate) async fn book(&mut self, tracker: &str, entries: Vec<NumberedBooking>) -> Vec<Outcome> {
+        let entries: Vec<NumberedBooking> = says.iter().map(|say| say.entry()).collect();
         let script = RecordScript::new(tracker, self.rules.clone());
-        let new = || Bookkeeper::new(self.rules.clone());
-        let bookkeeper = self.bookkeepers.entry(tracker.to_owned()).or_insert_with(new);
-        script.book(&mut self.connection, bookkeeper, entries).await.unwrap()
-    }
-
-    /// A tracker starts again: it knows nothing any more.
-    pub(crate) fn restart(&mut self, tracker: &str) {
-        self.bookkeepers.remove(tracker);
+        script.run(&mut self.connection, &entries, 0).await.unwrap().outcomes
     }
 
     /// Every announce alone, through one tracker.

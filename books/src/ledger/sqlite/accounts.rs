@@ -36,13 +36,13 @@ macro_rules! statements {
         Statements {
             load: concat!(
                 "SELECT raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds, first_seen,
-                last_seen, left_bytes, left_entry, completed_at, seed_spans, leech_spans FROM ",
+                last_seen, left_bytes, left_entry, completed_at, seed_spans, leech_spans, claims FROM ",
                 $table,
                 " WHERE passkey = ?1 AND infohash = ?2"
             ),
             load_all: concat!(
                 "SELECT raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds, first_seen,
-                last_seen, left_bytes, left_entry, completed_at, seed_spans, leech_spans, infohash FROM ",
+                last_seen, left_bytes, left_entry, completed_at, seed_spans, leech_spans, claims, infohash FROM ",
                 $table,
                 " WHERE passkey = ?1"
             ),
@@ -50,8 +50,8 @@ macro_rules! statements {
                 "INSERT OR REPLACE INTO ",
                 $table,
                 " (passkey, infohash, raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds,
-                first_seen, last_seen, left_bytes, left_entry, completed_at, seed_spans, leech_spans)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+                first_seen, last_seen, left_bytes, left_entry, completed_at, seed_spans, leech_spans, claims)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
             ),
             delete: concat!("DELETE FROM ", $table, " WHERE passkey = ?1"),
         }
@@ -86,7 +86,7 @@ pub(super) fn load_all(
     passkey: &Passkey,
 ) -> rusqlite::Result<Vec<(InfoHash, TorrentAccount)>> {
     let mut load = connection.prepare_cached(of_table(table).load_all)?;
-    let account = |row: &Row<'_>| Ok((InfoHash(row.get(13)?), rows::torrent_of(row)?));
+    let account = |row: &Row<'_>| Ok((InfoHash(row.get(14)?), rows::torrent_of(row)?));
     let accounts = load.query_map([passkey.reveal()], account)?;
     accounts.collect()
 }
@@ -122,6 +122,7 @@ fn save_one(
         account.completed_at,
         account.seed_spans.to_bytes(),
         account.leech_spans.to_bytes(),
+        account.lines.to_bytes(),
     ])?;
     Ok(())
 }

@@ -12,11 +12,11 @@ use super::rows::{self, EVENT_COLUMNS};
 
 const CARRIED: &str =
     "SELECT raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds, first_seen, last_seen,
-    left_bytes, left_entry, completed_at, seed_spans, leech_spans, passkey, infohash
+    left_bytes, left_entry, completed_at, seed_spans, leech_spans, claims, passkey, infohash
     FROM carried_forward ORDER BY passkey, infohash";
 const TORRENTS: &str =
     "SELECT raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds, first_seen, last_seen,
-    left_bytes, left_entry, completed_at, seed_spans, leech_spans, passkey, infohash
+    left_bytes, left_entry, completed_at, seed_spans, leech_spans, claims, passkey, infohash
     FROM torrent_traffic ORDER BY passkey, infohash";
 const USERS: &str =
     "SELECT raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds, first_seen, last_seen,
@@ -50,7 +50,7 @@ fn source<'a>(
 }
 
 fn key_of(row: &Row<'_>) -> rusqlite::Result<AccountKey> {
-    Ok((rows::passkey(row, 13)?, InfoHash(row.get(14)?)))
+    Ok((rows::passkey(row, 14)?, InfoHash(row.get(15)?)))
 }
 
 pub(super) fn flags_without_events(connection: &Connection) -> rusqlite::Result<Vec<AccountKey>> {

@@ -5,7 +5,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 
 use super::super::Mark;
-use crate::settlement::{Flag, FlagReason, SettledRow, Spans, Sums, TorrentAccount, UserAccount};
+use crate::settlement::{Flag, FlagReason, Lines, SettledRow, Spans, Sums, TorrentAccount, UserAccount};
 
 /// The columns that [`event_of`] reads; `e` is `settled_events`, `f` is `flagged_events`.
 pub(super) const EVENT_COLUMNS: &str =
@@ -46,19 +46,16 @@ fn flag_of(row: &Row<'_>) -> rusqlite::Result<Option<Flag>> {
 }
 
 /// Reads raw_up, raw_down, credited_up, credited_down, seed_seconds, leech_seconds, first_seen, last_seen,
-/// left_bytes, left_entry, completed_at, seed_spans, leech_spans.
+/// left_bytes, left_entry, completed_at, seed_spans, leech_spans, claims.
 pub(super) fn torrent_of(row: &Row<'_>) -> rusqlite::Result<TorrentAccount> {
-    let spans = |column| {
-        let bytes = row.get_ref(column)?.as_blob().map_err(|error| unreadable(column, error))?;
-        Spans::from_bytes(bytes).ok_or_else(|| unreadable(column, FromSqlError::InvalidType))
-    };
     Ok(TorrentAccount {
         sums: sums_of(row)?,
         left_bytes: row.get(8)?,
         left_entry: text(row, 9, |text| text.parse().ok())?,
         completed_at: row.get(10)?,
-        seed_spans: spans(11)?,
-        leech_spans: spans(12)?,
+        seed_spans: blob(row, 11, Spans::from_bytes)?,
+        leech_spans: blob(row, 12, Spans::from_bytes)?,
+        lines: blob(row, 13, Lines::from_bytes)?,
     })
 }
 
@@ -97,6 +94,11 @@ fn is_null(row: &Row<'_>, column: usize) -> rusqlite::Result<bool> {
 fn text<T>(row: &Row<'_>, column: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str().map_err(|error| unreadable(column, error))?;
     read(text).ok_or_else(|| unreadable(column, FromSqlError::InvalidType))
+}
+
+fn blob<T>(row: &Row<'_>, column: usize, read: impl Fn(&[u8]) -> Option<T>) -> rusqlite::Result<T> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(|error| unreadable(column, error))?;
+    read(bytes).ok_or_else(|| unreadable(column, FromSqlError::InvalidType))
 }
 
 fn unreadable(column: usize, error: FromSqlError) -> rusqlite::Error {

@@ -1,0 +1,196 @@
+//! One line: what was seen of it, and where the client's counters stood at its beginning and its end.
+
+use super::super::varint;
+use super::ends::{Ends, Reading, SKEW_MS};
+use super::seen::{Seen, union_of};
+
+/// What one event claims of a line: of upload and download, in this order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) at: u64,
+    pub(super) born: u64,
+    pub(super) from: [u64; 2],
+    pub(super) to: [u64; 2],
+    pub(super) counters: [u64; 2],
+    /// When the first of its bytes may have moved.
+    pub(super) since: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// A digest of the client's peer id.
+    pub(super) session: u64,
+    /// Lines of one session that follow each other have the same number.
+    pub(super) chain: u64,
+    pub(super) born: u64,
+    seen: [Seen; 2],
+    /// What reports from before the baseline have claimed: the line before this one has that already.
+    early: [Seen; 2],
+    /// The counters of the baseline, once it was heard.
+    base: Option<[u64; 2]>,
+    /// How far it came, and its counters, before the next line of the chain was born.
+    reached: [u64; 2],
+    ends: Ends,
+    pub(super) since: u64,
+    pub(super) until: u64,
+    /// By how much the total has fallen since it was credited. The first line of a chain has it.
+    pub(super) debt: [u64; 2],
+}
+
+impl Line {
+    pub(super) fn new(session: u64, chain: u64, piece: &Piece) -> Self {
+        Self {
+            session,
+            chain,
+            born: piece.born,
+            seen: <[Seen; 2]>::default(),
+            early: <[Seen; 2]>::default(),
+            base: None,
+            reached: [0; 2],
+            ends: Ends::default(),
+            since: piece.born,
+            until: 0,
+            debt: [0; 2],
+        }
+    }
+
+    pub(super) fn place(&self) -> (u64, u64, u64) {
+        (self.session, self.chain, self.born)
+    }
+
+    /// Takes all below a piece for seen: what the line had was forgotten.
+    pub(super) fn assume_seen_below(&mut self, piece: &Piece) {
+        (0..2).for_each(|which| self.seen[which].mark(0, piece.from[which]));
+    }
+
+    /// `next`: when the next line of the chain was born. What is heard of this one after that comes from a
+    /// Redis that went back, and is no end of it.
+    pub(super) fn take(&mut self, piece: &Piece, next: Option<u64>) {
+        let part = if piece.at < self.born { &mut self.early } else { &mut self.seen };
+        (0..2).for_each(|which| part[which].mark(piece.from[which], piece.to[which]));
+        if piece.at == piece.born {
+            let before = |which: usize| piece.counters[which].saturating_sub(piece.to[which]);
+            self.base = Some([before(0), before(1)]);
+        }
+        if next.is_none_or(|next| piece.at < next) {
+            (0..2).for_each(|which| self.reached[which] = self.reached[which].max(piece.to[which]));
+            self.ends.add(Reading { at: piece.at, counters: piece.counters });
+        }
+        self.since = self.since.min(piece.since);
+        self.until = self.until.max(piece.at);
+    }
+
+    /// The bytes that moved between this line and the next one, which begins where Redis had forgotten the
+    /// session: none unless both counters go on.
+    fn gap_to(&self, next: &Self) -> [u64; 2] {
+        match (self.ends.highest(), next.base) {
+            (Some(end), Some(base)) if (0..2).all(|which| base[which] >= end[which]) => {
+                [base[0] - end[0], base[1] - end[1]]
+            }
+            _ => [0; 2],
+        }
+    }
+
+    /// Another ledger account's part of the same line.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for which in 0..2 {
+            self.seen[which].merge(&other.seen[which]);
+            self.early[which].merge(&other.early[which]);
+            self.reached[which] = self.reached[which].max(other.reached[which]);
+            self.debt[which] = self.debt[which].saturating_add(other.debt[which]);
+        }
+        self.base = self.base.or(other.base);
+        self.ends.merge(&other.ends);
+        self.since = self.since.min(other.since);
+        self.until = self.until.max(other.until);
+    }
+
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.session.to_le_bytes());
+        varint::write(bytes, self.chain);
+        varint::write(bytes, self.born);
+        varint::write_from(bytes, self.born, self.since);
+        varint::write_from(bytes, self.born, self.until);
+        let base = self.base.unwrap_or_default();
+        varint::write(bytes, u64::from(self.base.is_some()));
+        for (which, base) in base.into_iter().enumerate() {
+            varint::write(bytes, base);
+            self.seen[which].write(bytes);
+            self.early[which].write(bytes);
+            varint::write_from(bytes, self.seen[which].upto, self.reached[which]);
+            varint::write(bytes, self.debt[which]);
+        }
+        self.ends.write(bytes, self.expected_end(base));
+    }
+
+    pub(super) fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let (session, rest) = bytes.split_first_chunk()?;
+        *bytes = rest;
+        let (chain, born) = (varint::read(bytes)?, varint::read(bytes)?);
+        let piece = Piece { at: born, born, from: [0; 2], to: [0; 2], counters: [0; 2], since: born };
+        let mut line = Self::new(u64::from_le_bytes(*session), chain, &piece);
+        line.since = varint::read_from(bytes, born)?;
+        line.until = varint::read_from(bytes, born)?;
+        let knows_base = varint::read(bytes)? == 1;
+        let mut base = [0; 2];
+        for (which, base) in base.iter_mut().enumerate() {
+            *base = varint::read(bytes)?;
+            line.seen[which] = Seen::read(bytes)?;
+            line.early[which] = Seen::read(bytes)?;
+            line.reached[which] = varint::read_from(bytes, line.seen[which].upto)?;
+            line.debt[which] = varint::read(bytes)?;
+        }
+        line.base = knows_base.then_some(base);
+        line.ends = Ends::read(bytes, line.expected_end(base))?;
+        Some(line)
+    }
+
+    /// Nearly always the counters have grown by what was claimed.
+    fn expected_end(&self, base: [u64; 2]) -> Reading {
+        let counters = std::array::from_fn(|which| base[which].wrapping_add(self.reached[which]));
+        Reading { at: self.until, counters }
+    }
+}
+
+/// What a chain's lines have claimed together, and over which milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Total {
+    pub(super) bytes: [u64; 2],
+    pub(super) span_ms: u64,
+}
+
+impl Total {
+    pub(super) fn of(chain: &[Line]) -> Self {
+        let since = chain.iter().map(|line| line.since).min().unwrap_or_default();
+        let until = chain.iter().map(|line| line.until).max().unwrap_or_default();
+        let bytes = std::array::from_fn(|which| claimed_by(chain, which));
+        Self { bytes, span_ms: until.saturating_sub(since).saturating_add(SKEW_MS) }
+    }
+}
+
+/// All lines of a chain on one ruler: each begins where the one before it had got to, with the gap between
+/// them. A Redis that went back to an older line claims the same places again.
+fn claimed_by(chain: &[Line], which: usize) -> u64 {
+    match chain {
+        [] => 0,
+        [line] if line.early[which].len() == 0 => line.seen[which].len(),
+        _ => union_of(pieces_of(chain, which)),
+    }
+}
+
+fn pieces_of(chain: &[Line], which: usize) -> Vec<(u64, u64)> {
+    let (mut pieces, mut start) = (Vec::new(), 0_u64);
+    for (place, line) in chain.iter().enumerate() {
+        let on_ruler = |(from, to): (u64, u64)| (start.saturating_add(from), start.saturating_add(to));
+        pieces.extend(line.seen[which].pieces().map(on_ruler));
+        if place == 0 {
+            pieces.extend(line.early[which].pieces());
+        }
+        if let Some(next) = chain.get(place + 1) {
+            let end = start.saturating_add(line.reached[which]);
+            start = end.saturating_add(line.gap_to(next)[which]);
+            pieces.push((end, start));
+        }
+    }
+    pieces
+}
