@@ -148,7 +148,7 @@ fn pair(rest: &mut &[u8]) -> Result<[u64; 2], DecodeError> {
     Ok([unsigned(rest)?, unsigned(rest)?])
 }
 
-fn number(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(0x80 | (number & 0x7f) as u8);
         number >>= 7;
@@ -156,13 +156,13 @@ fn number(out: &mut Vec<u8>, mut number: u64) {
     out.push((number & 0x7f) as u8);
 }
 
-fn byte(rest: &mut &[u8]) -> Result<u8, DecodeError> {
+pub(crate) fn byte(rest: &mut &[u8]) -> Result<u8, DecodeError> {
     let (first, after) = rest.split_first().ok_or(DecodeError)?;
     *rest = after;
     Ok(*first)
 }
 
-fn unsigned(rest: &mut &[u8]) -> Result<u64, DecodeError> {
+pub(crate) fn unsigned(rest: &mut &[u8]) -> Result<u64, DecodeError> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let next = byte(rest)?;

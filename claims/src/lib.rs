@@ -35,12 +35,14 @@ mod presence;
 mod search;
 mod segment;
 mod session;
+mod snapshot;
 mod span;
 mod story;
 
 pub use codec::DecodeError;
 pub use segment::{Counters, Path, Report};
 pub use session::Session;
+pub use snapshot::{Announced, Booked, Snapshot, Word};
 
 /// How far two paths of one client may differ, in milliseconds: a client's own timeout (`path_skew`).
 pub const DEFAULT_SKEW_MS: u64 = 120_000;

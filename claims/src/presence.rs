@@ -35,6 +35,13 @@ impl Session {
         })
     }
 
+    /// Whether this path's counters fell before what it says now: it began another run itself.
+    pub(crate) fn has_begun_anew(&self, path: Path) -> bool {
+        let newest = self.segments.iter().rfind(|segment| segment.path == path);
+        let previous = newest.and_then(|newest| self.previous(newest));
+        newest.zip(previous).is_some_and(|(newest, previous)| is_another_run(previous, newest))
+    }
+
     /// What the segment's path said before.
     fn previous(&self, segment: &Segment) -> Option<&Segment> {
         let place = self.segments.iter().position(|other| std::ptr::eq(other, segment))?;
@@ -44,8 +51,10 @@ impl Session {
 
 /// Whether `segment` began when `previous` did rather than when `next` did, which is another run.
 fn is_between(previous: &Segment, segment: &Segment, next: &Segment) -> bool {
-    let is_another_run =
-        (0..2).any(|which| fell(previous.end.counters[which], next.start.counters[which], next.started));
     let apart = |other: &Segment| other.start.at.abs_diff(segment.start.at);
-    is_another_run && apart(previous) < apart(next)
+    is_another_run(previous, next) && apart(previous) < apart(next)
+}
+
+fn is_another_run(previous: &Segment, next: &Segment) -> bool {
+    (0..2).any(|which| fell(previous.end.counters[which], next.start.counters[which], next.started))
 }

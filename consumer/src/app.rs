@@ -10,14 +10,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::chores::Chores;
+use crate::chores::{Chores, Missing};
 use crate::config::Plan;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::pump::{self, ReadingHalf, SettlingHalf, Shared};
 use crate::reader::RedisReader;
 use crate::stop::Stop;
-use books::ledger::LedgerHandle;
+use books::ledger::{LedgerHandle, Numbers};
 use books::site_clock::SiteClock;
 
 /// How long stopping may take; what is unfinished then stays pending for another consumer.
@@ -56,9 +56,18 @@ impl App {
         let reader = RedisReader::new(&config.redis_broker, source.clone()).context("redis_broker")?;
         let shared = Shared { source, keys: chores.keys.clone(), metrics: metrics.clone(), health };
         let reading = ReadingHalf::new(shared.clone(), reader, link()?, chores.leases);
-        let settling = SettlingHalf { shared, link: link()?, ledger: ledger.clone() };
+        let (numbers, seen) = watch::channel(Numbers::default());
+        let settling = SettlingHalf { shared, link: link()?, ledger: ledger.clone(), numbers, reached: None };
         let clock = SiteClock::default();
-        let chores = Chores { setup: chores, link: link()?, ledger, metrics, clock };
+        let chores = Chores {
+            setup: chores,
+            link: link()?,
+            ledger,
+            metrics,
+            clock,
+            seen,
+            missing: Missing::default(),
+        };
         let helpers = vec![tokio::spawn(admin::serve(listener, pages)), tokio::spawn(chores.run())];
         Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump::run(reading, settling, stop)), helpers })
     }

@@ -15,8 +15,6 @@ pub struct Batch {
     pub broken: Vec<BrokenEntry>,
     /// Ids whose entries were deleted from the stream while they were pending.
     pub gone: Vec<EntryId>,
-    /// Entries that were taken out of the stream before anybody was given them, noticed since the last batch.
-    pub lost: u64,
 }
 
 impl Batch {
@@ -30,13 +28,6 @@ impl Batch {
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len() + self.broken.len() + self.gone.len()
-    }
-
-    /// The newest entry, if they were read in their order.
-    #[must_use]
-    pub fn newest(&self) -> Option<EntryId> {
-        let entry = self.entries.last().map(|entry| entry.id);
-        entry.max(self.broken.last().map(|broken| broken.id))
     }
 
     /// Adds an entry as it was read; without fields, it is gone.
@@ -53,7 +44,6 @@ impl Batch {
         self.entries.append(&mut other.entries);
         self.broken.append(&mut other.broken);
         self.gone.append(&mut other.gone);
-        self.lost += other.lost;
     }
 }
 

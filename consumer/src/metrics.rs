@@ -22,8 +22,9 @@ pub struct Metrics {
     pub dead: IntCounter,
     /// Entries that were deleted from the stream before they were finished.
     pub gone: IntCounter,
-    /// Entries taken out of the stream before any consumer was given them.
+    /// Entries whose numbers never came.
     pub lost: IntCounter,
+    pub(crate) rollbacks: IntCounter,
     /// Dead letters that wait for a retry.
     pub dead_waiting: IntGauge,
     pub(crate) dead_failed: IntGauge,
@@ -84,8 +85,9 @@ impl Metrics {
             gone: counter("gone_total", "Entries deleted from the stream before they were finished")?,
             lost: counter(
                 "lost_entries_total",
-                "Entries taken out of the stream before any consumer was given them: never settled",
+                "Entries whose numbers never came and that nobody can deliver any more: never settled",
             )?,
+            rollbacks: counter("redis_rollbacks_total", "Times that Redis went back to an earlier state")?,
             dead_waiting: gauge("dead_waiting", "Dead letters that wait for a retry")?,
             dead_failed: gauge("dead_failed", "Dead letters given up")?,
             // 2 ms to 17 minutes: a healthy line, a deployment, an outage.

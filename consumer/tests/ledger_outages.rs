@@ -82,12 +82,34 @@ async fn another_ledger_in_the_place_of_the_open_one_is_refused() {
     app.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_older_copy_of_the_ledger_is_refused_until_the_consumer_is_restarted() {
-    let (redis, file) = (RedisServer::start(), LedgerFile::new());
-    let app = settling(&redis, &file, 10).await;
+/// A copy of the ledger as it is now.
+fn backup(file: &LedgerFile) -> PathBuf {
     let backup = file.folder.path().join("backup.db");
     file.sql().execute("VACUUM INTO ?1", [backup.to_str().unwrap()]).unwrap();
+    backup
+}
+
+/// As SQLite restores a backup: into the file that is open, whose inode stays.
+fn restored_in_place(file: &LedgerFile, backup: &Path) {
+    let mut sql = file.sql();
+    sql.restore("main", backup, None::<fn(rusqlite::backup::Progress)>).unwrap();
+}
+
+fn pending(redis: &RedisServer) -> u64 {
+    let pending: Vec<redis::Value> =
+        redis::cmd("XPENDING").arg(&["tracker:traffic", "site"]).query(&mut redis.connection()).unwrap();
+    match pending[0] {
+        redis::Value::Int(pending) => u64::try_from(pending).unwrap(),
+        _ => 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_of_the_ledger_is_refused_also_by_a_consumer_that_is_started_later() {
+    let (redis, file) = (RedisServer::start(), LedgerFile::new());
+    let app = settling(&redis, &file, 10).await;
+    all_acknowledged(&redis).await;
+    let backup = backup(&file);
     appended(&redis, 1..2);
     settled(&file, 2, 2000).await;
     all_acknowledged(&redis).await;
@@ -96,12 +118,45 @@ async fn an_older_copy_of_the_ledger_is_refused_until_the_consumer_is_restarted(
     not_ready_because(&app, "older copy, which lacks 1 transactions");
     app.stop().await.unwrap();
 
-    let restarted = start(&config(&redis, &file.url(), "one")).await;
-    settled(&file, 2, 2000).await;
-    let back = ["SETID", "tracker:traffic", "site", "0"];
-    redis::cmd("XGROUP").arg(&back).query::<()>(&mut redis.connection()).unwrap();
-    settled(&file, 3, 3000).await;
+    let restarted = start(&config(&redis, &file.url(), "two")).await;
+    not_ready_because(&restarted, "trackerctl ledger adopt");
+    assert_eq!(pending(&redis), 1, "it waits for its ledger");
     restarted.stop().await.unwrap();
+}
+
+/// The second consumer has seen nothing of what the first one settled since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_restored_in_place_is_refused_by_a_consumer_that_was_idle() {
+    let (redis, file) = (RedisServer::start(), LedgerFile::new());
+    let idle = settling(&redis, &file, 10).await;
+    all_acknowledged(&redis).await;
+    let busy = start(&config(&redis, &file.url(), "busy")).await;
+    let backup = backup(&file);
+    appended(&redis, 1..20);
+    settled(&file, 20, 20_000).await;
+    all_acknowledged(&redis).await;
+    busy.stop().await.unwrap();
+    restored_in_place(&file, &backup);
+    appended(&redis, 20..21);
+    not_ready_because(&idle, "the ledger is an older copy");
+    settled(&file, 1, 1000).await;
+    idle.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_ledger_is_refused_where_redis_knows_of_one() {
+    let (redis, file) = (RedisServer::start(), LedgerFile::new());
+    let app = settling(&redis, &file, 10).await;
+    all_acknowledged(&redis).await;
+    app.stop().await.unwrap();
+    let other = LedgerFile::new();
+    appended(&redis, 1..2);
+    let app = start(&config(&redis, &other.url(), "one")).await;
+    not_ready_because(&app, "Redis knows of a ledger");
+    assert!(!other.path().exists(), "and none is made");
+    drop(other.open());
+    not_ready_because(&app, "another ledger");
+    app.stop().await.unwrap();
 }
 
 /// Puts `new` in the place of `path` and says where the old file is now, with its log beside it.

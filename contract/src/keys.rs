@@ -54,11 +54,25 @@ impl Keys {
         self.key("tracker:rotating")
     }
 
+    /// Hash v1 info hash -> its v2 one, while what was booked under the v2 one is folded into it. Written by
+    /// whoever does that, read by the tracker.
+    #[must_use]
+    pub fn folding(&self) -> String {
+        self.key("tracker:folding")
+    }
+
     /// Hash with the last entry's number (`n`), and the site's clock in milliseconds (`clock`) with Redis'
     /// own at that moment (`time`). Written by the tracker.
     #[must_use]
     pub fn head(&self) -> String {
         self.key("tracker:traffic:head")
+    }
+
+    /// Hash with the ledger's `id` and how many of its transactions (`batches`) were acknowledged. Written by
+    /// the consumer and `trackerctl ledger adopt`.
+    #[must_use]
+    pub fn ledger(&self) -> String {
+        self.key("tracker:ledger")
     }
 
     /// Set of info hashes that may be announced, when torrent approval uses Redis.
@@ -103,7 +117,7 @@ impl Keys {
         self.key(SNAPSHOT_PREFIX)
     }
 
-    /// What the names begin with in which a tracker's progress is kept (a hash with `booked`); the rest is
+    /// What the names begin with in which a tracker's progress is kept (a hash with `booked` and `open`); the rest is
     /// the id of one tracker process. Written and read by the tracker only, to notice a Redis that lost what
     /// it had confirmed.
     #[must_use]

@@ -98,12 +98,6 @@ impl World<'_> {
         if let Some(broken) = batch.broken.first() {
             return violation(format!("entry {} cannot be read: {}", broken.id, broken.error));
         }
-        if batch.lost > 0 && !self.redis.rolled_back {
-            return violation(format!(
-                "consumer {who} says that {} entries are lost, and none is",
-                batch.lost
-            ));
-        }
         if !batch.is_empty() {
             let ids = batch.entries.iter().map(|entry| entry.id).chain(batch.gone.iter().copied());
             let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
@@ -129,12 +123,6 @@ impl World<'_> {
         }
         let answer = match ask {
             Ask::Command(command) => value(self.redis.server.run(&arguments(command))).map(Answer::Reply),
-            Ask::Together(commands) => {
-                let replies =
-                    commands.cmd_iter().map(|command| value(self.redis.server.run(&arguments(command))));
-                let replies: RedisResult<Vec<Value>> = replies.collect();
-                replies.map(|replies| Answer::Reply(Value::Array(replies)))
-            }
             Ask::NewEntries(packed) => self.new_entries(packed).map(Answer::NewEntries),
         };
         if fate == Fate::AnswerLost { Err(broken_connection()) } else { answer }

@@ -27,7 +27,7 @@ use tracker::frontend::route::Routes;
 use tracker::frontend::udp::reading;
 use tracker::pipeline::{Pending, Pipeline, Progress};
 use tracker::swarm::Swarms;
-use tracker::traffic::{Booking, RecordScript};
+use tracker::traffic::{self, Booking, Bookkeeper, NumberedBooking, Outcome, RecordScript};
 use wire::http::reply;
 use wire::udp::{self, AnnounceForm, AnnounceRequest, Request};
 
@@ -202,17 +202,35 @@ fn packed(session: u64) -> Vec<u8> {
     packet
 }
 
-/// The recorder's call for batches of 100, as bytes.
+/// Claims and call for batches of 100 announces of sessions that are known: what the recorder does for each.
 fn record_calls() -> Result<Work> {
-    let script = RecordScript::new("bench", tracker::traffic::Rules::new(&Keys::default()));
-    let entries: Vec<tracker::traffic::NumberedBooking> =
-        (0..UNITS).map(|number| tracker::traffic::NumberedBooking::new(booking(number), number)).collect();
-    Ok(Box::new(move || {
-        for batch in entries.chunks(100) {
-            black_box(script.call(batch, 0).get_packed_command());
+    let rules = traffic::Rules::new(&Keys::default());
+    let (script, mut bookkeeper) = (RecordScript::new("bench", rules.clone()), Bookkeeper::new(rules));
+    let booked = vec![Outcome::Booked; 100];
+    let mut turn = 0;
+    let mut announce_all = move |bookkeeper: &mut Bookkeeper| {
+        turn += 1;
+        let numbers: Vec<u64> = (0..UNITS).collect();
+        for some in numbers.chunks(100) {
+            let entries = some.iter().map(|number| NumberedBooking::new(later(*number, turn), *number));
+            let batch = bookkeeper.compute(entries.collect());
+            black_box(script.call(&batch, traffic::Progress::default()).get_packed_command());
+            bookkeeper.settle(&batch, &booked[..batch.len()]);
         }
+    };
+    announce_all(&mut bookkeeper);
+    announce_all(&mut bookkeeper);
+    Ok(Box::new(move || {
+        announce_all(&mut bookkeeper);
         Ok(())
     }))
+}
+
+/// The same client's announce so many intervals later.
+fn later(number: u64, turn: u64) -> Booking {
+    let booking = booking(number);
+    let (at_ms, uploaded) = (booking.at_ms + turn * 1_800_000, booking.uploaded + turn * 1_000_000);
+    Booking { at_ms, uploaded, ..booking }
 }
 
 fn booking(number: u64) -> Booking {

@@ -157,6 +157,29 @@ pub async fn list(
     Ok(entries.into_iter().map(|raw| DeadLetter::read(raw.id, raw.fields.unwrap_or_default())).collect())
 }
 
+/// Letters looked at for the oldest entry among them; they are in the order in which they were put aside.
+const MOST_LOOKED_AT: usize = 1000;
+
+/// The oldest entry of the traffic stream that is a letter of either kind; the last id when there is none,
+/// `None` when there are too many to tell.
+///
+/// # Errors
+/// Redis's own.
+pub async fn oldest_entry(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<Option<EntryId>> {
+    let mut oldest = EntryId::LAST;
+    for stream in [DeadLetters::Waiting, DeadLetters::Failed] {
+        let letters = list(connection, keys, stream, None, MOST_LOOKED_AT).await?;
+        if letters.len() == MOST_LOOKED_AT {
+            return Ok(None);
+        }
+        oldest = letters.iter().filter_map(|letter| letter.entry_id).fold(oldest, Ord::min);
+    }
+    Ok(Some(oldest))
+}
+
 /// How many letters a stream holds.
 ///
 /// # Errors

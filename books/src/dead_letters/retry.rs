@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::{DeadLetter, DeadLetters, add_fields, discard};
 use crate::entry::{Entry, decode};
-use crate::ledger::{LedgerError, LedgerHandle};
+use crate::ledger::{Delivery, LedgerError, LedgerHandle, Witness};
 use crate::presence::{self, Leases};
 
 /// Moves a letter to the end of a stream with new fields, unless somebody else took it.
@@ -90,8 +90,11 @@ async fn settle(
         Err(error) => return Ok(Err(error)),
     };
     let entries: Arc<[Entry]> = Arc::new([entry]);
-    match retrier.ledger.settle(entries.clone()).await {
-        Ok(_) => {}
+    let witness = Witness::read(connection, retrier.keys).await?;
+    let delivery = Delivery { entries: entries.clone(), witness, ..Delivery::default() };
+    match retrier.ledger.deliver(delivery).await {
+        // What the letter's removal makes final, Redis must know of first.
+        Ok(receipt) => Witness::from(&receipt.mark).raise(retrier.keys).query_async::<()>(connection).await?,
         Err(error @ LedgerError::Rejected(_)) => return Ok(Err(error.to_string())),
         Err(error) => return Err(RetryError::Ledger(error)),
     }

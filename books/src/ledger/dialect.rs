@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use contract::{InfoHash, Passkey};
 
-use super::{LedgerError, Mark, MigrationReport};
+use super::{LedgerError, Mark, MigrationReport, Numbers};
 use crate::entry::EntryId;
 use crate::settlement::{EventKey, Promotion, SettledRow, TorrentAccount, UserAccount};
 
@@ -94,6 +94,12 @@ pub trait Dialect: Send {
     fn next_batch(&mut self) -> Result<Mark, LedgerError>;
     /// Sets [`Mark::pruned_before`].
     fn close_before(&mut self, before: EntryId) -> Result<(), LedgerError>;
+    /// Sets [`Mark::id`].
+    fn rename(&mut self, id: &str) -> Result<(), LedgerError>;
+    /// Which entries were seen.
+    fn numbers(&mut self) -> Result<Numbers, LedgerError>;
+    /// Writes down which entries were seen.
+    fn save_numbers(&mut self, numbers: &Numbers) -> Result<(), LedgerError>;
 
     /// What the rotated ones among these passkeys, some of which come more than once, are now. Asked with
     /// each batch: on a site that never rotated it looks at none of them.

@@ -11,7 +11,7 @@ use contract::{InfoHash, Passkey};
 
 use super::dialect::{AccountKey, Accounts, AuditedRow, Dialect, EventRange, Purpose};
 use super::merge::{Source, merged};
-use super::{Ledger, LedgerError, Mark, MigrationReport};
+use super::{Ledger, LedgerError, Mark, MigrationReport, Numbers};
 use crate::entry::EntryId;
 use crate::settlement::{EventKey, Promotion, Scope, SettledRow, TorrentAccount, UserAccount};
 
@@ -29,6 +29,7 @@ struct Committed {
 #[derive(Debug, Clone)]
 struct Tables {
     mark: Mark,
+    numbers: Numbers,
     aliases: BTreeMap<Passkey, Passkey>,
     promotions: BTreeMap<i64, Promotion>,
     /// With their flags.
@@ -43,6 +44,7 @@ impl Default for Tables {
     fn default() -> Self {
         Self {
             mark: Mark { id: "memory".into(), batches: 0, pruned_before: EntryId::default() },
+            numbers: Numbers::default(),
             aliases: BTreeMap::new(),
             promotions: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -195,6 +197,20 @@ impl Dialect for Connection {
 
     fn close_before(&mut self, before: EntryId) -> Result<(), LedgerError> {
         self.change()?.mark.pruned_before = before;
+        Ok(())
+    }
+
+    fn rename(&mut self, id: &str) -> Result<(), LedgerError> {
+        self.change()?.mark.id = id.to_owned();
+        Ok(())
+    }
+
+    fn numbers(&mut self) -> Result<Numbers, LedgerError> {
+        Ok(self.tables()?.numbers.clone())
+    }
+
+    fn save_numbers(&mut self, numbers: &Numbers) -> Result<(), LedgerError> {
+        self.change()?.numbers = numbers.clone();
         Ok(())
     }
 

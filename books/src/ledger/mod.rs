@@ -6,11 +6,13 @@
 //! a transaction is a plain function.
 
 mod aliases;
+mod delivery;
 mod dialect;
 mod keeper;
 mod location;
 mod memory;
 mod merge;
+mod numbers;
 mod prune;
 mod rotate;
 mod settle;
@@ -18,6 +20,7 @@ mod sqlite;
 mod thread;
 mod transaction;
 mod verify;
+mod witness;
 
 use std::cmp::Reverse;
 
@@ -25,10 +28,13 @@ use contract::config::ServiceUrl;
 use contract::{InfoHash, Passkey};
 use thiserror::Error;
 
+pub use delivery::{Delivery, Findings, Receipt};
 pub use dialect::{AccountKey, Accounts, AuditedRow, Dialect, EventRange, Purpose};
 pub use location::Location;
 pub use memory::Memory;
+pub use numbers::{Numbered, Numbers, Run};
 pub use thread::LedgerHandle;
+pub use witness::Witness;
 
 use crate::entry::{Entry, EntryId};
 use crate::settlement::{Promotion, Rules, Scope, SettledRow, TorrentAccount, UserAccount};
@@ -200,6 +206,45 @@ impl Ledger {
     pub fn settle(&mut self, entries: &[Entry], rules: &Rules) -> Result<Outcome, LedgerError> {
         let purpose = if entries.is_empty() { Purpose::Read } else { Purpose::Write };
         self.transaction(purpose, |dialect| settle::settle(dialect, entries, rules))
+    }
+
+    /// Settles what a consumer was given, unless this is not the ledger that Redis knows: then nothing is
+    /// written. Remembers besides which entries came, by their numbers.
+    ///
+    /// # Errors
+    /// As [`LedgerError`] says; in every case nothing was written.
+    pub fn deliver(&mut self, delivery: &Delivery, rules: &Rules) -> Result<Receipt, LedgerError> {
+        let empty = delivery.entries.is_empty() && delivery.also_seen.is_empty();
+        let purpose = if empty { Purpose::Read } else { Purpose::Write };
+        self.transaction(purpose, |dialect| delivery::deliver(dialect, delivery, rules))
+    }
+
+    /// Writes down what a consumer found out about numbers; how many entries turned out to be lost, and what
+    /// was seen.
+    ///
+    /// # Errors
+    /// As [`LedgerError`] says; in every case nothing was written.
+    pub fn account(&mut self, findings: &Findings) -> Result<(u64, Numbers), LedgerError> {
+        self.transaction(Purpose::Write, |dialect| delivery::account(dialect, findings))
+    }
+
+    /// Which entries it has seen.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    pub fn numbers(&mut self) -> Result<Numbers, LedgerError> {
+        self.transaction(Purpose::Read, |dialect| dialect.numbers())
+    }
+
+    /// Makes it another ledger than all copies of it: none of them passes for it any more.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    pub fn rename(&mut self, id: &str) -> Result<Mark, LedgerError> {
+        self.transaction(Purpose::Write, |dialect| {
+            dialect.rename(id)?;
+            dialect.next_batch()
+        })
     }
 
     /// A user's totals; `None` for one who never announced.

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 pub use snapshots::{count_snapshots, fold_snapshots};
 
-use crate::ledger::{Intent, Ledger, LedgerError, Rotated};
+use crate::ledger::{Intent, Ledger, LedgerError, Rotated, Witness};
 use crate::presence;
 
 /// Why a rotation is not begun; nothing was changed.
@@ -121,9 +121,11 @@ impl Rotation<'_> {
         drop(told);
         let sessions = presence::rotate(connection, self.keys, pair).await?;
         let mut told = |done, total| progress(Stage::Ledger(done, total));
-        let ledger = ledger.rotate(pair, Intent::Act, &mut told)?;
+        let rotated = ledger.rotate(pair, Intent::Act, &mut told)?;
+        // A copy from before the rotation is then found out as one.
+        Witness::from(&ledger.mark()?).raise(self.keys).query_async::<()>(connection).await?;
         notes::finish(connection, self.keys, self.new).await?;
-        Ok(Moved { snapshots, sessions, ledger })
+        Ok(Moved { snapshots, sessions, ledger: rotated })
     }
 }
 

@@ -3,27 +3,34 @@
 //! chore that fails is done again at its next time.
 
 mod drift;
+mod missing;
 
 use std::time::Duration;
 
 use contract::Keys;
-use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, RedisResult};
 use service::redis::Link;
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::clock;
 use crate::metrics::Metrics;
+
 use books::dead_letters::{self, DeadLetters, Retried, Retrier, RetryError};
-use books::groups::backlog;
-use books::ledger::{LedgerHandle, Location};
+use books::groups::{backlog, groups};
+use books::ledger::{Findings, LedgerHandle, Location, Numbers, Witness};
 use books::presence::{self, Judgement, Leases};
 use books::retention::{self, Keep, Target, Unsettled};
 use books::site_clock::SiteClock;
+pub(crate) use missing::Missing;
+use missing::Position;
 
 /// How often the backlog is measured: more often than anybody scrapes.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
+/// How often missing numbers are looked into.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(1);
 /// Dead letters tried again in one turn.
 const LETTERS_A_TURN: usize = 100;
 
@@ -63,12 +70,16 @@ pub(crate) struct Chores {
     pub(crate) ledger: LedgerHandle,
     pub(crate) metrics: Metrics,
     pub(crate) clock: SiteClock,
+    /// Which entries the ledger has seen.
+    pub(crate) seen: watch::Receiver<Numbers>,
+    pub(crate) missing: Missing,
 }
 
 impl Chores {
     /// Runs until the future is dropped, which is harmless at any moment.
     pub(crate) async fn run(mut self) {
         let mut measure = every(MEASURE_EVERY);
+        let mut account = every(ACCOUNT_EVERY);
         let mut sweep = every(self.setup.sweep_every);
         let mut trim = every(self.setup.trim_every);
         let mut retry = every(self.setup.retry_every);
@@ -76,6 +87,7 @@ impl Chores {
         loop {
             let chore = tokio::select! {
                 _ = measure.tick() => Chore::Measure,
+                _ = account.tick() => Chore::Account,
                 _ = sweep.tick() => Chore::Sweep,
                 _ = trim.tick() => Chore::Trim,
                 _ = retry.tick() => Chore::Retry,
@@ -92,6 +104,7 @@ impl Chores {
         let mut connection = self.link.connection().await?;
         match chore {
             Chore::Measure => self.measure(&mut connection).await,
+            Chore::Account => self.account(&mut connection).await,
             Chore::Sweep => self.sweep(&mut connection).await,
             Chore::Trim => self.trim(&mut connection).await,
             Chore::Retry => self.retry(&mut connection).await,
@@ -111,6 +124,49 @@ impl Chores {
         Ok(())
     }
 
+    /// Which of the numbers that did not come cannot come any more.
+    async fn account(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let numbers = self.seen.borrow().clone();
+        if numbers.newest.is_none() {
+            return Ok(());
+        }
+        // Before the group: what was numbered by now and is not unfinished then is settled, or lost.
+        let given: Option<u64> = connection.hget(self.setup.keys.head(), "n").await?;
+        let groups = groups(connection, &self.setup.stream).await?;
+        let Some(group) = groups.into_iter().find(|group| group.name == self.setup.group) else {
+            return Ok(());
+        };
+        let unread = backlog(connection, &self.setup.stream, &self.setup.group).await?.oldest.is_some();
+        let position = Position { delivered: group.last_delivered, pending: group.oldest_pending, unread };
+        let lost = self.missing.look(&numbers, position, given);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        self.write_down(connection, Findings { lost, ..Findings::default() }).await
+    }
+
+    async fn write_down(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        findings: Findings,
+    ) -> RedisResult<()> {
+        let witness = Witness::read(connection, &self.setup.keys).await?;
+        match self.ledger.account(Findings { witness, ..findings.clone() }).await {
+            Ok((0, _)) => {}
+            Ok((lost, _)) => {
+                self.metrics.lost.inc_by(lost);
+                error!(
+                    lost, numbers = ?findings.lost, stream = %self.setup.stream,
+                    "entries are gone that nobody was given, or that were deleted before they were settled: what they carried \
+                     is not in the ledger; see that nothing else trims the stream, and that Redis may not evict"
+                );
+            }
+            // The line waits for the ledger already and says so.
+            Err(error) => debug!(%error, "what is missing could not be written down"),
+        }
+        Ok(())
+    }
+
     async fn sweep(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         // The clock first: an entry that arrives after it was read cannot be older than it.
         let now = self.clock.now(connection, &self.setup.keys).await?;
@@ -122,14 +178,27 @@ impl Chores {
         Ok(())
     }
 
-    async fn trim(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    async fn trim(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let target = Target { stream: &self.setup.stream, group: &self.setup.group };
         let now_ms = clock::now_ms();
         let trimmed =
             retention::trim(connection, target, self.setup.keep, Unsettled::Keep, now_ms, &mut |_| {})
                 .await?;
         self.metrics.trimmed.inc_by(trimmed);
-        Ok(())
+        self.note_what_is_settled(connection).await
+    }
+
+    /// A copy of the ledger that is made from now on lacks nothing from before this entry.
+    async fn note_what_is_settled(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let groups = groups(connection, &self.setup.stream).await?;
+        let Some(group) = groups.into_iter().find(|group| group.name == self.setup.group) else {
+            return Ok(());
+        };
+        let Some(dead) = dead_letters::oldest_entry(connection, &self.setup.keys).await? else {
+            return Ok(());
+        };
+        let settled_before = group.needs_from().min(dead);
+        self.write_down(connection, Findings { settled_before, ..Findings::default() }).await
     }
 
     async fn compare(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
@@ -176,6 +245,7 @@ impl Chores {
 
 enum Chore {
     Measure,
+    Account,
     Sweep,
     Trim,
     Retry,

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use books::dead_letters::{self, BrokenEntry};
 use books::entry::{Entry, EntryId};
-use books::ledger::{LedgerError, LedgerHandle, Outcome};
+use books::ledger::{Delivery, LedgerError, LedgerHandle, Numbered, Numbers, Outcome, Receipt, Witness};
 use books::presence::{self, Leases};
 use books::site_clock::SiteClock;
 use contract::Keys;
-use redis::{Cmd, RedisError, RedisResult, Script, cmd};
+use redis::{Cmd, RedisError, RedisResult, Script, cmd, pipe};
 use service::redis::Link;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::sleep_until;
 use tracing::{debug, error, warn};
 
@@ -57,6 +57,10 @@ pub struct SettlingHalf {
     pub link: Link,
     /// Where batches are settled.
     pub ledger: LedgerHandle,
+    /// Which entries the ledger has seen.
+    pub numbers: watch::Sender<Numbers>,
+    /// How far the ledger is, once it has taken a transaction.
+    pub reached: Option<Witness>,
 }
 
 /// Runs until stopped; what is in flight is finished if that is possible without waiting.
@@ -154,7 +158,6 @@ impl ReadingHalf {
             }
         };
         self.shared.health.met(Need::Redis);
-        self.shared.metrics.lost.inc_by(batch.lost);
         self.shared.missed(&batch.gone);
         Some(batch)
     }
@@ -213,12 +216,15 @@ impl SettlingHalf {
     }
 
     async fn settle(&mut self, entries: Arc<[Entry]>) -> Settled {
+        let Some(witness) = self.witness().await else { return Settled::Unavailable };
         let timer = self.shared.metrics.commit_seconds.start_timer();
-        match self.ledger.settle(entries.clone()).await {
-            Ok(outcome) => {
+        let delivery = Delivery { entries: entries.clone(), witness, also_seen: Vec::new() };
+        match self.ledger.deliver(delivery).await {
+            Ok(receipt) => {
                 timer.observe_duration();
                 self.ledger_answers();
-                self.count(&entries, outcome);
+                self.count(&entries, receipt.outcome);
+                self.keep(receipt);
                 Settled::Committed
             }
             Err(LedgerError::Rejected(reason)) => {
@@ -228,12 +234,38 @@ impl SettlingHalf {
             }
             Err(error) => {
                 timer.stop_and_discard();
-                self.shared.metrics.ledger_errors.inc();
-                self.shared.metrics.ledger_up.set(0);
-                self.shared.health.unmet(Need::Ledger, &error.to_string());
+                self.ledger_fails(&error);
                 Settled::Unavailable
             }
         }
+    }
+
+    /// Which ledger Redis knows; `None` when Redis fails.
+    async fn witness(&mut self) -> Option<Option<Witness>> {
+        let attempt = match self.link.connection().await {
+            Ok(mut redis) => Witness::read(&mut redis, &self.shared.keys).await,
+            Err(error) => Err(error),
+        };
+        self.shared.done(&mut self.link, attempt)
+    }
+
+    fn keep(&mut self, receipt: Receipt) {
+        if let Some(reused) = receipt.reused {
+            self.shared.metrics.rollbacks.inc();
+            error!(
+                numbers_again = reused, stream = %self.shared.source.stream,
+                "Redis went back to an earlier state: so many entries that the ledger has seen, or knows of, were gone from \
+                 the stream; what was settled stays settled, and trackers send again what they still remember"
+            );
+        }
+        self.reached = Some(Witness::from(&receipt.mark));
+        self.numbers.send_replace(receipt.numbers);
+    }
+
+    fn ledger_fails(&self, error: &LedgerError) {
+        self.shared.metrics.ledger_errors.inc();
+        self.shared.metrics.ledger_up.set(0);
+        self.shared.health.unmet(Need::Ledger, &error.to_string());
     }
 
     fn ledger_answers(&self) {
@@ -259,7 +291,19 @@ impl SettlingHalf {
         }
     }
 
+    /// Moves an entry to the dead letters; the ledger has seen its number then.
     async fn bury(&mut self, broken: &BrokenEntry) -> Attempt {
+        if let Some(n) = number_of(broken) {
+            let Some(witness) = self.witness().await else { return Attempt::Failed };
+            let also_seen = vec![Numbered { n, id: broken.id }];
+            match self.ledger.deliver(Delivery { also_seen, witness, ..Delivery::default() }).await {
+                Ok(receipt) => self.keep(receipt),
+                Err(error) => {
+                    self.ledger_fails(&error);
+                    return Attempt::Failed;
+                }
+            }
+        }
         let Shared { source, keys, .. } = &self.shared;
         let place = (source.stream.as_str(), source.group.as_str());
         let attempt = match self.link.connection().await {
@@ -277,9 +321,16 @@ impl SettlingHalf {
     }
 
     async fn acknowledge(&mut self, ids: &[EntryId]) -> Attempt {
-        let command = acknowledgement((&self.shared.source.stream, &self.shared.source.group), ids);
+        let mut both = pipe();
+        both.atomic();
+        // First how far the ledger is: of what is acknowledged, no copy without it may pass for the ledger.
+        if let Some(reached) = &self.reached {
+            both.add_command(reached.raise(&self.shared.keys)).ignore();
+        }
+        both.add_command(acknowledgement((&self.shared.source.stream, &self.shared.source.group), ids))
+            .ignore();
         let attempt = match self.link.connection().await {
-            Ok(mut redis) => command.query_async::<()>(&mut redis).await,
+            Ok(mut redis) => both.query_async::<()>(&mut redis).await,
             Err(error) => Err(error),
         };
         match self.shared.done(&mut self.link, attempt) {
@@ -337,6 +388,12 @@ impl Shared {
         self.metrics.redis_errors.inc();
         self.health.unmet(Need::Redis, &format!("Redis: {error}"));
     }
+}
+
+/// The number of an entry that could not be settled, if it can be read.
+fn number_of(broken: &BrokenEntry) -> Option<u64> {
+    let (_, n) = broken.fields.iter().find(|(name, _)| name == b"n")?;
+    std::str::from_utf8(n).ok()?.parse().ok()
 }
 
 /// The command that acknowledges entries of a stream and a group.

@@ -11,8 +11,6 @@
 //! bytes (`service::redis::stream` says what that saves). Everything else is rare and goes over a connection
 //! of the redis crate, which also reads what the wire choked on: it is pending then.
 
-mod gaps;
-mod look;
 mod redis_reader;
 #[cfg(test)]
 mod tests;
@@ -21,11 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use books::entry::EntryId;
-use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
+use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use service::redis::stream;
 use tracing::{info, warn};
 
-use self::gaps::Gaps;
 use crate::batch::Batch;
 
 pub use redis_reader::RedisReader;
@@ -54,8 +51,6 @@ const BLOCK_MS: usize = 1000;
 pub enum Ask {
     /// One command.
     Command(Cmd),
-    /// Commands in one transaction, answered together.
-    Together(Pipeline),
     /// This packed command, which may wait for new entries, over a connection of its own.
     NewEntries(Arc<[u8]>),
 }
@@ -63,7 +58,7 @@ pub enum Ask {
 /// Redis's answer to an [`Ask`].
 #[derive(Debug)]
 pub enum Answer {
-    /// To a command, or to all of a transaction.
+    /// To a command.
     Reply(Value),
     /// New entries, read as they came.
     NewEntries(Batch),
@@ -82,7 +77,6 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     MakeGroup,
-    Gaps,
     Own,
     Claim,
     New,
@@ -96,7 +90,6 @@ pub struct Reader {
     phase: Phase,
     group_is_there: bool,
     next_claim: Instant,
-    gaps: Gaps,
     /// Asked, and not answered yet.
     open: Option<Question>,
 }
@@ -111,7 +104,6 @@ impl Reader {
             phase: Phase::Own(EntryId::default()),
             group_is_there: false,
             next_claim: now,
-            gaps: Gaps::default(),
             open: None,
         }
     }
@@ -127,31 +119,24 @@ impl Reader {
     pub fn poll(&mut self, now: Instant) -> Ask {
         if self.open.take().is_some() {
             self.phase = Phase::Own(EntryId::default());
-            self.gaps.give_up();
         }
         if self.phase == Phase::New && self.next_claim <= now {
             self.phase = Phase::Claim(EntryId::default());
         }
-        let (question, ask) = self.question(now);
+        let (question, ask) = self.question();
         self.open = Some(question);
         ask
     }
 
-    fn question(&mut self, now: Instant) -> (Question, Ask) {
+    fn question(&self) -> (Question, Ask) {
         let source = &self.source;
         if !self.group_is_there {
             return (Question::MakeGroup, Ask::Command(make_group(source)));
         }
-        if let Some(ask) = self.gaps.goes_on(source) {
-            return (Question::Gaps, ask);
-        }
         match self.phase {
             Phase::Own(after) => (Question::Own, Ask::Command(own(source, after))),
             Phase::Claim(cursor) => (Question::Claim, Ask::Command(claim(source, cursor))),
-            Phase::New => match self.gaps.looks(source, now) {
-                Some(ask) => (Question::Gaps, ask),
-                None => (Question::New, Ask::NewEntries(self.new_entries.clone())),
-            },
+            Phase::New => (Question::New, Ask::NewEntries(self.new_entries.clone())),
         }
     }
 
@@ -180,14 +165,10 @@ impl Reader {
     ) -> RedisResult<Option<Batch>> {
         match (question, answer) {
             (Question::MakeGroup, answer) => self.group_made(answer.map(drop)).map(|()| None),
-            (Question::Gaps, answer) => self.gaps_seen(answer),
             (Question::Own, answer) => self.own_entries(&reply(answer?)).map(Some),
             (Question::Claim, answer) => self.claimed(&reply(answer?), now).map(Some),
             (Question::New, answer) => match answer? {
-                Answer::NewEntries(batch) => {
-                    self.gaps.given(&batch, now);
-                    Ok(Some(batch))
-                }
+                Answer::NewEntries(batch) => Ok(Some(batch)),
                 Answer::Reply(_) => Ok(None),
             },
         }
@@ -197,19 +178,12 @@ impl Reader {
         match made {
             Ok(()) => {
                 info!(stream = %self.source.stream, group = %self.source.group, "created the consumer group");
-                self.gaps.group_was_made();
             }
             Err(error) if error.code() == Some("BUSYGROUP") => {}
             Err(error) => return Err(error),
         }
         self.group_is_there = true;
         Ok(())
-    }
-
-    /// What is lost is told at once, and not after a read that may wait for an entry.
-    fn gaps_seen(&mut self, answer: RedisResult<Answer>) -> RedisResult<Option<Batch>> {
-        let lost = self.gaps.answered(answer.map(reply), &self.source)?;
-        Ok((lost > 0).then(|| Batch { lost, ..Batch::default() }))
     }
 
     fn own_entries(&mut self, reply: &Value) -> RedisResult<Batch> {
@@ -242,7 +216,6 @@ impl Reader {
         }
         self.group_is_there = false;
         self.phase = Phase::Own(EntryId::default());
-        self.gaps.give_up();
     }
 }
 

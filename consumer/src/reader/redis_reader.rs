@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use contract::config::ServiceUrl;
-use redis::{Pipeline, RedisResult, Value};
+use redis::RedisResult;
 use service::redis::stream::NewEntries;
 use service::redis::{Link, Timeouts, Wire};
 
@@ -67,14 +67,8 @@ impl RedisReader {
                 let mut connection = self.link.connection().await?;
                 command.query_async(&mut connection).await.map(Answer::Reply)
             }
-            Ask::Together(commands) => self.together(commands).await.map(Answer::Reply),
             Ask::NewEntries(question) => self.new_entries(question).await.map(Answer::NewEntries),
         }
-    }
-
-    async fn together(&mut self, commands: &Pipeline) -> RedisResult<Value> {
-        let mut connection = self.link.connection().await?;
-        commands.query_async::<Vec<Value>>(&mut connection).await.map(Value::Array)
     }
 
     async fn new_entries(&mut self, question: &[u8]) -> RedisResult<Batch> {

@@ -32,7 +32,6 @@ impl Scene {
     fn asked(&mut self) -> String {
         match self.reader.poll(self.now) {
             Ask::Command(command) => words(&command),
-            Ask::Together(commands) => commands.cmd_iter().map(words).collect::<Vec<_>>().join(" + "),
             Ask::NewEntries(_) => "new entries".into(),
         }
     }
@@ -91,7 +90,6 @@ fn broken_connection() -> RedisError {
 }
 
 const OWN: &str = "XREADGROUP GROUP site one COUNT 2 STREAMS traffic 0-0";
-const LOOK: &str = "XINFO STREAM traffic + XINFO GROUPS traffic";
 
 #[test]
 fn its_own_pending_entries_come_first_then_what_others_left_then_what_is_new() {
@@ -110,8 +108,20 @@ fn its_own_pending_entries_come_first_then_what_others_left_then_what_is_new() {
     assert!(scene.reader.looks_back(scene.now));
     scene.expect("XAUTOCLAIM traffic site one 60000 5-0 COUNT 2", Ok(claim("0-0", &[])));
     assert!(!scene.reader.looks_back(scene.now));
-    assert_eq!(scene.expect(LOOK, Ok(Value::Array(vec![Value::Array(vec![]), Value::Array(vec![])]))), None);
     assert!(scene.given_new(Batch::default()).is_empty());
+}
+
+#[test]
+fn entries_that_were_deleted_while_they_were_pending_are_told_whichever_way_redis_says_so() {
+    let mut scene = Scene::new();
+    scene.expect("XGROUP CREATE traffic site 0 MKSTREAM", Err(refusal("BUSYGROUP it is there")));
+    scene.expect(OWN, Ok(entries(&[])));
+    let deleted = Value::Array(vec![text("7-0"), text("8-0")]);
+    let answer = Value::Array(vec![text("0-0"), list(&[4]), deleted]);
+    assert_eq!(
+        scene.expect("XAUTOCLAIM traffic site one 60000 0-0 COUNT 2", Ok(answer)),
+        Some(vec![4, 7, 8])
+    );
 }
 
 #[test]
@@ -136,61 +146,17 @@ fn after_a_failure_it_begins_with_what_it_may_have_been_given() {
 #[test]
 fn a_question_that_was_given_up_counts_as_one_that_was_answered_to_nobody() {
     let mut scene = Scene::reading_new();
-    scene.expect(LOOK, Err(refusal("ERR no such key")));
     assert_eq!(scene.asked(), "new entries");
     assert!(scene.reader.looks_back(scene.now), "it may have been given something");
     scene.expect(OWN, Ok(entries(&[])));
 }
 
 #[test]
-fn a_group_that_is_gone_is_made_again_and_the_stream_looked_at() {
+fn a_group_that_is_gone_is_made_again() {
     let mut scene = Scene::reading_new();
     let error = refusal("NOGROUP No such key 'traffic' or consumer group");
     assert!(group_is_gone(&error) && !group_is_gone(&broken_connection()));
     scene.fails(error);
     scene.expect("XGROUP CREATE traffic site 0 MKSTREAM", Ok(Value::Okay));
-    scene.expect(LOOK, Err(refusal("ERR no such key")));
     scene.expect(OWN, Ok(entries(&[])));
-}
-
-/// A stream of which so many entries are left, with a group that was given up to `delivered`.
-fn seen(length: i64, added: i64, delivered: &str, read: i64) -> Value {
-    let pair = |name: &str, value: Value| [text(name), value];
-    let stream = [
-        pair("length", Value::Int(length)),
-        pair("last-generated-id", text("10-0")),
-        pair("entries-added", Value::Int(added)),
-        pair("recorded-first-entry-id", text("7-0")),
-    ];
-    let group = [
-        pair("name", text("site")),
-        pair("last-delivered-id", text(delivered)),
-        pair("entries-read", Value::Int(read)),
-    ];
-    let array = |pairs: Vec<[Value; 2]>| Value::Array(pairs.into_iter().flatten().collect());
-    Value::Array(vec![array(stream.into()), Value::Array(vec![array(group.into())])])
-}
-
-/// Four of ten entries are left, two were given: four are lost.
-fn corrected(by_us: i64) -> Option<u64> {
-    let mut scene = Scene::reading_new();
-    assert_eq!(scene.expect(LOOK, Ok(seen(4, 10, "2-0", 2))), None);
-    let question = scene.asked();
-    assert!(question.starts_with("EVAL") && question.ends_with("1 traffic site 2-0 2 6"), "{question}");
-    let answer = Answer::Reply(Value::Int(by_us));
-    scene.reader.answered(Ok(answer), scene.now).unwrap().map(|batch| batch.lost)
-}
-
-#[test]
-fn a_loss_is_told_at_once_by_the_consumer_that_corrects_redis() {
-    assert_eq!(corrected(1), Some(4));
-    assert_eq!(corrected(0), None, "another one was quicker");
-}
-
-#[test]
-fn a_stream_that_nobody_trimmed_is_read_without_another_word() {
-    let mut scene = Scene::reading_new();
-    scene.expect(LOOK, Ok(seen(4, 10, "6-0", 6)));
-    scene.given_new(Batch::default());
-    assert_eq!(scene.asked(), "new entries", "nothing came, so the next look can wait");
 }

@@ -7,7 +7,7 @@
 use redis::{ErrorKind, RedisError};
 use thiserror::Error;
 
-use super::reply::{Outcome, Receipt};
+use super::reply::{Outcome, Receipt, Verdict};
 
 /// The kinds of failure, each with its own remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,8 @@ impl Receipt {
     /// # Errors
     /// When that is what happened.
     pub fn of_a_writable_stream(self) -> Result<Self, SendFailure> {
-        let reason = self.outcomes.iter().find_map(|outcome| match outcome {
+        let Verdict::SeenTo(outcomes) = &self.verdict else { return Ok(self) };
+        let reason = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Unwritable(reason) => Some(reason),
             _ => None,
         });
@@ -137,7 +138,8 @@ mod tests {
 
     #[test]
     fn a_stream_that_takes_nothing_is_the_whole_batchs_failure_and_one_foreign_snapshot_is_not() {
-        let judge = |outcomes| Receipt { outcomes, lost: 0 }.of_a_writable_stream();
+        let clock = super::super::reply::Clock { site_ms: 0, ahead_ms: 0 };
+        let judge = |outcomes| Receipt { clock, verdict: Verdict::SeenTo(outcomes) }.of_a_writable_stream();
         let failed = Outcome::Failed("WRONGTYPE".into());
         assert!(judge(vec![Outcome::Booked, failed.clone()]).is_ok());
         let stream = Outcome::Unwritable("WRONGTYPE Operation".into());

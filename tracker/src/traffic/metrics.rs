@@ -15,10 +15,14 @@ pub struct RecorderMetrics {
     pub(super) errors: IntCounter,
     pub(super) refused: IntCounter,
     pub(super) lost_reports: IntCounter,
+    pub(super) rollbacks: IntCounter,
+    pub(super) restored: IntCounter,
+    known_sessions: IntGauge,
+    tail_entries: IntGauge,
     pub(super) spool: SpoolMetrics,
     commit_seconds: Histogram,
     last_commit: Gauge,
-    outcomes: [IntCounter; 6],
+    outcomes: [IntCounter; 5],
     states: [IntGauge; 5],
 }
 
@@ -54,7 +58,27 @@ impl RecorderMetrics {
             lost_reports: counter(
                 registry,
                 "seedbook_tracker_redis_lost_reports_total",
-                "Reports that Redis lost after it had confirmed them",
+                "Reports that Redis lost after it had confirmed them, and that the tail did not reach back to",
+            )?,
+            rollbacks: counter(
+                registry,
+                "seedbook_tracker_redis_rollbacks_total",
+                "Times that Redis went back behind what it had confirmed",
+            )?,
+            restored: counter(
+                registry,
+                "seedbook_tracker_redis_restored_total",
+                "Reports that Redis was given again after it had lost them",
+            )?,
+            known_sessions: gauge(
+                registry,
+                "seedbook_tracker_recorder_known_sessions",
+                "Sessions whose snapshot the recorder remembers",
+            )?,
+            tail_entries: gauge(
+                registry,
+                "seedbook_tracker_recorder_tail_entries",
+                "Confirmed reports that are kept for a Redis that goes back",
             )?,
             spool: SpoolMetrics::new(registry)?,
             states: states(registry)?,
@@ -69,15 +93,20 @@ impl RecorderMetrics {
         self.last_commit.set(since.as_secs_f64());
     }
 
+    /// Shows how much the recorder remembers.
+    pub(super) fn remembers(&self, sessions: usize, tail: usize) {
+        self.known_sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        self.tail_entries.set(i64::try_from(tail).unwrap_or(i64::MAX));
+    }
+
     /// Notes what became of one report.
     pub(super) fn count(&self, outcome: &Outcome) {
         let place = match outcome {
             Outcome::Booked => 0,
-            Outcome::Idle => 1,
-            Outcome::Repeated => 2,
-            Outcome::Late => 3,
-            Outcome::Failed(_) => 4,
-            Outcome::Unwritable(_) => 5,
+            Outcome::Repeated => 1,
+            Outcome::Stale(_) | Outcome::Renamed { .. } | Outcome::Folding { .. } => 2,
+            Outcome::Failed(_) => 3,
+            Outcome::Unwritable(_) => 4,
         };
         self.outcomes[place].inc();
     }
@@ -91,14 +120,13 @@ impl RecorderMetrics {
     }
 }
 
-fn outcomes(registry: &Registry) -> Result<[IntCounter; 6]> {
+fn outcomes(registry: &Registry) -> Result<[IntCounter; 5]> {
     let name = "seedbook_tracker_recorded_total";
     let outcome = counters_by(registry, name, "Reports by what became of them", "outcome")?;
     Ok([
         outcome("booked")?,
-        outcome("idle")?,
         outcome("repeated")?,
-        outcome("late")?,
+        outcome("stale")?,
         outcome("failed")?,
         outcome("unwritable")?,
     ])

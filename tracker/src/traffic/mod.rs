@@ -4,6 +4,7 @@
 //! `recorder` is the way in, `machine` decides what is sent, spooled and answered, `driver` carries that out.
 
 mod booking;
+mod bookkeeper;
 mod driver;
 mod encode;
 mod failure;
@@ -15,9 +16,12 @@ mod recorder;
 mod reply;
 mod script;
 mod sender;
+mod sessions;
+mod site_clock;
 mod spool;
 
 pub use booking::{Booking, NumberedBooking};
+pub use bookkeeper::{Bookkeeper, Computed, Source};
 pub use failure::{FailureKind, SendFailure};
 pub use machine::{
     Action, Call, Input, Limits, Notice, RecordError, RecorderMachine, RecorderState, Submission,
@@ -25,8 +29,8 @@ pub use machine::{
 pub use metrics::RecorderMetrics;
 pub use options::{EventField, FirstStarted, Options, SpoolOptions, TailOptions};
 pub use recorder::{Recorded, Recorder, Setup, SpawnError, spawn};
-pub use reply::{Outcome, Receipt};
-pub use script::{RecordScript, Rules};
+pub use reply::{Clock, Outcome, Present, Receipt, Verdict};
+pub use script::{Progress, RecordScript, Rules};
 pub use spool::{
     AppendError, Batch, Disk, DiskFile, DiskRequest, DiskResult, Fault, Folder, LetGo, MemoryDisk, OpenError,
     SpoolMetrics, Store, TailLimits,

@@ -49,7 +49,12 @@ impl Notices {
             Notice::Recorded(outcomes) => self.recorded(&outcomes),
             Notice::Replayed(outcomes) => outcomes.iter().for_each(|outcome| metrics.count(outcome)),
             Notice::AttemptFailed => metrics.errors.inc(),
-            Notice::Lost(reports) => self.lost(reports),
+            Notice::WentBack { behind, again } => self.went_back(behind, again),
+            Notice::Restored(entries) => {
+                metrics.restored.inc_by(entries);
+                info!(entries, "Redis has the announces again that it had lost");
+            }
+            Notice::Remembers { sessions, tail } => metrics.remembers(sessions, tail),
             Notice::Spooled(count) => metrics.spool.spooled.inc_by(count),
             Notice::Refused(count) => metrics.refused.inc_by(count),
             Notice::SpoolFails(error) => {
@@ -108,15 +113,25 @@ impl Notices {
         }
     }
 
-    /// A Redis that booked less than it confirmed has lost snapshots: what their sessions moved since cannot
-    /// be known, and counting begins anew for them.
-    fn lost(&self, reports: u64) {
-        self.metrics.lost_reports.inc_by(reports);
-        error!(
-            reports,
-            "Redis lost announces that it had confirmed: it restarted without its data, or a replica that lagged took over. \
-             Sessions without a snapshot begin at a new baseline, and what they moved before it is not credited"
-        );
+    /// A Redis that has less than it confirmed came back older.
+    fn went_back(&self, behind: u64, again: u64) {
+        self.metrics.rollbacks.inc();
+        let gone = behind.saturating_sub(again);
+        self.metrics.lost_reports.inc_by(gone);
+        if gone == 0 {
+            warn!(
+                behind,
+                "Redis went back in time: it restarted without its newest data, or a replica that lagged took over. \
+                 It is given the announces again that it had confirmed"
+            );
+        } else {
+            error!(
+                behind,
+                gone,
+                "Redis went back in time, further than the tail reaches (`tail`): it is given again what there is. \
+                 Sessions go on from what this tracker and the ledger know of them"
+            );
+        }
     }
 
     fn outage_began(&self, failure: &SendFailure) {

@@ -202,6 +202,7 @@ impl Options {
                 snapshot_prefix: format!("{}{}", broker.key_prefix, self.last_key_prefix),
                 snapshot_ttl_secs: self.snapshot_ttl.as_secs(),
                 skip_idle: self.skip_idle,
+                path_skew_ms: u64::try_from(self.path_skew.0.as_millis()).unwrap_or(u64::MAX),
                 credit_first_started: self.first_started == FirstStarted::Credit,
                 ..Rules::new(&contract::Keys::new(&broker.key_prefix))
             },

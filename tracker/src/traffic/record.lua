@@ -1,270 +1,205 @@
--- Books a batch of announces: for each one the delta against its session's snapshot, the new snapshot and the
--- stream entry, in one atomic step. Running it again with the same arguments books nothing.
+-- Books a batch of announces, as the tracker has computed them: for each one, if the session's snapshot is the
+-- one that it was computed from, appends the event and keeps the next snapshot, in one atomic step. Otherwise it
+-- shows what there is, and the tracker computes again. Running it again with the same arguments books nothing.
 --
 -- KEYS[1]     the stream
--- KEYS[2]     how far this tracker's announces are booked: a hash with `booked`, its highest sequence number
--- KEYS[2+i]   the snapshot of announce i, under the passkey as the tracker knows it
--- ARGV[1..6]  tracker id, snapshot TTL (s), TTL after stopped (s), skip idle (0|1), credit a first `started`
---             (0|1), the highest number that the tracker knows to be booked (0: none)
--- ARGV[7..8]  the hash old passkey -> new, and the hash new passkey -> the old one whose snapshots are being
---             folded into it
--- ARGV[9]     the highest sequence number of the batch
+-- KEYS[2]     this tracker's progress: a hash with `booked`, the highest number that was seen to, and `open`,
+--             numbers up to that one that were not booked
+-- KEYS[3]     the stream's head: a hash with `n`, the last entry's number, and the site's clock in ms with
+--             Redis' own at that moment, `clock` and `time`
+-- KEYS[3+i]   the snapshot of announce i
+-- ARGV[1..4]  TTL of this tracker's progress (s), the highest number that the tracker knows to be booked
+--             (0: none), the highest of the batch, the time that it expects of the site's clock (0: none)
+-- ARGV[5..8]  hashes: old passkey -> new, new passkey -> the old one that is being folded into it, v2 info
+--             hash -> v1, v1 -> the v2 that is being folded into it
+-- ARGV[9]     what snapshots' names begin with
 -- ARGV[10]    the announces in MessagePack, one value behind the other in the order of the variables below
+-- ARGV[11]    snapshots to fold in MessagePack, three values for each: the announce, the name, what it holds
 --
--- Answers how many announces it has seen to, and a line for each that was not simply booked:
--- `<i> idle|repeated|late` or `<i>` and what is wrong. Last comes `lost <n>` when Redis has booked n numbers
--- less than the tracker was told: it restarted without its data, or a replica that lagged took over.
+-- Answers: how many announces it has seen to, the site's clock, by how much Redis' own is ahead of it, and an
+-- array for each announce that was not simply booked: its place, a word, and what belongs to that. A Redis that
+-- has booked less than the tracker was told went back in time: it books nothing, and the first value of the
+-- answer is -1, the last the highest number that it has booked.
 --
--- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and three of our own:
---   seen  "<tracker>/<endpoint> <n> <observed ms> <left>"
---         the newest observation: what is older is a late re-send; the tracker that made it, with what
---         number, and a digest of port, ip and af. A `!` goes before it after a `stopped`
---   seq   "<tracker>:<n> ..."
---         the last numbers of the trackers that had seen the session before that one
---   run   "<began ms> <up> <down> <ms>"
---         when the client's present run began, for each counter that fell then, where the run before had got
---         to (-1: it went on), and when that run had begun
--- Values stay below 64 bytes, so that Redis keeps the hash in its compact form. What is read each time comes
--- first in it.
---
--- Numbers are doubles: exact up to 2^53, which the tracker enforces. `%d` writes them without an exponent, as
--- 64-bit integers.
+-- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and `claims`, `claims2`, `claims3`:
+-- the session as the crate `claims` writes it, in pieces of at most 64 bytes, so that Redis keeps the hash in its
+-- compact form. The first piece changes with every announce, so comparing that is enough.
 --
 -- This is where Redis spends its time: on each command, each of its arguments, and each text that Lua has not
--- seen before. So the usual announce takes three commands, writes what changed, and makes no text that it was
--- given already.
+-- seen before. So what can be computed elsewhere is, and the usual announce takes three commands.
 
-local STREAM, BOOKED = KEYS[1], KEYS[2]
-local ME, TTL, STOPPED_TTL = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local SKIP_IDLE, CREDIT_FIRST = ARGV[4] == '1', ARGV[5] == '1'
-local CONFIRMED = tonumber(ARGV[6])
-local ALIASES, ROTATING = ARGV[7], ARGV[8]
-local NEWEST, BATCH = tonumber(ARGV[9]), ARGV[10]
-local WIDTH = 21
-local OTHERS_REMEMBERED = 2
--- A snapshot's lifetime is renewed once in this many seconds, and is longer by as much: every renewal costs
--- as much as the rest of the snapshot.
-local RENEWAL = math.max(1, math.floor(TTL / 16))
--- Clients report `completed` up to some 70 kB higher than in the announce after it. That may be a `started`,
--- too, at an address or a tracker that has not answered one yet: only a counter that is small itself begins a
--- new run within this.
-local WOBBLE = 1048576
+local STREAM, PROGRESS, HEAD = KEYS[1], KEYS[2], KEYS[3]
+local CONFIRMED, NEWEST, EXPECTED_TIME = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local ALIASES, ROTATING, TORRENT_ALIASES, FOLDING = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local PREFIX, BATCH = ARGV[9], ARGV[10]
+local WIDTH = 28
+local MOST_BACK = 100000
+-- Flags of an announce.
+local MOVED, IDLE, LATE, LONG = 1, 2, 4, 8
 
 local call, attempt = redis.call, redis.pcall
-local find, floor, format, match, max = string.find, math.floor, string.format, string.match, math.max
-local taken = cmsgpack.unpack_limit
+local taken, format = cmsgpack.unpack_limit, string.format
 
+local function int(number) return format('%.0f', number) end
+
+local head = call('HMGET', HEAD, 'n', 'clock', 'time')
 local time = call('TIME')
-local NOW_MS = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
-local RENEWAL_BEGAN = floor(NOW_MS / 1000 / RENEWAL) * RENEWAL
-
--- The announce in hand. Counters are given as numbers, to reckon with, and as texts, to be written as they
--- came. `who` is what `seen` begins with, `ts` the second of the observation.
-local passkey, infohash, peer_id, port, ip, af, up, up_text, down, down_text, left, event, obs, ts_text, seq, who, seen,
-  interval, min_interval, fd, pd
-
-local function int(number)
-  if number == 0 then return '0' end
-  return format('%d', number)
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- A tracker that was told no time yet goes on from the last one by Redis' own clock, whichever way that was set
+-- since.
+local clock = tonumber(head[2])
+if EXPECTED_TIME > 0 then
+  clock = math.max(clock or 0, EXPECTED_TIME)
+elseif clock then
+  clock = clock + math.max(0, now - tonumber(head[3] or now))
+else
+  clock = now
 end
 
--- Bytes gained by one counter, its new mark, and whether it fell (a new run of the client).
-local function advance(counter, mark)
-  if counter >= mark then return counter - mark, counter, false end
-  local restarted = event == 'started' and (counter < WOBBLE or mark - counter >= WOBBLE)
-  if restarted then return counter, counter, true end
-  if mark - counter < WOBBLE then return 0, mark, false end
-  return 0, counter, true
-end
+local progress = call('HMGET', PROGRESS, 'booked', 'open')
+local booked = tonumber(progress[1]) or 0
+if booked < CONFIRMED then return { -1, clock, now - clock, booked } end
+local open = {}
+for number in string.gmatch(progress[2] or '', '%d+') do open[tonumber(number)] = true end
 
-local function append(du, dd, ts, dt)
-  if fd == '' and pd == '' then
-    return attempt('XADD', STREAM, '*', 'passkey', passkey, 'infohash', infohash, 'peer_id', peer_id, 'port', port, 'ip', ip,
-      'af', af, 'du', int(du), 'dd', int(dd), 'left', left, 'event', event, 'ts', ts, 'dt', int(dt), 'interval', interval,
-      'min_interval', min_interval)
+local n = tonumber(head[1])
+if not n then
+  -- Somebody removed the head: the stream's last entry knows.
+  local last = call('XREVRANGE', STREAM, '+', '-', 'COUNT', 1)[1]
+  local fields = last and last[2] or {}
+  for i = 1, #fields, 2 do
+    if fields[i] == 'n' then n = tonumber(fields[i + 1]) end
   end
-  local entry = { 'passkey', passkey, 'infohash', infohash, 'peer_id', peer_id, 'port', port, 'ip', ip, 'af', af,
-    'du', int(du), 'dd', int(dd), 'left', left, 'event', event, 'ts', ts, 'dt', int(dt), 'interval', interval,
-    'min_interval', min_interval }
-  if fd ~= '' then entry[#entry + 1] = 'fd'; entry[#entry + 1] = fd end
-  if pd ~= '' then entry[#entry + 1] = 'pd'; entry[#entry + 1] = pd end
-  return attempt('XADD', STREAM, '*', unpack(entry))
-end
-
--- Appends the entry, before the snapshot moves: should that fail, the bytes stay owed. Says what became of it
--- unless it is booked, and whether that is a failure.
-local function enter(du, dd, ts, dt, known_left)
-  if SKIP_IDLE and du == 0 and dd == 0 and event == 'none' and left == known_left then return 'idle', false end
-  local added = append(du, dd, ts, dt)
-  if type(added) == 'table' and added.err then return 'unwritable ' .. added.err, true end
-end
-
--- Renews the snapshot's lifetime, unless that was done lately.
-local function renew(key, last_ts, was_stopped)
-  if event == 'stopped' then
-    call('EXPIRE', key, STOPPED_TTL)
-  elseif was_stopped or last_ts < RENEWAL_BEGAN or last_ts >= RENEWAL_BEGAN + RENEWAL then
-    call('EXPIRE', key, TTL + RENEWAL)
-  end
-end
-
-local function first(key)
-  local credit = CREDIT_FIRST and event == 'started'
-  local remark, failed = enter(credit and up or 0, credit and down or 0, ts_text, 0)
-  if failed then return remark end
-  call('HSET', key, 'uploaded', up_text, 'downloaded', down_text, 'ts', ts_text, 'seen', seen, 'port', port, 'ip', ip,
-    'af', af, 'run', int(obs) .. ' -1 -1 0')
-  renew(key, -1)
-  return remark
-end
-
--- Writes what changed of a snapshot.
-local function keep(key, new_up, mark_up, new_down, mark_down, ts, moved)
-  local uploaded = new_up == up and up_text or int(new_up)
-  local downloaded = new_down == down and down_text or int(new_down)
-  if moved then
-    call('HSET', key, 'uploaded', uploaded, 'downloaded', downloaded, 'ts', ts, 'seen', seen, 'port', port, 'ip', ip, 'af', af)
-  elseif new_down ~= mark_down then
-    call('HSET', key, 'uploaded', uploaded, 'downloaded', downloaded, 'ts', ts, 'seen', seen)
-  elseif new_up ~= mark_up then
-    call('HSET', key, 'uploaded', uploaded, 'ts', ts, 'seen', seen)
-  else
-    call('HSET', key, 'ts', ts, 'seen', seen)
-  end
-end
-
--- `past` is what is known of a session that another tracker saw last, or that was seen elsewhere, or is over;
--- nil for the usual.
-local function next_one(key, mark_up, mark_down, last_ts, past)
-  local du, new_up, up_fell = advance(up, mark_up)
-  local dd, new_down, down_fell = advance(down, mark_down)
-  local now, ts = floor(obs / 1000), ts_text
-  if now <= last_ts then now = last_ts + 1; ts = int(now) end
-  local remark, failed = enter(du, dd, ts, now - last_ts, past and past.left)
-  if failed then return remark end
-  if up_fell or down_fell then
-    local before = match(call('HGET', key, 'run') or '', '^%d+') or '0'
-    call('HSET', key, 'run', int(obs) .. ' ' .. int(up_fell and mark_up or -1) .. ' ' .. int(down_fell and mark_down or -1)
-      .. ' ' .. before)
-  end
-  keep(key, new_up, mark_up, new_down, mark_down, ts, past)
-  if past and past.others then call('HSET', key, 'seq', past.others) end
-  renew(key, last_ts, past and past.stopped)
-  return remark
-end
-
--- A late re-send, or another tracker's older view: it may add bytes that nobody booked, and changes nothing
--- else.
-local function late(key, mark_up, mark_down, last_ts, past)
-  local snapshot = call('HMGET', key, 'run', 'port', 'ip', 'af')
-  local began, ran_up, ran_down, before = match(snapshot[1] or '', '^(%d+) (%-?%d+) (%-?%d+) ?(%d*)$')
-  began, ran_up, ran_down = tonumber(began or 0), tonumber(ran_up or -1), tonumber(ran_down or -1)
-  before = tonumber(before or 0) or 0
-  -- A report from before the present run counts against where that run had got to.
-  local of_last_run = obs < began
-  local function gain(counter, mark, ran)
-    if of_last_run and ran >= 0 then return max(counter - ran, 0), mark, max(counter, ran) end
-    return max(counter - mark, 0), max(counter, mark), ran
-  end
-  local du, new_up, run_up = gain(up, mark_up, ran_up)
-  local dd, new_down, run_down = gain(down, mark_down, ran_down)
-  -- Where the runs before that one had got to is forgotten: rather nothing than twice.
-  if (du == 0 and dd == 0) or obs < before then
-    call('HSET', key, 'seq', past.others)
-    return 'late'
-  end
-  event, left, port, ip, af = 'none', past.left, snapshot[2], snapshot[3], snapshot[4]
-  local ts = int(last_ts + 1)
-  local remark, failed = enter(du, dd, ts, 0)
-  if failed then return remark end
-  call('HSET', key, 'uploaded', int(new_up), 'downloaded', int(new_down), 'ts', ts, 'seq', past.others,
-    'run', int(began) .. ' ' .. int(run_up) .. ' ' .. int(run_down) .. ' ' .. int(before))
-  if not past.stopped then renew(key, last_ts) end
-  return remark
-end
-
--- This tracker's number in a list, and the list without it behind what is put in front.
-local function sequence(list, front)
-  local last, others = nil, { front }
-  for tracker, number in string.gmatch(list, '([^: ]+):(%d+)') do
-    if tracker == ME then
-      last = tonumber(number)
-    elseif #others < OTHERS_REMEMBERED then
-      others[#others + 1] = tracker .. ':' .. number
-    end
-  end
-  return last, #others > 0 and table.concat(others, ' ') or nil
-end
-
--- An announce that may be booked already, or that does not follow on this tracker's last one from the same
--- address.
-local function look_back(key, mark_up, mark_down, last_ts, newest)
-  local stopped, tracker, number, observed, known_left = match(newest, '^(!?)([^/]*)/%x* (%d+) (%d+) (%d+)$')
-  local past = { left = known_left, stopped = stopped == '!' }
-  local last = tonumber(number)
-  -- One tracker's own announces come in order: only another's can be older than what is booked, whatever the
-  -- clocks say.
-  local too_late = tracker and tracker ~= ME and obs < tonumber(observed)
-  if tracker ~= ME then
-    local front = too_late and ME .. ':' .. int(seq) or tracker and tracker .. ':' .. number
-    last, past.others = sequence(call('HGET', key, 'seq') or '', front)
-  end
-  if last and seq <= last then return 'repeated' end
-  return (too_late and late or next_one)(key, mark_up, mark_down, last_ts, past)
-end
-
--- Whatever this tracker booked had a number up to this one. Nobody knows when that was lost.
-local highest = tonumber(call('HGET', BOOKED, 'booked')) or math.huge
-
-local function record(key)
-  local known = attempt('HMGET', key, 'uploaded', 'downloaded', 'ts', 'seen')
-  if known.err then return known.err end
-  local mark_up = known[1] == up_text and up or tonumber(known[1])
-  local mark_down = known[2] == down_text and down or tonumber(known[2])
-  if not (mark_up and mark_down) then return first(key) end
-  local last_ts, newest = tonumber(known[3]) or 0, known[4] or ''
-  if seq > highest and find(newest, who, 1, true) == 1 and not SKIP_IDLE then
-    return next_one(key, mark_up, mark_down, last_ts)
-  end
-  return look_back(key, mark_up, mark_down, last_ts, newest)
-end
-
--- Trackers know of a rotation within a second, and their spools never: only here can nobody book on the old
--- passkey once there is a new one. Most sites have no aliases, and hardly ever is a rotation under way.
-local HAS_ALIASES = call('EXISTS', ALIASES) == 1
-local HAS_ROTATIONS = HAS_ALIASES and call('EXISTS', ROTATING) == 1
-
--- Makes `passkey` the one to book on, and says what the snapshot's key is then.
-local function canonical(key)
-  local session = ':' .. infohash .. ':' .. peer_id
-  local prefix = string.sub(key, 1, #key - #passkey - #session)
-  passkey = call('HGET', ALIASES, passkey) or passkey
-  local old = HAS_ROTATIONS and call('HGET', ROTATING, passkey)
-  if old then fold(prefix .. old .. session, prefix .. passkey .. session) end
-  return prefix .. passkey .. session
-end
-
--- A clock that runs ahead must not make every later announce look late.
-local function observe_now()
-  obs, ts_text = NOW_MS, int(floor(NOW_MS / 1000))
-  seen = (event == 'stopped' and '!' or '') .. who .. int(seq) .. ' ' .. int(obs) .. ' ' .. left
+  n = n or 0
 end
 
 -- The first write of all: a Redis that takes none (a replica, no memory, no disk) says so here, before
 -- anything is booked.
-local booked = highest < math.huge and highest or 0
-local noted = attempt('HSET', BOOKED, 'booked', int(max(booked, NEWEST, CONFIRMED)))
+local noted = attempt('HSET', HEAD, 'clock', int(clock), 'time', int(now))
 if type(noted) == 'table' and noted.err then return noted end
-call('EXPIRE', BOOKED, TTL)
 
-local outcomes, offset = { #KEYS - 2 }, 0
-for i = 1, #KEYS - 2 do
-  offset, passkey, infohash, peer_id, port, ip, af, up, up_text, down, down_text, left, event, obs, ts_text, seq, who, seen,
-    interval, min_interval, fd, pd = taken(BATCH, WIDTH, offset)
-  if obs > NOW_MS then observe_now() end
-  local remark = record(HAS_ALIASES and canonical(KEYS[2 + i]) or KEYS[2 + i])
-  if remark then outcomes[#outcomes + 1] = i .. ' ' .. remark end
-  if seq > highest then highest = seq end
+-- The announce in hand.
+local seq, expected, passkey, infohash, peer_id, port, ip, af, du, dd, left, event, ts, dt, interval, min_interval,
+  at, up, down, born, tu, td, claims, claims2, claims3, ttl, flags, more
+
+local folds, at_fold = {}, 0
+while ARGV[11] ~= '' and at_fold >= 0 do
+  local place, folded, held
+  at_fold, place, folded, held = taken(ARGV[11], 3, at_fold)
+  folds[place] = { folded, held }
 end
-if booked < CONFIRMED then outcomes[#outcomes + 1] = 'lost ' .. int(CONFIRMED - booked) end
-return outcomes
+
+local function append()
+  n = n + 1
+  local added
+  if more == '' then
+    added = attempt('XADD', STREAM, '*', 'passkey', passkey, 'infohash', infohash, 'peer_id', peer_id, 'port', port,
+      'ip', ip, 'af', af, 'du', du, 'dd', dd, 'left', left, 'event', event, 'ts', ts, 'dt', dt, 'interval', interval,
+      'min_interval', min_interval, 'at', at, 'up', up, 'down', down, 'born', born, 'tu', tu, 'td', td, 'n', int(n))
+  else
+    local entry = { 'passkey', passkey, 'infohash', infohash, 'peer_id', peer_id, 'port', port, 'ip', ip, 'af', af,
+      'du', du, 'dd', dd, 'left', left, 'event', event, 'ts', ts, 'dt', dt, 'interval', interval,
+      'min_interval', min_interval, 'at', at, 'up', up, 'down', down, 'born', born, 'tu', tu, 'td', td, 'n', int(n) }
+    local words = { taken(more, 16, 0) }
+    for i = 2, #words do entry[#entry + 1] = words[i] end
+    added = attempt('XADD', STREAM, '*', unpack(entry))
+  end
+  if type(added) == 'table' and added.err then
+    n = n - 1
+    return added.err
+  end
+end
+
+local function has(flag) return flags % (flag + flag) >= flag end
+
+local function keep(key)
+  if flags == 0 then
+    call('HSET', key, 'uploaded', up, 'downloaded', down, 'ts', ts, 'claims', claims)
+  else
+    local fields = { 'ts', ts, 'claims', claims }
+    local function add(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
+    if not has(LATE) then add('uploaded', up); add('downloaded', down) end
+    if has(MOVED) then add('port', port); add('ip', ip); add('af', af) end
+    if has(LONG) then add('claims2', claims2); add('claims3', claims3) end
+    call('HSET', key, unpack(fields))
+  end
+  if ttl > 0 then call('EXPIRE', key, ttl) end
+end
+
+-- All of a snapshot; false for none. One that an older tracker wrote has only its counters.
+local function whole(key)
+  local parts = attempt('HMGET', key, 'claims', 'claims2', 'claims3', 'uploaded', 'downloaded', 'ts')
+  if parts.err then return false end
+  if parts[1] then return parts[1] .. (parts[2] or '') .. (parts[3] or '') end
+  return parts[4] and parts[5] and '=' .. parts[4] .. ' ' .. parts[5] .. ' ' .. (parts[6] or '0')
+end
+
+-- What the comparison sees.
+local function first_part(key)
+  local part = attempt('HGET', key, 'claims')
+  if part then return part end
+  return whole(key)
+end
+
+-- Trackers know of an alias within a second, and their spools never: only here can nobody book on the old name
+-- once there is a new one. Hardly ever is a rotation under way.
+local HAS_ALIASES, HAS_TORRENT_ALIASES = call('EXISTS', ALIASES) == 1, call('EXISTS', TORRENT_ALIASES) == 1
+local HAS_ROTATIONS = HAS_ALIASES and call('EXISTS', ROTATING) == 1
+local HAS_FOLDINGS = HAS_TORRENT_ALIASES and call('EXISTS', FOLDING) == 1
+
+local function name(user, torrent) return PREFIX .. user .. ':' .. torrent .. ':' .. peer_id end
+
+-- What stands between the announce and its snapshot by its name, or nil.
+local function other_name(i, key)
+  local user = HAS_ALIASES and call('HGET', ALIASES, passkey) or passkey
+  local torrent = HAS_TORRENT_ALIASES and call('HGET', TORRENT_ALIASES, infohash) or infohash
+  if user ~= passkey or torrent ~= infohash then return { i, 'renamed', user, torrent } end
+  local old_user = HAS_ROTATIONS and call('HGET', ROTATING, passkey)
+  local old_torrent = HAS_FOLDINGS and call('HGET', FOLDING, infohash)
+  for _, source in ipairs({ { old_user, infohash }, { passkey, old_torrent }, { old_user, old_torrent } }) do
+    local held = source[1] and source[2] and whole(name(source[1], source[2]))
+    if held and not (folds[i] and folds[i][1] == name(source[1], source[2]) and folds[i][2] == held) then
+      return { i, 'folding', whole(key), source[1], source[2], held }
+    end
+    if held then return end
+  end
+end
+
+local function record(i, key)
+  if HAS_ROTATIONS or HAS_ALIASES or HAS_TORRENT_ALIASES then
+    local other = other_name(i, key)
+    if other then return other end
+  end
+  local present = first_part(key)
+  if type(present) == 'table' then return { i, 'failed', present.err } end
+  if (present or '') ~= expected then return { i, 'stale', whole(key) } end
+  if not has(IDLE) then
+    local refused = append()
+    if refused then return { i, 'unwritable', refused } end
+  end
+  keep(key)
+  if folds[i] then call('DEL', folds[i][1]) end
+end
+
+local answer, offset = { #KEYS - 3, clock, now - clock }, 0
+local still_open = {}
+for i = 1, #KEYS - 3 do
+  offset, seq, expected, passkey, infohash, peer_id, port, ip, af, du, dd, left, event, ts, dt, interval, min_interval,
+    at, up, down, born, tu, td, claims, claims2, claims3, ttl, flags, more = taken(BATCH, WIDTH, offset)
+  local remark
+  if seq <= booked and not open[seq] then
+    remark = { i, 'repeated' }
+  else
+    remark = record(i, KEYS[3 + i])
+    open[seq] = remark and true or nil
+  end
+  if remark then answer[#answer + 1] = remark end
+end
+for number in pairs(open) do
+  -- One that a foreign value keeps from being booked is open for a while only.
+  if number + MOST_BACK > NEWEST then still_open[#still_open + 1] = int(number) end
+end
+call('HSET', PROGRESS, 'booked', int(math.max(booked, NEWEST)), 'open', table.concat(still_open, ' '))
+call('EXPIRE', PROGRESS, ARGV[1])
+if n ~= tonumber(head[1]) then call('HSET', HEAD, 'n', int(n)) end
+return answer

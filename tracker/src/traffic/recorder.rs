@@ -2,7 +2,7 @@
 //! in the spool.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use contract::config::ServiceUrl;
 use redis::RedisError;
@@ -19,7 +19,7 @@ use super::notices::{Notices, SharedState};
 use super::options::{SpoolOptions, TailOptions};
 use super::script::{RecordScript, Rules};
 use super::sender::RedisSender;
-use super::spool::{OpenError, Spool};
+use super::spool::{OpenError, Spool, TailLimits};
 use crate::announce::Report;
 
 /// Reports in one call. Redis is busy for some 3 ms with so many; more would make its other users wait.
@@ -80,6 +80,8 @@ pub struct Recorder {
     queue: mpsc::Sender<Submission<Recorded>>,
     state: Arc<SharedState>,
     spool: Option<Arc<Spool>>,
+    /// Which tracker this is: paths through two trackers are two.
+    identity: u64,
 }
 
 impl Recorder {
@@ -102,10 +104,7 @@ impl Recorder {
     /// Books a report and calls `recorded` when its fate is known; at once when too many wait already.
     pub fn submit(&self, report: Report, recorded: Recorded) {
         let arrived = report.admitted.announce.arrived;
-        let at = SystemTime::now().checked_sub(arrived.elapsed()).unwrap_or(UNIX_EPOCH);
-        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let booking = Booking::new(report, at_ms, 0);
+        let booking = Booking::new(report, 0, self.identity);
         if let Err(refused) = self.queue.try_send(Submission { booking, arrived, token: recorded }) {
             (refused.into_inner().token)(Err(RecordError::Overloaded));
         }
@@ -155,10 +154,22 @@ pub fn spawn(
     let link = Link::new(&setup.redis, setup.timeouts)?;
     let spool = spool_of(&setup, &metrics, predecessor)?;
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
+    if let Some(spool) = &spool {
+        spool.set_tail_limits(setup.tail_limits());
+    }
+    // Without a folder to keep it in the tracker is another one after each start, which costs each session a
+    // path.
+    let of_this_run = || predecessor.map_or_else(rand::random, |recorder| recorder.identity);
+    let identity = spool.as_ref().map_or_else(of_this_run, |spool| spool.identity());
     let state = Arc::new(SharedState::default());
     let directory = spool.as_ref().map(|spool| spool.directory().to_owned());
     let work = Work {
-        machine: RecorderMachine::new(script.tracker_id().to_owned(), setup.limits()),
+        machine: RecorderMachine::new(
+            script.tracker_id().to_owned(),
+            setup.limits(),
+            setup.rules.clone(),
+            (unix_milliseconds(), Instant::now()),
+        ),
         queue,
         spool: spool.clone(),
         notices: Notices::new(metrics, state.clone(), directory),
@@ -166,10 +177,14 @@ pub fn spawn(
         disk: None,
     };
     let task = tokio::spawn(driver::run(RedisSender::new(link, script), work));
-    Ok((Recorder { setup: Arc::new(setup), queue: sender, state, spool }, task))
+    Ok((Recorder { setup: Arc::new(setup), queue: sender, state, spool, identity }, task))
 }
 
 impl Setup {
+    fn tail_limits(&self) -> TailLimits {
+        TailLimits { seconds: self.tail.seconds, max_bytes: self.tail.max_bytes }
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             batch: MAX_BATCH,
@@ -177,6 +192,7 @@ impl Setup {
             retry_count: self.retry_count,
             retry_interval: self.retry_interval,
             has_spool: self.spool.is_some(),
+            tail: self.tail_limits(),
         }
     }
 }
@@ -202,4 +218,9 @@ fn spool_of(
             .map_err(|error| SpawnError::Spool(wanted.directory.display().to_string(), error))
     };
     wanted.map(open).transpose()
+}
+
+fn unix_milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,22 +1,20 @@
 //! The call of `record.lua`: one atomic step for a whole batch, safe to repeat after an unknown outcome.
 //!
-//! Each entry goes under (tracker id, number), and `tracker:recorder:<id>` holds the highest number booked
-//! for each tracker process. The script writes it first: a Redis that takes no writes fails there, before
-//! anything is booked, and one that lost what it had confirmed is found out. An announce with a number beyond
-//! it is new, which the script need not find out from its session's snapshot.
+//! Each entry goes under (tracker id, number), and `tracker:recorder:<id>` holds for each tracker process the
+//! highest number that was seen to, and those below it that were not booked. So a batch that is sent again is
+//! booked once, and a Redis that has less than it confirmed is found out.
 //!
 //! A batch touches the keys of many sessions and the stream in one step, which needs one node: Redis Cluster
 //! is not supported.
 
-use std::sync::LazyLock;
-
-use contract::Keys;
+use contract::{InfoHash, Keys, Passkey, PeerId};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisResult, RedisWrite, Script, ServerErrorKind, Value};
 
 use super::booking::NumberedBooking;
-use super::encode::encode;
-use super::reply::Receipt;
+use super::bookkeeper::{Bookkeeper, Computed};
+use super::encode::{encode, encode_folds};
+use super::reply::{Outcome, Receipt, Verdict};
 
 /// Bytes of a snapshot's key, roughly.
 const KEY_ROOM: usize = 160;
@@ -34,6 +32,14 @@ pub struct Rules {
     pub alias_key: String,
     /// Hash new passkey -> the old one whose snapshots are being folded into it, prefix included.
     pub rotating_key: String,
+    /// Hash v2 info hash -> the v1 one that its traffic is booked on, prefix included.
+    pub torrent_alias_key: String,
+    /// Hash v1 info hash -> the v2 one that is being folded into it, prefix included.
+    pub folding_key: String,
+    /// The stream's last number and the site's clock, prefix included.
+    pub head_key: String,
+    /// How far two paths of one client may differ, in milliseconds.
+    pub path_skew_ms: u64,
     /// Seconds a snapshot outlives its last announce.
     pub snapshot_ttl_secs: u64,
     /// Seconds it outlives a `stopped`.
@@ -54,6 +60,10 @@ impl Rules {
             recorder_prefix: keys.recorder_prefix(),
             alias_key: keys.passkey_alias(),
             rotating_key: keys.rotating(),
+            torrent_alias_key: keys.torrent_alias(),
+            folding_key: keys.folding(),
+            head_key: keys.head(),
+            path_skew_ms: claims::DEFAULT_SKEW_MS,
             snapshot_ttl_secs: 21 * 86_400,
             stopped_ttl_secs: 86_400,
             skip_idle: false,
@@ -80,9 +90,7 @@ impl RecordScript {
     /// The script itself.
     #[must_use]
     pub fn text() -> &'static str {
-        static TEXT: LazyLock<String> =
-            LazyLock::new(|| [contract::FOLD_SNAPSHOT, include_str!("record.lua")].concat());
-        &TEXT
+        include_str!("record.lua")
     }
 
     /// An id for this process.
@@ -103,18 +111,44 @@ impl RecordScript {
         Self { tracker_id: tracker_id.to_owned(), ..self.clone() }
     }
 
-    /// Books a batch. An empty one books nothing and finds out whether Redis takes writes. `confirmed`: the
-    /// highest number that Redis is known to have booked, 0 for none.
+    /// Books entries, and computes again what must be until all are booked or refused: for tests and tools that
+    /// need no queue, no retries and no spool.
+    ///
+    /// # Errors
+    /// Whatever Redis or the connection says.
+    pub async fn book(
+        &self,
+        connection: &mut MultiplexedConnection,
+        bookkeeper: &mut Bookkeeper,
+        entries: Vec<NumberedBooking>,
+    ) -> RedisResult<Vec<Outcome>> {
+        let mut outcomes = vec![Outcome::Booked; entries.len()];
+        let mut places: Vec<usize> = (0..entries.len()).collect();
+        let mut batch = bookkeeper.compute(entries);
+        while !batch.is_empty() {
+            let said = Progress { confirmed: 0, expected_ms: None };
+            let Verdict::SeenTo(answer) = self.run(connection, &batch, said).await?.verdict else { break };
+            let again = bookkeeper.settle(&batch, &answer);
+            for (place, outcome) in places.iter().zip(answer) {
+                outcomes[*place] = outcome;
+            }
+            places = again.iter().map(|(place, _)| places[*place]).collect();
+            batch = bookkeeper.compute(again.into_iter().map(|(_, entry)| entry).collect());
+        }
+        Ok(outcomes)
+    }
+
+    /// Books a batch. An empty one books nothing and finds out whether Redis takes writes.
     ///
     /// # Errors
     /// Whatever Redis or the connection says. The batch may be booked nevertheless: send it again unchanged.
     pub async fn run(
         &self,
         connection: &mut MultiplexedConnection,
-        batch: &[NumberedBooking],
-        confirmed: u64,
+        batch: &[Computed],
+        said: Progress,
     ) -> RedisResult<Receipt> {
-        let call = self.call(batch, confirmed);
+        let call = self.call(batch, said);
         let reply = match call.query_async::<Value>(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // A restart, a failover or SCRIPT FLUSH: teach it again, then go on as if nothing had been.
@@ -129,33 +163,52 @@ impl RecordScript {
     /// The command that books a batch: `EVALSHA` of [`RecordScript::text`]. For whoever runs the script on a
     /// Redis of its own, as the simulation does.
     #[must_use]
-    pub fn call(&self, batch: &[NumberedBooking], confirmed: u64) -> Cmd {
+    pub fn call(&self, batch: &[Computed], said: Progress) -> Cmd {
         let rules = &self.rules;
-        let announces = encode(&self.tracker_id, batch);
-        let room = announces.len() + (batch.len() + 4) * KEY_ROOM;
-        let mut call = Cmd::with_capacity(batch.len() + 16, room);
-        call.arg("EVALSHA").arg(self.script.get_hash()).arg(batch.len() + 2).arg(&rules.stream_key);
-        call.arg(format!("{}{}", rules.recorder_prefix, self.tracker_id));
+        let announces = encode(batch);
+        let room = announces.len() + (batch.len() + 8) * KEY_ROOM;
+        let mut call = Cmd::with_capacity(batch.len() + 20, room);
+        call.arg("EVALSHA").arg(self.script.get_hash()).arg(batch.len() + 3).arg(&rules.stream_key);
+        call.arg(format!("{}{}", rules.recorder_prefix, self.tracker_id)).arg(&rules.head_key);
         let mut key = Vec::with_capacity(KEY_ROOM);
-        for entry in batch {
-            self.name_snapshot(&mut key, entry);
+        for Computed { entry: NumberedBooking { booking, .. }, .. } in batch {
+            self.name_snapshot(&mut key, &booking.passkey, &booking.info_hash, &booking.peer_id);
             call.write_arg(&key);
         }
-        call.arg(&self.tracker_id).arg(rules.snapshot_ttl_secs).arg(rules.stopped_ttl_secs);
-        call.arg(i32::from(rules.skip_idle)).arg(i32::from(rules.credit_first_started)).arg(confirmed);
+        call.arg(rules.snapshot_ttl_secs).arg(said.confirmed);
+        call.arg(batch.iter().map(|computed| computed.entry.sequence).max().unwrap_or(0));
+        call.arg(said.expected_ms.unwrap_or(0));
         call.arg(&rules.alias_key).arg(&rules.rotating_key);
-        call.arg(batch.iter().map(|entry| entry.sequence).max().unwrap_or(0));
+        call.arg(&rules.torrent_alias_key).arg(&rules.folding_key).arg(&rules.snapshot_prefix);
         call.write_arg(&announces);
+        call.write_arg(&encode_folds(batch, |computed| self.name_of_source(computed)));
         call
     }
 
-    fn name_snapshot(&self, key: &mut Vec<u8>, NumberedBooking { booking, .. }: &NumberedBooking) {
+    fn name_of_source(&self, computed: &Computed) -> Option<Vec<u8>> {
+        let source = computed.fold.as_ref()?;
+        let mut name = Vec::with_capacity(KEY_ROOM);
+        let peer_id = &computed.entry.booking.peer_id;
+        self.name_snapshot(&mut name, &source.passkey, &source.info_hash, peer_id);
+        Some(name)
+    }
+
+    fn name_snapshot(&self, key: &mut Vec<u8>, passkey: &Passkey, info_hash: &InfoHash, peer_id: &PeerId) {
         key.clear();
         key.extend_from_slice(self.rules.snapshot_prefix.as_bytes());
-        key.extend_from_slice(booking.passkey.reveal().as_bytes());
+        key.extend_from_slice(passkey.reveal().as_bytes());
         key.push(b':');
-        key.extend_from_slice(&booking.info_hash.hex_bytes());
+        key.extend_from_slice(&info_hash.hex_bytes());
         key.push(b':');
-        key.extend_from_slice(&booking.peer_id.hex_bytes());
+        key.extend_from_slice(&peer_id.hex_bytes());
     }
+}
+
+/// What a tracker knows of Redis when it calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The highest number that Redis is known to have booked; 0 for none.
+    pub confirmed: u64,
+    /// What the site's clock should be; `None` before Redis told it.
+    pub expected_ms: Option<u64>,
 }

@@ -38,6 +38,6 @@ impl RedisSender {
         let mut connection = self.link.connection().await?;
         let other = call.other_tracker_id().map(|tracker_id| self.script.on_behalf_of(tracker_id));
         let script = other.as_ref().unwrap_or(&self.script);
-        script.run(&mut connection, call.entries(), call.confirmed()).await
+        script.run(&mut connection, call.batch(), call.said()).await
     }
 }

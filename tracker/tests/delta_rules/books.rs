@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use std::collections::HashMap;
+
 use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use redis::Commands;
 use redis::aio::MultiplexedConnection;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
 use tracker::arrival::Way;
-use tracker::traffic::{Booking, NumberedBooking, Outcome, RecordScript, Rules};
+use tracker::traffic::{Booking, Bookkeeper, NumberedBooking, Outcome, RecordScript, Rules};
 
 /// Milliseconds; well in the past, so that the script's guard against clocks that run ahead does not
 /// interfere.
@@ -19,6 +21,7 @@ pub(crate) struct Books {
     pub(crate) server: RedisServer,
     pub(crate) connection: MultiplexedConnection,
     pub(crate) rules: Rules,
+    bookkeepers: HashMap<String, Bookkeeper>,
 }
 
 /// One announce, as a test says it.
@@ -58,7 +61,8 @@ impl Say {
         Self { left, ..self }
     }
 
-    pub(crate) fn entry(self) -> NumberedBooking {
+    /// Said to this tracker: a path of its own.
+    pub(crate) fn entry_of(self, tracker: &str) -> NumberedBooking {
         let announce = Announce {
             info_hash: InfoHash([7; 20]),
             peer_id: PeerId([8; 20]),
@@ -74,7 +78,7 @@ impl Say {
             credential: None,
             jwt: None,
             arrived: Instant::now(),
-            way: Way::default(),
+            way: Way::default().by(self.ip.as_bytes()),
             extras: None,
         };
         let account = Account {
@@ -86,7 +90,8 @@ impl Say {
         let admission = Admission { account: Some(account.clone()), ..Admission::new(1800, 900) };
         let admitted = Admitted { announce, admission };
         let report = Report { admitted, account };
-        NumberedBooking::new(Booking::new(report, self.at_ms, 0), self.seq)
+        let identity = tracker.bytes().fold(0, |identity, byte| identity << 8 | u64::from(byte));
+        NumberedBooking::new(Booking::new(report, self.at_ms, identity), self.seq)
     }
 }
 
@@ -95,13 +100,24 @@ impl Books {
         let server = RedisServer::start();
         let client = redis::Client::open(server.url()).unwrap();
         let connection = client.get_multiplexed_async_connection().await.unwrap();
-        Self { server, connection, rules: Rules::new(&Keys::default()) }
+        Self { server, connection, rules: Rules::new(&Keys::default()), bookkeepers: HashMap::new() }
     }
 
     pub(crate) async fn tell(&mut self, tracker: &str, says: &[Say]) -> Vec<Outcome> {
-        let entries: Vec<NumberedBooking> = says.iter().map(|say| say.entry()).collect();
+        let entries = says.iter().map(|say| say.entry_of(tracker)).collect();
+        self.book(tracker, entries).await
+    }
+
+    pub(crate) async fn book(&mut self, tracker: &str, entries: Vec<NumberedBooking>) -> Vec<Outcome> {
         let script = RecordScript::new(tracker, self.rules.clone());
-        script.run(&mut self.connection, &entries, 0).await.unwrap().outcomes
+        let new = || Bookkeeper::new(self.rules.clone());
+        let bookkeeper = self.bookkeepers.entry(tracker.to_owned()).or_insert_with(new);
+        script.book(&mut self.connection, bookkeeper, entries).await.unwrap()
+    }
+
+    /// A tracker starts again: it knows nothing any more.
+    pub(crate) fn restart(&mut self, tracker: &str) {
+        self.bookkeepers.remove(tracker);
     }
 
     /// Every announce alone, through one tracker.

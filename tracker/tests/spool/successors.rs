@@ -5,7 +5,7 @@ use harness::{RedisServer, eventually_async};
 use crate::scene::{Scene, accepted, announce, approve, failure, metric, run, totals};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_comes_back_empty_begins_at_a_baseline_and_says_so_loudly() {
+async fn a_redis_that_comes_back_empty_is_given_again_what_it_confirmed() {
     let scene = Scene::open().await;
     for uploaded in [100, 200, 300] {
         accepted(&scene.app, 0, uploaded).await;
@@ -21,8 +21,9 @@ async fn a_redis_that_comes_back_empty_begins_at_a_baseline_and_says_so_loudly()
         failure(&announce(&scene.app, 0, 450, "").await).is_none().then_some(())
     })
     .await;
-    assert_eq!(totals(&scene.redis), [50], "from 400, the first that the new Redis saw");
-    assert_eq!(metric(&scene.app, "redis_lost_reports_total").await, 3);
+    assert_eq!(totals(&scene.redis), [350], "from 100, the first that the old Redis saw");
+    assert_eq!(metric(&scene.app, "redis_lost_reports_total").await, 0);
+    assert_eq!(metric(&scene.app, "redis_restored_total").await, 3);
     scene.app.stop().await.unwrap();
 }
 
@@ -63,7 +64,7 @@ async fn a_replica_that_takes_over_goes_on_where_the_master_died() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_replica_had_not_heard_of_is_in_the_next_announce_and_is_said_loudly() {
+async fn a_replica_that_had_not_heard_of_everything_is_given_it_again() {
     let (mut scene, replica) = replicated().await;
     accepted(&scene.app, 0, 100).await;
     caught_up(&scene.redis);
@@ -76,10 +77,11 @@ async fn what_a_replica_had_not_heard_of_is_in_the_next_announce_and_is_said_lou
     run(&mut scene.redis.connection(), "REPLICAOF NO ONE");
     eventually_async("the tracker reached the successor", async || {
         accepted(&scene.app, 0, 450).await;
-        (metric(&scene.app, "redis_lost_reports_total").await == 2).then_some(())
+        (metric(&scene.app, "redis_restored_total").await == 2).then_some(())
     })
     .await;
     scene.becomes("direct").await;
-    assert_eq!(totals(&scene.redis), [350], "from 100, the last that the replica had heard of");
+    assert_eq!(totals(&scene.redis), [350]);
+    assert_eq!(metric(&scene.app, "redis_lost_reports_total").await, 0);
     scene.app.stop().await.unwrap();
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod events;
+mod numbers;
 mod rows;
 mod settings;
 
@@ -16,7 +17,7 @@ use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::dialect::{AccountKey, Accounts, AuditedRow, Dialect, EventRange, Purpose};
-use super::{Access, LedgerError, Mark, MigrationReport};
+use super::{Access, LedgerError, Mark, MigrationReport, Numbers};
 use crate::entry::EntryId;
 use crate::settlement::{EventKey, Promotion, SettledRow, TorrentAccount, UserAccount};
 
@@ -112,6 +113,18 @@ impl Dialect for Sqlite {
 
     fn close_before(&mut self, before: EntryId) -> Result<(), LedgerError> {
         Ok(settings::close_before(&self.connection, before)?)
+    }
+
+    fn rename(&mut self, id: &str) -> Result<(), LedgerError> {
+        Ok(settings::rename(&self.connection, id)?)
+    }
+
+    fn numbers(&mut self) -> Result<Numbers, LedgerError> {
+        Ok(numbers::load(&self.connection)?)
+    }
+
+    fn save_numbers(&mut self, numbers: &Numbers) -> Result<(), LedgerError> {
+        Ok(numbers::save(&self.connection, numbers)?)
     }
 
     fn aliases(
@@ -256,9 +269,12 @@ fn existing(path: &Path, access: OpenFlags) -> Result<Connection, LedgerError> {
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| cannot_open(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let sql = "SELECT count(*) FROM sqlite_master WHERE name = 'passkey_aliases'";
+    // Whoever opens it to write may bring it to the newest version.
+    let newest =
+        if access == OpenFlags::SQLITE_OPEN_READ_WRITE { "settled_events" } else { "stream_numbers" };
+    let sql = "SELECT count(*) FROM sqlite_master WHERE name = ?1";
     let tables: i64 =
-        connection.query_row(sql, [], |row| row.get(0)).map_err(|error| cannot_open(path, &error))?;
+        connection.query_row(sql, [newest], |row| row.get(0)).map_err(|error| cannot_open(path, &error))?;
     if tables == 0 {
         return Err(LedgerError::Unavailable(format!(
             "`{}` holds no ledger of this version; start the consumer once, or run `trackerctl ledger migrate`",

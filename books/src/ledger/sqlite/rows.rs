@@ -91,7 +91,7 @@ fn is_null(row: &Row<'_>, column: usize) -> rusqlite::Result<bool> {
     Ok(matches!(row.get_ref(column)?, rusqlite::types::ValueRef::Null))
 }
 
-fn text<T>(row: &Row<'_>, column: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+pub(super) fn text<T>(row: &Row<'_>, column: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str().map_err(|error| unreadable(column, error))?;
     read(text).ok_or_else(|| unreadable(column, FromSqlError::InvalidType))
 }

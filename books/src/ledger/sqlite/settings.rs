@@ -15,6 +15,7 @@ use crate::settlement::Promotion;
 const MARK: &str = "SELECT id, batches, pruned_before FROM ledger_mark";
 const NEXT_BATCH: &str = "UPDATE ledger_mark SET batches = batches + 1 RETURNING id, batches, pruned_before";
 const CLOSE_BEFORE: &str = "UPDATE ledger_mark SET pruned_before = ?1";
+const RENAME: &str = "UPDATE ledger_mark SET id = ?1";
 const ANY_ALIAS: &str = "SELECT EXISTS (SELECT 1 FROM passkey_aliases)";
 const NEW_OF: &str = "SELECT new FROM passkey_aliases WHERE old = ?1";
 const FOLLOW: &str = "UPDATE passkey_aliases SET new = ?2 WHERE new = ?1";
@@ -38,6 +39,10 @@ pub(super) fn next_batch(connection: &Connection) -> rusqlite::Result<Mark> {
 
 pub(super) fn close_before(connection: &Connection, before: EntryId) -> rusqlite::Result<()> {
     connection.execute(CLOSE_BEFORE, [before.text().as_str()]).map(drop)
+}
+
+pub(super) fn rename(connection: &Connection, id: &str) -> rusqlite::Result<()> {
+    connection.execute(RENAME, [id]).map(drop)
 }
 
 /// One search of a small table for each user, and none on a site that never rotated.

@@ -11,11 +11,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::messages::{Call, Content, Notice, RecordError, RecorderState};
+use super::attempt::Attempt;
+use super::messages::{Notice, RecordError, RecorderState};
+use super::rewind::Waiting;
 use super::{PAUSE, RecorderMachine, Stage};
 use crate::traffic::booking::NumberedBooking;
+use crate::traffic::bookkeeper::Bookkeeper;
 use crate::traffic::failure::{FailureKind, SendFailure};
-use crate::traffic::reply::{Outcome, Receipt};
+use crate::traffic::reply::Outcome;
 use crate::traffic::spool::{AppendError, Batch, DiskRequest, LetGo};
 
 /// The way to an empty spool.
@@ -42,14 +45,35 @@ enum Replay {
     /// The disk reads them.
     Reading,
     /// Redis has them; `None`: it was sent nothing, to find out whether it takes writes.
-    Sent(Option<Arc<Batch>>),
+    Sent(Option<Sent>),
     /// Booked, and to leave the spool once the disk is free. Redis refuses some for good.
     Booked { batch: Arc<Batch>, refused: Vec<NumberedBooking> },
     /// The disk lets go of them.
     Leaving { booked: u64, refused: u64 },
 }
 
+/// Spooled entries at Redis.
+#[derive(Debug)]
+struct Sent {
+    batch: Arc<Batch>,
+    attempt: Attempt,
+    /// The other process that numbered them.
+    other: Option<Arc<str>>,
+}
+
 impl<T> CatchUp<T> {
+    /// What is at Redis, computed anew, and who numbered it.
+    pub(super) fn compute_again(&mut self, bookkeeper: &mut Bookkeeper) -> Option<Waiting> {
+        match &mut self.replay {
+            Replay::Sent(Some(sent)) => {
+                sent.attempt.compute_again(bookkeeper);
+                Some((sent.attempt.batch(), sent.other.clone()))
+            }
+            Replay::Sent(None) => Some((Arc::default(), None)),
+            _ => None,
+        }
+    }
+
     pub(super) fn of_an_earlier_run() -> Self {
         Self { replay: Replay::Resting, new_reports: NewReports::Wait, appending: None }
     }
@@ -126,7 +150,7 @@ impl<T> RecorderMachine<T> {
                 catch_up.replay = Replay::Reading;
                 self.ask_disk(DiskRequest::ReadOldest { limit: self.limits.replay_batch });
             }
-            Replay::Resting if rested => self.send_spooled(None),
+            Replay::Resting if rested => self.send_spooled(None, now),
             Replay::Booked { batch, refused } => {
                 let count = refused.len() as u64;
                 let booked = batch.entries.len() as u64 - count;
@@ -143,7 +167,7 @@ impl<T> RecorderMachine<T> {
                 if batch.is_none() {
                     self.spooled = 0;
                 }
-                self.send_spooled(batch.map(Arc::new));
+                self.send_spooled(batch.map(Arc::new), now);
             }
             Err(error) => {
                 let reason = format!("the spool cannot be read: {error}");
@@ -153,41 +177,61 @@ impl<T> RecorderMachine<T> {
         }
     }
 
-    fn send_spooled(&mut self, batch: Option<Arc<Batch>>) {
+    fn send_spooled(&mut self, batch: Option<Arc<Batch>>, now: Instant) {
         let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
-        catch_up.replay = Replay::Sent(batch.clone());
-        let content = match batch {
-            Some(batch) => Content::Spooled { own: batch.tracker_id == self.tracker_id, batch },
-            None => Content::Nothing,
+        let sent = batch.map(|batch| Sent {
+            attempt: Attempt::new(batch.entries.clone(), &mut self.bookkeeper),
+            other: (batch.tracker_id != self.tracker_id).then(|| Arc::from(&*batch.tracker_id)),
+            batch,
+        });
+        let (entries, other) = match &sent {
+            Some(sent) => (sent.attempt.batch(), sent.other.clone()),
+            None => (Arc::default(), None),
         };
-        self.send(|number, confirmed| Call { number, content, confirmed });
+        catch_up.replay = Replay::Sent(sent);
+        self.send(entries, other, now);
     }
 
     pub(super) fn replay_answered(
         &mut self,
         mut catch_up: CatchUp<T>,
-        answer: Result<Receipt, SendFailure>,
+        answer: Result<Vec<Outcome>, SendFailure>,
         now: Instant,
     ) {
         let replay = std::mem::replace(&mut catch_up.replay, Replay::Resting);
         let is_appending = catch_up.appending.is_some();
         self.stage = Stage::CatchingUp(catch_up);
         match (answer, replay) {
-            (Ok(receipt), Replay::Sent(Some(batch))) => self.replayed(batch, receipt.outcomes),
+            (Ok(outcomes), Replay::Sent(Some(sent))) => self.spooled_answered(sent, outcomes, now),
             // What is being written meanwhile will be read next.
             (Ok(_), _) if is_appending => {}
             (Ok(_), _) => self.moved_on(now),
-            (Err(failure), _) => {
+            (Err(failure), replay) => {
+                if let Replay::Sent(Some(sent)) = replay {
+                    self.keep_tail(sent.attempt, sent.other.as_ref(), now);
+                }
                 self.redis_failed(failure, now);
                 self.try_again_later(now);
             }
         }
     }
 
-    fn replayed(&mut self, batch: Arc<Batch>, outcomes: Vec<Outcome>) {
-        if batch.tracker_id == self.tracker_id {
-            self.confirm(&batch.entries);
+    fn spooled_answered(&mut self, mut sent: Sent, outcomes: Vec<Outcome>, now: Instant) {
+        if sent.attempt.answered(outcomes, &mut self.bookkeeper) {
+            return self.replayed(sent, now);
         }
+        let (batch, other) = (sent.attempt.batch(), sent.other.clone());
+        if let Stage::CatchingUp(catch_up) = &mut self.stage {
+            catch_up.replay = Replay::Sent(Some(sent));
+        }
+        self.send(batch, other, now);
+    }
+
+    fn replayed(&mut self, Sent { batch, attempt, other }: Sent, now: Instant) {
+        if other.is_none() {
+            self.confirm(attempt.numbers());
+        }
+        let outcomes = self.keep_tail(attempt, other.as_ref(), now);
         let failed = |(_, outcome): &(&NumberedBooking, &Outcome)| matches!(outcome, Outcome::Failed(_));
         let refused = batch.entries.iter().zip(&outcomes).filter(failed);
         let refused = refused.map(|(entry, _)| entry.clone()).collect();

@@ -6,17 +6,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::attempt::Attempt;
 use super::catch_up::CatchUp;
-use super::messages::{Call, Content, Notice, RecordError};
+use super::messages::{Notice, RecordError};
 use super::{RecorderMachine, Stage};
 use crate::traffic::booking::NumberedBooking;
 use crate::traffic::failure::SendFailure;
-use crate::traffic::reply::{Outcome, Receipt};
+use crate::traffic::reply::Outcome;
 
 /// The batch under way, and the clients that wait for it.
 #[derive(Debug)]
 pub(super) struct InFlight<T> {
-    entries: Arc<Vec<NumberedBooking>>,
+    pub(super) attempt: Attempt,
     tokens: Vec<T>,
     began: Instant,
     /// When it is sent again; `None` while an answer is awaited.
@@ -25,36 +26,36 @@ pub(super) struct InFlight<T> {
 
 impl<T> RecorderMachine<T> {
     pub(super) fn deliver(&mut self, entries: Vec<NumberedBooking>, tokens: Vec<T>, now: Instant) {
-        let entries = Arc::new(entries);
-        self.send_reports(entries.clone());
-        self.stage = Stage::Direct(Some(InFlight { entries, tokens, began: now, retry_at: None }));
-    }
-
-    fn send_reports(&mut self, entries: Arc<Vec<NumberedBooking>>) {
-        self.send(|number, confirmed| Call { number, content: Content::Reports(entries), confirmed });
+        let attempt = Attempt::new(entries, &mut self.bookkeeper);
+        self.send(attempt.batch(), None, now);
+        self.stage = Stage::Direct(Some(InFlight { attempt, tokens, began: now, retry_at: None }));
     }
 
     pub(super) fn retry(&mut self, now: Instant) {
         let Stage::Direct(Some(batch)) = &mut self.stage else { return };
         if batch.retry_at.is_some_and(|at| at <= now) {
             batch.retry_at = None;
-            let entries = batch.entries.clone();
-            self.send_reports(entries);
+            let entries = batch.attempt.batch();
+            self.send(entries, None, now);
         }
     }
 
     pub(super) fn batch_answered(
         &mut self,
-        batch: InFlight<T>,
-        answer: Result<Receipt, SendFailure>,
+        mut batch: InFlight<T>,
+        answer: Result<Vec<Outcome>, SendFailure>,
         now: Instant,
     ) {
         match answer {
-            Ok(receipt) => {
-                self.confirm(&batch.entries);
-                self.tell(Notice::Committed(now - batch.began));
-                self.stage = Stage::Direct(None);
-                self.booked(batch.tokens, receipt.outcomes);
+            Ok(outcomes) => {
+                if batch.attempt.answered(outcomes, &mut self.bookkeeper) {
+                    self.tell(Notice::Committed(now - batch.began));
+                    self.stage = Stage::Direct(None);
+                    self.booked(batch.attempt, batch.tokens, now);
+                } else {
+                    self.send(batch.attempt.batch(), None, now);
+                    self.stage = Stage::Direct(Some(batch));
+                }
             }
             Err(failure) => self.batch_failed(batch, failure, now),
         }
@@ -71,10 +72,25 @@ impl<T> RecorderMachine<T> {
         }
         self.stage = Stage::CatchingUp(CatchUp::of_an_outage());
         self.redis_failed(failure, now);
-        self.spool(batch.entries, batch.tokens);
+        self.give_to_spool(batch, now);
     }
 
-    fn booked(&mut self, tokens: Vec<T>, outcomes: Vec<Outcome>) {
+    /// What Redis has booked of a batch is answered; the rest goes to the spool.
+    fn give_to_spool(&mut self, batch: InFlight<T>, now: Instant) {
+        let rest = batch.attempt.entries();
+        let is_left = |number: &u64| rest.iter().any(|entry| entry.sequence == *number);
+        let numbered = batch.tokens.into_iter().zip(batch.attempt.numbers());
+        let (left, done): (Vec<_>, Vec<_>) = numbered.partition(|(_, number)| is_left(number));
+        let tokens = |some: Vec<(T, &u64)>| some.into_iter().map(|(token, _)| token).collect();
+        let (left, done) = (tokens(left), tokens(done));
+        self.keep_tail(batch.attempt, None, now);
+        self.answer(done, Ok(()));
+        self.spool(Arc::new(rest), left);
+    }
+
+    fn booked(&mut self, attempt: Attempt, tokens: Vec<T>, now: Instant) {
+        self.confirm(attempt.numbers());
+        let outcomes = self.keep_tail(attempt, None, now);
         let mut accepted = Vec::new();
         let mut refused = Vec::new();
         if outcomes.iter().all(Outcome::is_recorded) {

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::traffic::booking::{Booking, NumberedBooking};
+use crate::traffic::bookkeeper::Computed;
 use crate::traffic::failure::SendFailure;
 use crate::traffic::reply::{Outcome, Receipt};
-use crate::traffic::spool::{AppendError, Batch, DiskRequest, DiskResult};
+use crate::traffic::script::Progress;
+use crate::traffic::spool::{AppendError, DiskRequest, DiskResult};
 
 /// A report, and the client that waits to hear what became of it.
 #[derive(Debug)]
 pub struct Submission<T> {
-    /// The report, reduced to the fields that are booked.
+    /// The report, reduced to the fields that are booked. When it arrived is filled in by the machine.
     pub booking: Booking,
     /// When it reached this machine.
     pub arrived: Instant,
@@ -69,48 +71,33 @@ pub enum Action<T> {
 pub struct Call {
     /// Which of this recorder's calls it is.
     pub number: u64,
-    pub(super) content: Content,
-    pub(super) confirmed: u64,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Content {
-    /// Reports of clients that wait.
-    Reports(Arc<Vec<NumberedBooking>>),
-    /// The oldest of the spool.
-    Spooled {
-        batch: Arc<Batch>,
-        /// They were numbered by this process.
-        own: bool,
-    },
-    /// Nothing, to find out whether Redis takes writes.
-    Nothing,
+    pub(super) batch: Arc<Vec<Computed>>,
+    pub(super) numbered_by: Option<Arc<str>>,
+    pub(super) said: Progress,
 }
 
 impl Call {
     /// What to book; nothing, when the call only finds out whether Redis takes writes.
     #[must_use]
-    pub fn entries(&self) -> &[NumberedBooking] {
-        match &self.content {
-            Content::Reports(entries) => entries,
-            Content::Spooled { batch, .. } => &batch.entries,
-            Content::Nothing => &[],
-        }
+    pub fn batch(&self) -> &[Computed] {
+        &self.batch
     }
 
-    /// The other process that numbered them, if one did.
+    /// The other process that numbered the entries, if one did.
     #[must_use]
     pub fn other_tracker_id(&self) -> Option<&str> {
-        match &self.content {
-            Content::Spooled { batch, own: false } => Some(&batch.tracker_id),
-            _ => None,
-        }
+        self.numbered_by.as_deref()
     }
 
-    /// The highest number that Redis is known to have booked of the process that numbered them; 0 for none.
+    /// What to tell Redis with it.
     #[must_use]
-    pub fn confirmed(&self) -> u64 {
-        if self.other_tracker_id().is_some() { 0 } else { self.confirmed }
+    pub fn said(&self) -> Progress {
+        self.said
+    }
+
+    /// The entries, as they are numbered.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &NumberedBooking> {
+        self.batch.iter().map(|computed| &computed.entry)
     }
 }
 
@@ -159,8 +146,22 @@ pub enum Notice {
     Replayed(Vec<Outcome>),
     /// Redis did not book a batch; it is sent again or spooled.
     AttemptFailed,
-    /// Redis is so many numbers behind what it confirmed.
-    Lost(u64),
+    /// Redis is behind what it confirmed: it went back in time.
+    WentBack {
+        /// How many numbers.
+        behind: u64,
+        /// How many of these the tail still has; Redis is given them again.
+        again: u64,
+    },
+    /// Redis has the tail again.
+    Restored(u64),
+    /// How many sessions and confirmed entries are remembered.
+    Remembers {
+        /// Sessions whose snapshot is known.
+        sessions: usize,
+        /// Entries of the tail.
+        tail: usize,
+    },
     /// So many reports are in the spool.
     Spooled(u64),
     /// So many clients were told to come back.

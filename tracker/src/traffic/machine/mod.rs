@@ -10,10 +10,17 @@
 //!
 //! **While Redis takes nothing, clients never wait for it.** There are two ways of working: reports go
 //! straight to Redis (`direct.rs`), or behind what is spooled (`catch_up.rs`).
+//!
+//! **The recorder computes, Redis compares** (`attempt.rs`): an entry is computed between its number, which
+//! never changes, and the call, and again when Redis shows another snapshot. A Redis that went back in time
+//! books nothing before it has the tail again (`rewind.rs`).
 
+mod attempt;
 mod catch_up;
 mod direct;
 mod messages;
+mod rewind;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +29,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::booking::NumberedBooking;
+use super::bookkeeper::{Bookkeeper, Computed};
 use super::failure::SendFailure;
-use super::reply::Receipt;
-use super::spool::{DiskRequest, DiskResult};
+use super::reply::{Outcome, Receipt, Verdict};
+use super::script::{Progress, Rules};
+use super::site_clock::SiteClock;
+use super::spool::{DiskRequest, DiskResult, TailLimits};
+use attempt::Attempt;
 use catch_up::CatchUp;
 use direct::InFlight;
 pub use messages::{Action, Call, Input, Notice, RecordError, RecorderState, Submission};
+use rewind::Rewind;
+use tail::Tail;
 
 /// How long Redis is left alone after it failed, while there is a spool to answer from.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -45,6 +58,8 @@ pub struct Limits {
     pub retry_interval: Duration,
     /// Whether there is a disk for reports that Redis does not take.
     pub has_spool: bool,
+    /// How much of what Redis confirmed is kept.
+    pub tail: TailLimits,
 }
 
 /// The recorder of one tracker process. `T` stands for a client that waits to hear what became of its report.
@@ -62,6 +77,13 @@ pub struct RecorderMachine<T> {
     /// How many calls were made, and the one whose answer is awaited. Any other answer comes too late.
     calls: u64,
     awaited: Option<u64>,
+    /// When the call under way left.
+    sent: Instant,
+    clock: SiteClock,
+    bookkeeper: Bookkeeper,
+    tail: Tail,
+    /// What a Redis that went back in time is given again, before anything else.
+    rewind: Option<Rewind>,
     failed_at: Option<Instant>,
     /// Since when Redis takes nothing.
     outage: Option<Instant>,
@@ -82,10 +104,16 @@ enum Stage<T> {
 }
 
 impl<T> RecorderMachine<T> {
-    /// A recorder that waits for [`Input::Begin`].
+    /// A recorder that waits for [`Input::Begin`]. `wall_ms`: what this machine's clock says now, in Unix
+    /// milliseconds; arrivals are stamped by it until Redis has told what time it is.
     #[must_use]
-    pub fn new(tracker_id: String, limits: Limits) -> Self {
+    pub fn new(tracker_id: String, limits: Limits, rules: Rules, (wall_ms, now): (u64, Instant)) -> Self {
         Self {
+            tail: Tail::new(limits.tail),
+            clock: SiteClock::guessed(wall_ms, now),
+            bookkeeper: Bookkeeper::new(rules),
+            rewind: None,
+            sent: now,
             tracker_id,
             limits,
             stage: Stage::Waiting,
@@ -168,34 +196,55 @@ impl<T> RecorderMachine<T> {
     /// Gives each report the number under which this process has it booked, for ever: by it Redis knows what
     /// it is sent twice.
     fn number(&mut self, reports: &mut Vec<Submission<T>>) -> (Vec<NumberedBooking>, Vec<T>) {
-        let numbered = reports.drain(..).map(|Submission { booking, token, .. }| {
+        let numbered = reports.drain(..).map(|Submission { mut booking, arrived, token }| {
             self.sequence += 1;
+            booking.at_ms = self.clock.at(arrived);
             (NumberedBooking::new(booking, self.sequence), token)
         });
         numbered.unzip()
     }
 
-    /// Makes a call of numbered entries. What Redis need not compute itself belongs here: between the
-    /// numbers, which never change, and the call, which is made anew for each attempt.
-    fn send(&mut self, call: impl FnOnce(u64, u64) -> Call) {
+    /// Makes a call. `other`: the process that numbered the entries, when it was not this one.
+    fn send(&mut self, batch: Arc<Vec<Computed>>, other: Option<Arc<str>>, now: Instant) {
+        let confirmed = match &self.rewind {
+            _ if other.is_some() => 0,
+            Some(rewind) => rewind.booked(),
+            None => self.confirmed,
+        };
         self.calls += 1;
         self.awaited = Some(self.calls);
-        self.actions.push_back(Action::Send(call(self.calls, self.confirmed)));
+        self.sent = now;
+        let said = Progress { confirmed, expected_ms: self.clock.expected(now) };
+        let call = Call { number: self.calls, batch, numbered_by: other, said };
+        self.actions.push_back(Action::Send(call));
     }
 
     fn answered(&mut self, answer: Result<Receipt, SendFailure>, now: Instant) {
-        match &answer {
-            Ok(receipt) => {
+        let verdict = match answer {
+            Ok(Receipt { clock, verdict }) => {
                 self.failed_at = None;
-                if receipt.lost > 0 {
-                    self.tell(Notice::Lost(receipt.lost));
-                }
+                self.clock.told(clock.site_ms, clock.ahead_ms, self.sent);
+                Ok(verdict)
             }
-            Err(_) => {
+            Err(failure) => {
                 self.failed_at = Some(now);
                 self.tell(Notice::AttemptFailed);
+                Err(failure)
+            }
+        };
+        match verdict {
+            Ok(Verdict::WentBack { booked }) => self.go_back(booked, now),
+            Ok(Verdict::SeenTo(outcomes)) if self.rewind.is_some() => self.rewound(outcomes, now),
+            Ok(Verdict::SeenTo(outcomes)) => self.dispatch(Ok(outcomes), now),
+            Err(failure) => {
+                // Redis says again how far back it is.
+                self.rewind = None;
+                self.dispatch(Err(failure), now);
             }
         }
+    }
+
+    fn dispatch(&mut self, answer: Result<Vec<Outcome>, SendFailure>, now: Instant) {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Direct(Some(batch)) => self.batch_answered(batch, answer, now),
             Stage::CatchingUp(catch_up) => self.replay_answered(catch_up, answer, now),
@@ -211,9 +260,18 @@ impl<T> RecorderMachine<T> {
         }
     }
 
-    fn confirm(&mut self, entries: &[NumberedBooking]) {
-        let newest = entries.last().map_or(0, |entry| entry.sequence);
-        self.confirmed = self.confirmed.max(newest);
+    fn confirm(&mut self, numbers: &[u64]) {
+        self.confirmed = numbers.iter().copied().fold(self.confirmed, u64::max);
+    }
+
+    /// Keeps what is booked of a list, and says what became of each entry.
+    fn keep_tail(&mut self, attempt: Attempt, other: Option<&Arc<str>>, now: Instant) -> Vec<Outcome> {
+        let (outcomes, booked) = attempt.into_parts();
+        for batch in booked {
+            self.tail.push(batch, other.cloned(), now);
+        }
+        self.tell(Notice::Remembers { sessions: self.bookkeeper.known(), tail: self.tail.len() });
+        outcomes
     }
 
     fn disk_is_done(&mut self, result: DiskResult, now: Instant) {

@@ -8,13 +8,14 @@ use contract::{Event, InfoHash, PeerId};
 use super::*;
 use crate::traffic::booking::Booking;
 use crate::traffic::failure::FailureKind;
-use crate::traffic::reply::Outcome;
+use crate::traffic::reply::{Clock, Outcome, Present, Verdict};
 use crate::traffic::spool::{Fault, MemoryDisk, Store};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 const LIMIT: u64 = 1 << 20;
+const T0: u64 = 1_700_000_000_000;
 
-type Verdict = Result<(), RecordError>;
+type Answer = Result<(), RecordError>;
 
 /// A recorder whose clients are numbers: each uploads as many bytes.
 struct Scene {
@@ -23,18 +24,25 @@ struct Scene {
     now: Instant,
     calls: VecDeque<Call>,
     requests: VecDeque<DiskRequest>,
-    answers: Vec<(u64, Verdict)>,
+    answers: Vec<(u64, Answer)>,
     notices: Vec<Notice>,
 }
 
 impl Scene {
     fn new(id: &str, disk: &MemoryDisk, has_spool: bool) -> Self {
-        let limits =
-            Limits { batch: 4, replay_batch: 4, retry_count: 2, retry_interval: INTERVAL, has_spool };
+        let limits = Limits {
+            batch: 4,
+            replay_batch: 4,
+            retry_count: 2,
+            retry_interval: INTERVAL,
+            has_spool,
+            tail: TailLimits::default(),
+        };
+        let (rules, now) = (Rules::new(&contract::Keys::default()), Instant::now());
         Self {
-            machine: RecorderMachine::new(id.into(), limits),
+            machine: RecorderMachine::new(id.into(), limits, rules, (T0, now)),
             store: Store::on(disk.clone(), LIMIT).unwrap(),
-            now: Instant::now(),
+            now,
             calls: VecDeque::new(),
             requests: VecDeque::new(),
             answers: Vec::new(),
@@ -104,7 +112,11 @@ impl Scene {
     }
 
     fn answered(&mut self, call: &Call, outcomes: Vec<Outcome>) {
-        self.hand(Input::Answered { call: call.number, answer: Ok(Receipt { outcomes, lost: 0 }) });
+        self.hand(Input::Answered { call: call.number, answer: Ok(self.receipt(outcomes)) });
+    }
+
+    fn receipt(&self, outcomes: Vec<Outcome>) -> Receipt {
+        Receipt { clock: Clock { site_ms: T0, ahead_ms: 0 }, verdict: Verdict::SeenTo(outcomes) }
     }
 
     /// The call under way fails.
@@ -123,7 +135,7 @@ impl Scene {
         waited
     }
 
-    fn answers(&mut self) -> Vec<(u64, Verdict)> {
+    fn answers(&mut self) -> Vec<(u64, Answer)> {
         std::mem::take(&mut self.answers)
     }
 }
@@ -139,7 +151,7 @@ fn booking(uploaded: u64) -> Booking {
         downloaded: 0,
         left: 0,
         event: Event::Started,
-        at_ms: 1_700_000_000_000,
+        at_ms: 0,
         path: claims::Path(1),
         interval: 1800,
         min_interval: 900,
@@ -151,7 +163,7 @@ fn booking(uploaded: u64) -> Booking {
 
 /// What a call books: (client, number).
 fn content(call: &Call) -> Vec<(u64, u64)> {
-    call.entries().iter().map(|entry| (entry.booking.uploaded, entry.sequence)).collect()
+    call.entries().map(|entry| (entry.booking.uploaded, entry.sequence)).collect()
 }
 
 #[test]
@@ -163,7 +175,7 @@ fn clients_are_answered_when_redis_has_booked_their_batch_and_the_next_one_gathe
     scene.books();
     assert_eq!(scene.answers(), [(10, Ok(())), (20, Ok(()))]);
     scene.report(&[30]);
-    assert_eq!((content(&scene.calls[0]), scene.calls[0].confirmed()), (vec![(30, 3)], 2));
+    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(30, 3)], 2));
 }
 
 #[test]
@@ -250,7 +262,7 @@ fn a_tracker_killed_between_the_disk_and_the_answer_leaves_the_announce_to_the_n
     next.disk();
     let call = &next.calls[0];
     assert_eq!(content(call), [(10, 1), (20, 2)]);
-    assert_eq!((call.other_tracker_id(), call.confirmed()), (Some("aaaa"), 0));
+    assert_eq!((call.other_tracker_id(), call.said().confirmed), (Some("aaaa"), 0));
     next.books();
     next.disk();
     assert_eq!((next.machine.state, next.machine.confirmed), (RecorderState::Direct, 0));
@@ -388,7 +400,7 @@ fn an_announce_that_redis_refuses_is_its_clients_alone() {
     let mut scene = Scene::direct(&MemoryDisk::default());
     scene.report(&[1, 2, 3]);
     let call = scene.call();
-    scene.answered(&call, vec![Outcome::Booked, Outcome::Failed("WRONGTYPE".into()), Outcome::Late]);
+    scene.answered(&call, vec![Outcome::Booked, Outcome::Failed("WRONGTYPE".into()), Outcome::Repeated]);
     assert_eq!(scene.answers(), [(1, Ok(())), (3, Ok(())), (2, Err(RecordError::Unavailable))]);
 }
 
@@ -403,7 +415,7 @@ fn without_a_spool_clients_are_told_to_come_back_until_redis_takes_a_call() {
     let refused = Err(RecordError::Unavailable);
     assert_eq!(scene.answers(), [(1, refused), (2, refused)]);
     assert_eq!((scene.machine.state, scene.waits()), (RecorderState::Refusing, PAUSE));
-    assert!(scene.calls[0].entries().is_empty());
+    assert!(scene.calls[0].batch().is_empty());
     scene.books();
     assert_eq!(scene.machine.state, RecorderState::Direct);
 }
@@ -452,12 +464,89 @@ fn an_outage_is_told_once_and_its_end_too() {
     assert_eq!(scene.notices.iter().filter(over).count(), 1);
 }
 
-#[test]
-fn a_redis_that_lost_what_it_confirmed_is_told_of() {
-    let mut scene = Scene::direct(&MemoryDisk::default());
-    scene.report(&[1]);
+/// Redis says that it has booked only so much.
+fn goes_back(scene: &mut Scene, booked: u64) {
     let call = scene.call();
-    let receipt = Receipt { outcomes: vec![Outcome::Booked], lost: 3 };
+    let clock = Clock { site_ms: T0, ahead_ms: 0 };
+    let receipt = Receipt { clock, verdict: Verdict::WentBack { booked } };
     scene.hand(Input::Answered { call: call.number, answer: Ok(receipt) });
-    assert!(scene.notices.iter().any(|notice| matches!(notice, Notice::Lost(3))));
+}
+
+#[test]
+fn a_redis_that_went_back_gets_the_tail_again_under_the_old_numbers_and_seconds() {
+    let mut scene = Scene::direct(&MemoryDisk::default());
+    let mut seconds = Vec::new();
+    for client in [10, 20, 30] {
+        scene.report(&[client]);
+        seconds.push(scene.calls[0].batch()[0].booked.ts);
+        scene.books();
+    }
+    scene.answers();
+    scene.report(&[40]);
+    goes_back(&mut scene, 1);
+    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(20, 2)], 1));
+    scene.books();
+    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(30, 3)], 2));
+    assert_eq!(scene.calls[0].batch()[0].booked.ts, seconds[2]);
+    scene.books();
+    assert_eq!(scene.answers(), [], "what was under way waits for that");
+    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(40, 4)], 3));
+    scene.books();
+    assert_eq!(scene.answers(), [(40, Ok(()))]);
+    let told = |notice: &&Notice| matches!(notice, Notice::WentBack { behind: 2, again: 2 });
+    assert_eq!(scene.notices.iter().filter(told).count(), 1);
+}
+
+#[test]
+fn a_redis_that_fails_while_it_is_given_the_tail_is_given_it_again() {
+    let mut scene = Scene::direct(&MemoryDisk::default());
+    for client in [10, 20] {
+        scene.report(&[client]);
+        scene.books();
+    }
+    scene.answers();
+    scene.report(&[30]);
+    goes_back(&mut scene, 0);
+    scene.books();
+    scene.fails(FailureKind::Unreachable);
+    scene.waits();
+    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(30, 3)], 2));
+    goes_back(&mut scene, 1);
+    assert_eq!(content(&scene.calls[0]), [(20, 2)]);
+    scene.books();
+    scene.books();
+    assert_eq!(scene.answers(), [(30, Ok(()))]);
+}
+
+#[test]
+fn a_redis_that_went_back_further_than_the_tail_reaches_is_told_of_and_used() {
+    let mut scene = Scene::direct(&MemoryDisk::default());
+    scene.report(&[10]);
+    scene.books();
+    scene.now += Duration::from_secs(61);
+    scene.report(&[20]);
+    scene.books();
+    scene.report(&[30]);
+    goes_back(&mut scene, 0);
+    assert_eq!(content(&scene.calls[0]), [(20, 2)]);
+    assert!(scene.notices.iter().any(|notice| matches!(notice, Notice::WentBack { behind: 2, again: 1 })));
+}
+
+#[test]
+fn an_entry_is_computed_again_from_what_redis_shows() {
+    let mut scene = Scene::direct(&MemoryDisk::default());
+    scene.report(&[10]);
+    scene.books();
+    scene.report(&[50]);
+    let present = scene.calls[0].batch()[0].before.clone();
+    assert_eq!(scene.calls[0].batch()[0].booked.claims.up, 40);
+    let call = scene.call();
+    scene.answered(&call, vec![Outcome::Stale(Present::Snapshot(present))]);
+    assert_eq!(content(&scene.calls[0]), [(50, 2)], "under its number");
+    let call = scene.call();
+    scene.answered(&call, vec![Outcome::Stale(Present::Nothing)]);
+    let again = &scene.calls[0].batch()[0];
+    assert_eq!((again.booked.claims.up, &*again.expected), (40, &b""[..]), "from what is known here");
+    scene.books();
+    assert_eq!(scene.answers().last(), Some(&(50, Ok(()))));
 }

@@ -36,7 +36,6 @@ pub use take::Batch;
 pub(super) struct Spool {
     directory: PathBuf,
     store: Mutex<Store>,
-    #[allow(dead_code, reason = "until the paths are named after it")]
     identity: u64,
     turn: Arc<Semaphore>,
     /// The tail is being synced.
@@ -68,7 +67,6 @@ impl Spool {
     }
 
     /// Which tracker this is, whatever its process.
-    #[allow(dead_code, reason = "until the paths are named after it")]
     pub(super) fn identity(&self) -> u64 {
         self.identity
     }
@@ -82,7 +80,6 @@ impl Spool {
         self.store.lock().set_limit(max_bytes);
     }
 
-    #[allow(dead_code, reason = "until the recorder keeps a tail")]
     pub(super) fn set_tail_limits(&self, limits: TailLimits) {
         self.store.lock().set_tail_limits(limits);
     }
