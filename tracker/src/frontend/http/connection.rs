@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::deadline::{Deadlines, Phase, Watched};
 use super::origin::Origin;
+use super::pulse::LastArrival;
 use super::respond::{Frontend, Reply, Scheme};
 use super::stream::Stream;
 use crate::frontend::metrics::HttpMetrics;
@@ -84,6 +85,7 @@ pub(super) struct Connection {
     pub(super) keepalive: Keepalive,
     pub(super) origin: Origin,
     pub(super) scheme: Scheme,
+    pub(super) arrival: Arc<LastArrival>,
 }
 
 impl Connection {
@@ -91,7 +93,7 @@ impl Connection {
     pub(super) async fn run(&self, stream: Stream, acceptor: Option<TlsAcceptor>) {
         self.metrics().open_connections.inc();
         let acceptor = acceptor.filter(|_| !matches!(stream, Stream::Unix(_)));
-        let stream = Watched::new(stream, self.deadlines.clone());
+        let stream = Watched::new(stream, self.deadlines.clone(), self.arrival.clone());
         match acceptor {
             None => self.serve(stream).await,
             // Apart, or each plain connection would reserve the room that TLS takes.
@@ -135,7 +137,7 @@ impl Connection {
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Result<Reply, Infallible>> {
         self.deadlines.enter(Phase::Answering);
         let reply_phase = if self.ends_with(&request) { Phase::LastReply } else { Phase::Reply };
-        let answer = self.frontend.respond(request, self.origin, self.scheme);
+        let answer = self.frontend.respond(request, self.origin, self.scheme, self.arrival.get());
         answer.map(move |reply| {
             self.deadlines.enter(reply_phase);
             Ok(reply)

@@ -17,7 +17,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::stream::WriteLast;
+use super::pulse::LastArrival;
+use super::stream::{Waiting, WriteLast};
 
 /// The longest waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,16 +157,17 @@ impl Deadlines {
 pub(super) struct Watched<S> {
     stream: S,
     deadlines: Deadlines,
+    arrival: Arc<LastArrival>,
 }
 
 impl<S> Watched<S> {
-    /// Watches `stream` on behalf of `deadlines`.
-    pub(super) fn new(stream: S, deadlines: Deadlines) -> Self {
-        Self { stream, deadlines }
+    /// Watches `stream` on behalf of `deadlines`, and notes when its bytes had come.
+    pub(super) fn new(stream: S, deadlines: Deadlines, arrival: Arc<LastArrival>) -> Self {
+        Self { stream, deadlines, arrival }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Waiting + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -175,6 +177,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         if buffer.filled().len() > before {
             self.deadlines.leave(Phase::Idle, Phase::Head);
+            self.arrival.read(std::time::Instant::now(), || self.stream.waited());
         }
         Poll::Ready(read)
     }
@@ -202,8 +205,15 @@ impl<S: WriteLast + Unpin> AsyncWrite for Watched<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frontend::http::pulse::Pulse;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::sleep;
+
+    impl Waiting for DuplexStream {
+        fn waited(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
 
     impl WriteLast for DuplexStream {
         fn poll_write_last(
@@ -221,6 +231,10 @@ mod tests {
         idle: Duration::from_secs(30),
     };
 
+    fn arrival() -> Arc<LastArrival> {
+        Arc::new(LastArrival::new(Arc::new(Pulse::begin(std::time::Instant::now()))))
+    }
+
     /// Runs `connection` under supervision on a paused clock: how it ended, and after how many seconds.
     async fn run<F: Future>(deadlines: &Deadlines, connection: F) -> (Option<Phase>, u64) {
         let begun = Instant::now();
@@ -230,9 +244,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_is_given_the_read_timeout_however_its_bytes_drip() {
-        let deadlines = Deadlines::new(TIMEOUTS);
+        let (deadlines, arrival) = (Deadlines::new(TIMEOUTS), arrival());
         let (mut client, server) = duplex(64);
-        let mut server = Watched::new(server, deadlines.clone());
+        let mut server = Watched::new(server, deadlines.clone(), arrival);
         let dripping = async {
             loop {
                 client.write_all(b"x").await.unwrap();
@@ -245,9 +259,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_next_request_may_take_longer_to_begin_but_not_to_arrive() {
-        let deadlines = Deadlines::new(TIMEOUTS);
+        let (deadlines, arrival) = (Deadlines::new(TIMEOUTS), arrival());
         let (mut client, server) = duplex(64);
-        let mut server = Watched::new(server, deadlines.clone());
+        let mut server = Watched::new(server, deadlines.clone(), arrival);
         let next_request = async {
             deadlines.enter(Phase::Reply);
             server.flush().await.unwrap();
@@ -263,9 +277,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn our_own_work_is_not_timed_and_a_client_that_does_not_read_is() {
-        let deadlines = Deadlines::new(TIMEOUTS);
+        let (deadlines, arrival) = (Deadlines::new(TIMEOUTS), arrival());
         let (_client, server) = duplex(64);
-        let mut server = Watched::new(server, deadlines.clone());
+        let mut server = Watched::new(server, deadlines.clone(), arrival);
         let stuck = async {
             deadlines.enter(Phase::Answering);
             sleep(Duration::from_secs(100)).await;

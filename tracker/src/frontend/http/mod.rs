@@ -5,6 +5,7 @@ mod connection;
 mod deadline;
 mod listener;
 mod origin;
+mod pulse;
 pub mod query;
 pub mod reply;
 mod respond;

@@ -11,10 +11,15 @@
 use std::net::IpAddr;
 
 use hyper::HeaderMap;
-use hyper::header::HeaderName;
+use hyper::header::{HOST, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::announce::Refusal;
+use crate::arrival::Way;
+
+/// What proxies say of the URL that they were asked for, when they ask us for another one.
+const ASKED_FOR: [HeaderName; 2] =
+    [HeaderName::from_static("x-forwarded-proto"), HeaderName::from_static("x-forwarded-host")];
 
 /// Reads an address block such as `10.0.0.0/8`, or a single address.
 ///
@@ -66,6 +71,17 @@ impl ProxyRules {
         ip.ok_or_else(|| Refusal::because("the proxy in front of this tracker does not say who you are"))
     }
 
+    /// The way by the names that this tracker has in the client's URL. They need not be true: whoever invents
+    /// some has more ways to his own session.
+    pub(super) fn named(&self, way: Way, connection: Origin, headers: &HeaderMap) -> Way {
+        let name = |header: &HeaderName| headers.get(header).map_or(&[][..], HeaderValue::as_bytes);
+        let way = way.by(name(&HOST));
+        if self.header.is_none() && connection != Origin::LocalProxy {
+            return way;
+        }
+        ASKED_FOR.iter().fold(way, |way, header| way.by(name(header)))
+    }
+
     /// Hops from the nearest to the farthest, `None` for one that is no address: the last line's last entry
     /// was added by the proxy we talk to.
     fn hops<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
@@ -105,6 +121,23 @@ mod tests {
         for silent in [&[][..], &["unknown"]] {
             assert!(client("unix", silent).contains("does not say who you are"));
         }
+    }
+
+    #[test]
+    fn a_tracker_that_a_client_knows_by_several_names_is_met_several_ways() {
+        let named = |connection, lines: &[(&'static str, &str)]| {
+            let rules = ProxyRules { header: None, trusted: Vec::new() };
+            let lines =
+                lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+            rules.named(Way::default(), connection, &lines.collect())
+        };
+        let direct = Origin::Address([192, 0, 2, 1].into());
+        let [a, b] = ["a", "b"].map(|host| named(direct, &[("host", host)]));
+        assert_ne!(a, b);
+        assert_eq!(a, named(direct, &[("host", "a"), ("x-forwarded-proto", "https")]), "no proxy says that");
+        let [plain, sealed] = ["http", "https"]
+            .map(|scheme| named(Origin::LocalProxy, &[("host", "a"), ("x-forwarded-proto", scheme)]));
+        assert_ne!(plain, sealed, "a proxy ends TLS and is asked over both");
     }
 
     #[test]

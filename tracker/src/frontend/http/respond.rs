@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use contract::AddressFamily;
 use futures_util::future::Either;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use wire::http::reply::{self, ScrapeForm};
@@ -88,7 +88,13 @@ impl Frontend {
 
     /// Answers one request, at once where nothing has to be waited for. Its body is not read: no request that
     /// we answer has one.
-    pub(super) fn respond<B>(&self, request: Request<B>, origin: Origin, scheme: Scheme) -> Answer<'_> {
+    pub(super) fn respond<B>(
+        &self,
+        request: Request<B>,
+        origin: Origin,
+        scheme: Scheme,
+        arrived: Instant,
+    ) -> Answer<'_> {
         let received = Instant::now();
         let (mut request, _) = request.into_parts();
         // hyper reads the next request's headers into the map that held the last reply's: with this one it
@@ -104,7 +110,9 @@ impl Frontend {
         };
         let client = policy.proxies.client_ip(origin, &headers);
         let family = client.as_ref().map_or(AddressFamily::V4, |ip| AddressFamily::of(*ip));
-        let arrival = client.map(|ip| Arrival { at: received, ip, way: way(ip, scheme, &request, &headers) });
+        let path = request.uri.path().as_bytes();
+        let way = |ip| policy.proxies.named(way(ip, scheme).by(path), origin, &headers);
+        let arrival = client.map(|ip| Arrival { at: arrived, ip, way: way(ip) });
         let agent = policy.limits.event_fields.agent.then(|| agent(&headers)).flatten();
         headers.clear();
         let unanswered = |action| Unanswered { action, family, scheme, received, headers };
@@ -188,14 +196,12 @@ fn route(request: &Parts, headers: &HeaderMap, routes: &Routes) -> Result<Route,
     routes.find(request.uri.path()).ok_or(nothing)
 }
 
-/// The names that this tracker has in the client's list of trackers.
-fn way(ip: IpAddr, scheme: Scheme, request: &Parts, headers: &HeaderMap) -> Way {
+fn way(ip: IpAddr, scheme: Scheme) -> Way {
     let transport = match scheme {
         Scheme::Http => Transport::Http,
         Scheme::Https => Transport::Https,
     };
-    let host = headers.get(HOST).map_or(&[][..], HeaderValue::as_bytes);
-    Way::over(transport, ip).by(host).by(request.uri.path().as_bytes())
+    Way::over(transport, ip)
 }
 
 fn agent(headers: &HeaderMap) -> Option<String> {

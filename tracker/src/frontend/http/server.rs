@@ -5,7 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -15,6 +15,7 @@ use super::connection::{Connection, Keepalive, Shutdown};
 use super::deadline::{Deadlines, Timeouts};
 use super::listener::{BoundSocket, Listener, SocketFile, bind};
 use super::origin::Origin;
+use super::pulse::{LastArrival, Pulse};
 use super::respond::{Frontend, Scheme};
 use super::stream::Stream;
 use super::tls::CertificateSource;
@@ -113,6 +114,7 @@ fn start_workers(
             permits: Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER as usize)),
             shutdown: Arc::default(),
             stop: stop.clone(),
+            pulse: Arc::new(Pulse::begin(Instant::now())),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let work = move || runtime.block_on(worker.run(listeners));
@@ -132,6 +134,7 @@ struct Worker {
     permits: Arc<Semaphore>,
     shutdown: Arc<Shutdown>,
     stop: watch::Receiver<bool>,
+    pulse: Arc<Pulse>,
 }
 
 impl Worker {
@@ -160,7 +163,7 @@ impl Worker {
         // Under many connections `stopped` may not come to a poll for long.
         while !self.stop.has_changed().unwrap_or(true) {
             let next = async {
-                let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+                let permit = self.permit().await?;
                 let (stream, origin) = endpoint.listener.accept().await?;
                 Ok::<_, io::Error>((stream, origin, permit))
             };
@@ -174,9 +177,20 @@ impl Worker {
                 Err(error) => {
                     warn!(%error, "HTTP cannot accept connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    self.pulse.skips(Instant::now());
                 }
             }
         }
+    }
+
+    /// A place for one more connection. Those that come meanwhile wait in the kernel, with their requests.
+    async fn permit(&self) -> io::Result<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+        self.pulse.skips(Instant::now());
+        Ok(permit)
     }
 
     fn open(
@@ -194,6 +208,7 @@ impl Worker {
             keepalive: self.settings.keepalive,
             origin,
             scheme,
+            arrival: Arc::new(LastArrival::new(self.pulse.clone())),
         };
         let acceptor = endpoint.certificate.as_ref().map(|certificate| certificate.acceptor());
         tokio::spawn(async move {

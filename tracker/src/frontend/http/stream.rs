@@ -12,10 +12,24 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::GetStruct;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// The beginning of the kernel's `struct tcp_info`.
+#[derive(Clone, Copy)]
+struct TcpInfo;
+
+type Figures = [u32; LAST_DATA_RECEIVED + 1];
+
+nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, Figures, GetStruct<Figures>);
+
+/// Where it has `tcpi_last_data_recv`, in milliseconds: behind eight bytes and eleven numbers.
+const LAST_DATA_RECEIVED: usize = 13;
 
 /// A connection.
 #[derive(Debug)]
@@ -45,6 +59,24 @@ impl Stream {
             }
             outcome => outcome.map(Some),
         }
+    }
+}
+
+/// Bytes that may lie in the kernel for a while before they are read.
+pub(super) trait Waiting {
+    /// How long ago the kernel got the last of them, as far as it tells.
+    fn waited(&self) -> Duration;
+}
+
+impl Waiting for Stream {
+    fn waited(&self) -> Duration {
+        let told = match self {
+            Self::Unregistered(Some(stream)) => getsockopt(stream, TcpInfo),
+            Self::Inet(stream) => getsockopt(stream, TcpInfo),
+            // A proxy's bytes come without a stamp.
+            Self::Unregistered(None) | Self::Unix(_) => return Duration::ZERO,
+        };
+        told.map_or(Duration::ZERO, |figures| Duration::from_millis(figures[LAST_DATA_RECEIVED].into()))
     }
 }
 
@@ -125,6 +157,7 @@ impl AsyncWrite for Stream {
 mod tests {
     use std::future::poll_fn;
     use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Instant;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -151,6 +184,26 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert_eq!((&read, answer.as_str()), (b"question", "answer"));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_lay_there_are_as_old_as_they_are_also_when_their_client_is_gone() {
+        let ((client, mut stream), (_still_there, mut other)) = (pair(), pair());
+        let begun = Instant::now();
+        let lay = |stream: &Stream| (stream.waited(), begun.elapsed());
+        (&client).write_all(b"question").unwrap();
+        (&_still_there).write_all(b"question").unwrap();
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        while begun.elapsed() < Duration::from_millis(300) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for stream in [&mut stream, &mut other] {
+            stream.read_exact(&mut [0; 8]).await.unwrap();
+            let (waited, elapsed) = lay(stream);
+            let late = elapsed.checked_sub(waited).unwrap_or_default();
+            assert!(late < Duration::from_millis(100), "{waited:?} of {elapsed:?}");
+        }
     }
 
     #[tokio::test]

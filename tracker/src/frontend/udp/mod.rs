@@ -18,6 +18,7 @@ pub mod reading;
 mod respond;
 mod return_path;
 mod socket;
+mod stamps;
 mod unanswered;
 mod worker;
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::cmsg_space;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MultiHeaders, RecvMsg, SockaddrStorage, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MultiHeaders, SockaddrStorage, setsockopt, sockopt,
 };
 use socket2::Socket;
 
@@ -31,22 +31,21 @@ pub(super) fn ask_for(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Headers with room for one address each: the kernel writes or reads nothing else. A call leaves in them how
-/// much of the room it used; that is all of it as long as every datagram comes with its address.
+/// Headers with room for one address each, for sending.
 pub(super) fn headers(count: usize) -> MultiHeaders<SockaddrStorage> {
     MultiHeaders::preallocate(count, Some(cmsg_space!(libc::in6_pktinfo)))
 }
 
-/// Which of our addresses a datagram was sent to.
-pub(super) fn arrived_at(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<IpAddr> {
-    message.cmsgs().ok()?.find_map(|control| match control {
+/// Which of our addresses a datagram was sent to, if that is what the kernel says here.
+pub(super) fn arrived_at(control: &ControlMessageOwned) -> Option<IpAddr> {
+    match control {
         // The local address proper, which for a broadcast is not the one written to.
         ControlMessageOwned::Ipv4PacketInfo(info) => {
             Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into())
         }
         ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
         _ => None,
-    })
+    }
 }
 
 /// An address to send from, in the kernel's form.

@@ -14,8 +14,12 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, sendmmsg, setsockopt,
+    sockopt,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::return_path::{self, ReturnPath, Source};
@@ -42,6 +46,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
     return_path::ask_for(&socket, address)?;
+    // Before the socket has an address: every packet then has its stamp.
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -50,12 +56,13 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 pub(super) struct ReceiveBuffer {
     buffers: Box<[[u8; MAX_DATAGRAM]; BATCH]>,
     headers: MultiHeaders<SockaddrStorage>,
-    arrived: Vec<Arrival>,
+    received: Vec<Received>,
 }
 
-struct Arrival {
+struct Received {
     /// `None` for an address that is not of the internet, which a UDP socket does not get.
     path: Option<ReturnPath>,
+    stamp: Option<Duration>,
     length: usize,
     is_whole: bool,
 }
@@ -64,49 +71,68 @@ struct Arrival {
 pub(super) struct Datagram<'a> {
     /// Where from, and to which of our addresses: replies go back that way.
     pub(super) path: ReturnPath,
+    /// When the kernel got it, by the clock that is set.
+    pub(super) stamp: Option<Duration>,
     /// `None` when it was longer than any honest packet.
     pub(super) packet: Option<&'a [u8]>,
 }
 
 impl ReceiveBuffer {
     pub(super) fn new() -> Self {
-        let headers = return_path::headers(BATCH);
-        Self { buffers: Box::new([[0; MAX_DATAGRAM]; BATCH]), headers, arrived: Vec::with_capacity(BATCH) }
+        // Room for one address and one stamp each: the kernel writes nothing else. A call leaves in them how
+        // much of the room it used; that is all of it as long as every datagram comes with both.
+        let headers = MultiHeaders::preallocate(BATCH, Some(cmsg_space!(libc::in6_pktinfo, libc::timespec)));
+        Self { buffers: Box::new([[0; MAX_DATAGRAM]; BATCH]), headers, received: Vec::with_capacity(BATCH) }
     }
 
     /// Waits for datagrams and takes as many as are there. `WouldBlock` when none came for a while.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
-        let Self { buffers, headers, arrived } = self;
-        arrived.clear();
+        let Self { buffers, headers, received } = self;
+        received.clear();
         let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
         let flags = MsgFlags::MSG_WAITFORONE;
         for message in recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)? {
-            arrived.push(Arrival {
-                path: return_path(&message),
-                length: message.bytes,
-                is_whole: !message.flags.contains(MsgFlags::MSG_TRUNC),
-            });
+            received.push(Received::new(&message));
         }
         Ok(())
     }
 
     /// How many the last call brought.
     pub(super) fn len(&self) -> usize {
-        self.arrived.len()
+        self.received.len()
+    }
+
+    /// Whether the last call took all there was.
+    pub(super) fn has_room(&self) -> bool {
+        self.received.len() < BATCH
     }
 
     /// What the last call brought.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        self.arrived.iter().zip(self.buffers.iter()).filter_map(|(arrival, buffer)| {
-            let packet = arrival.is_whole.then(|| &buffer[..arrival.length.min(MAX_DATAGRAM)]);
-            Some(Datagram { path: arrival.path?, packet })
+        self.received.iter().zip(self.buffers.iter()).filter_map(|(received, buffer)| {
+            let packet = received.is_whole.then(|| &buffer[..received.length.min(MAX_DATAGRAM)]);
+            Some(Datagram { path: received.path?, stamp: received.stamp, packet })
         })
     }
 }
 
-fn return_path(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<ReturnPath> {
-    let to = message.address.as_ref().and_then(internet_address)?;
-    Some(ReturnPath { to, from: return_path::arrived_at(message) })
+impl Received {
+    fn new(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Self {
+        let (mut from, mut stamp) = (None, None);
+        for control in message.cmsgs().into_iter().flatten() {
+            match control {
+                ControlMessageOwned::ScmTimestampns(time) => stamp = Some(time.into()),
+                address => from = return_path::arrived_at(&address).or(from),
+            }
+        }
+        let to = message.address.as_ref().and_then(internet_address);
+        Self {
+            path: to.map(|to| ReturnPath { to, from }),
+            stamp,
+            length: message.bytes,
+            is_whole: !message.flags.contains(MsgFlags::MSG_TRUNC),
+        }
+    }
 }
 
 fn internet_address(address: &SockaddrStorage) -> Option<SocketAddr> {

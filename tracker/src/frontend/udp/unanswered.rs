@@ -21,6 +21,9 @@ pub(super) struct Sender {
     pub(super) path: ReturnPath,
     /// IPv4-mapped addresses mapped to IPv4.
     pub(super) ip: IpAddr,
+    /// When it reached this machine.
+    pub(super) arrived: Instant,
+    /// When it was read.
     pub(super) received: Instant,
     pub(super) unix_secs: u64,
 }
@@ -34,7 +37,7 @@ impl Sender {
             Some(IpAddr::V6(ours)) => way.by(&ours.octets()),
             None => way,
         };
-        Arrival { at: self.received, ip: self.ip, way }
+        Arrival { at: self.arrived, ip: self.ip, way }
     }
 }
 
@@ -152,7 +155,8 @@ mod tests {
     fn advice(action: Action, url_data: UrlData, kind: RefusalKind) -> Option<&'static str> {
         let path = ReturnPath { to: (Ipv4Addr::LOCALHOST, 6881).into(), from: None };
         let ip = Ipv4Addr::LOCALHOST.into();
-        let sender = Sender { path, ip, received: Instant::now(), unix_secs: 0 };
+        let now = Instant::now();
+        let sender = Sender { path, ip, arrived: now, received: now, unix_secs: 0 };
         let form = AnnounceForm::Standard;
         Unanswered { sender, transaction: 1, form, action, url_data }.hint(kind)
     }

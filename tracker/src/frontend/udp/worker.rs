@@ -4,7 +4,7 @@
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::warn;
@@ -13,6 +13,7 @@ use super::batch::{Batch, Workspace};
 use super::packet;
 use super::respond::Frontend;
 use super::socket::{Datagram, ReceiveBuffer};
+use super::stamps::{Clocks, Stamps};
 use super::unanswered::Sender;
 use crate::frontend::metrics::Dropped;
 
@@ -25,10 +26,18 @@ pub(super) fn receive(frontend: &Arc<Frontend>, socket: &UdpSocket, stop: &watch
     let _runtime = frontend.runtime.enter();
     let mut received = ReceiveBuffer::new();
     let mut workspace = Workspace::new(frontend.metrics.latency.local());
+    let mut stamps = Stamps::begin(Clocks::read());
     while !is_stopped(stop) {
         match received.receive(socket) {
-            Ok(()) => answer_batch(frontend, &received, &mut workspace, socket),
-            Err(error) if is_idle(&error) => continue,
+            Ok(()) => {
+                stamps.read(Clocks::read());
+                answer_batch(frontend, &received, &stamps, &mut workspace, socket);
+                stamps.done(received.has_room());
+            }
+            Err(error) if is_idle(&error) => {
+                stamps.read(Clocks::read());
+                stamps.done(true);
+            }
             Err(error) => {
                 warn!(%error, "UDP cannot receive");
                 std::thread::sleep(PAUSE_AFTER_ERROR);
@@ -40,19 +49,21 @@ pub(super) fn receive(frontend: &Arc<Frontend>, socket: &UdpSocket, stop: &watch
 fn answer_batch(
     frontend: &Arc<Frontend>,
     packets: &ReceiveBuffer,
+    stamps: &Stamps,
     workspace: &mut Workspace,
     socket: &UdpSocket,
 ) {
-    let received = Instant::now();
-    let unix_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let Clocks { now: received, unix } = stamps.clocks();
     let (policy, rules) = (frontend.policy.load(), frontend.pipeline.rules.load());
     if packets.len() > 1 {
         let announced = |datagram: Datagram<'_>| packet::announced_torrent(datagram.packet?);
         frontend.pipeline.swarms.prefetch(packets.datagrams().filter_map(announced));
     }
     let mut batch = Batch { policy: &policy, rules: &rules, workspace };
-    for Datagram { path, packet } in packets.datagrams() {
-        let sender = Sender { path, ip: path.to.ip().to_canonical(), received, unix_secs };
+    for Datagram { path, stamp, packet } in packets.datagrams() {
+        let arrived = stamps.arrival(stamp);
+        let ip = path.to.ip().to_canonical();
+        let sender = Sender { path, ip, arrived, received, unix_secs: unix.as_secs() };
         match packet {
             Some(packet) => frontend.answer(packet, sender, &mut batch),
             None => frontend.metrics.drop_packets(Dropped::Oversized, 1),
