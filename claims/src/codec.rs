@@ -4,8 +4,9 @@
 
 use thiserror::Error;
 
+use crate::room::MOST_SEGMENTS;
 use crate::segment::{Path, Point, Segment};
-use crate::session::{MOST_SEGMENTS, Session};
+use crate::session::Session;
 
 /// The first byte's lower half.
 const VERSION: u8 = 1;

@@ -28,12 +28,15 @@ pub(crate) struct Scene<'a> {
     pub(crate) has_baseline: bool,
 }
 
-/// Runs that nothing can be added to any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Over {
+/// What all stories agree on, with segments as bits of their places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Certain {
+    /// The total of the runs that nothing can be added to any more.
     pub(crate) total: u64,
-    /// Their segments, as bits of the segments' places.
+    /// The segments of these.
     pub(crate) segments: Members,
+    /// The segments of each other run.
+    pub(crate) open: Vec<Members>,
 }
 
 /// The least total for one of the two counters.
@@ -42,7 +45,15 @@ pub(crate) fn least_total(scene: Scene<'_>, which: usize) -> u64 {
         let low = if only.started && !scene.has_baseline { 0 } else { only.start.counters[which] };
         return only.end.counters[which] - low;
     }
+    if let [first, second] = scene.segments
+        && first.path != second.path
+    {
+        return least_of_two([Span::of(first, 0, which), Span::of(second, 1, which)], scene);
+    }
     let spans = spans(scene.segments, which);
+    if let Some(total) = sum_of_falls(&spans, scene.has_baseline) {
+        return total;
+    }
     let mut search = Search::new(&spans, scene);
     search.least().unwrap_or_else(|| {
         search.unexplained = Unexplained::GoesOn;
@@ -50,10 +61,32 @@ pub(crate) fn least_total(scene: Scene<'_>, which: usize) -> u64 {
     })
 }
 
-/// The runs that are over whatever comes after `next_at`, when all stories agree what is still open.
-pub(crate) fn over(scene: Scene<'_>, which: usize, next_at: u64) -> Option<Over> {
+/// Two paths that have said one thing each: the usual session of several, without a search.
+fn least_of_two([first, second]: [Span; 2], scene: Scene<'_>) -> u64 {
+    let (known, own) = (Run::of(&first, 0), Run::of(&second, 1));
+    let moved = |run: Run, is_first: bool| run.moved(is_first && scene.has_baseline);
+    let in_order = |early: Run, late: Run| {
+        let fits = second.started && early.end <= late.begin.saturating_add(scene.skew_ms);
+        fits.then(|| moved(early, true).saturating_add(moved(late, false)))
+    };
+    let joined = (!first.clashes(&second, scene.skew_ms)).then(|| moved(known.with(&second, 1), true));
+    let stories = [joined, in_order(known, own), in_order(own, known)];
+    let unexplained = || moved(known, true).saturating_add(own.high - own.lowest);
+    stories.into_iter().flatten().min().unwrap_or_else(unexplained)
+}
+
+/// The total of a session whose only path has fallen again and again, which leaves one story.
+fn sum_of_falls(spans: &[Span], has_baseline: bool) -> Option<u64> {
+    let all_fell =
+        spans.iter().enumerate().all(|(at, span)| at == 0 || span.fell && span.previous == Some(at - 1));
+    let moved = |(at, span): (usize, &Span)| Run::of(span, at).moved(has_baseline && at == 0);
+    all_fell.then(|| spans.iter().enumerate().map(moved).fold(0, u64::saturating_add))
+}
+
+/// What is certain whatever comes after `next_at`, when all stories agree what is still open.
+pub(crate) fn certain(scene: Scene<'_>, which: usize, next_at: u64) -> Option<Certain> {
     let spans = spans(scene.segments, which);
-    Search::new(&spans, scene).over(next_at)
+    Search::new(&spans, scene).certain(next_at)
 }
 
 struct Search<'a> {
@@ -125,7 +158,7 @@ impl<'a> Search<'a> {
         open.iter().map(|run| run.members).chain([is_first]).collect()
     }
 
-    fn over(&self, next_at: u64) -> Option<Over> {
+    fn certain(&self, next_at: u64) -> Option<Certain> {
         let mut stories = vec![Story::default()];
         for (place, _) in self.spans.iter().enumerate() {
             let next_at = self.spans.get(place + 1).map_or(next_at, |span| span.first().0);
@@ -147,14 +180,18 @@ impl<'a> Search<'a> {
             stories = best.into_values().collect();
         }
         let [story] = stories.as_slice() else { return None };
-        let count = story.runs.len() - story.open(next_at, self.scene.skew_ms).len();
-        let over = &story.runs[..count];
-        let members = over.iter().fold(0, |members, run| members | run.members);
-        let spans = self.spans.iter().enumerate().filter(|(place, _)| members >> place & 1 == 1);
-        Some(Over {
-            total: story.total_of(count, self.scene.has_baseline),
-            segments: spans.fold(0, |segments, (_, span)| segments | span.segments),
+        let open = story.open(next_at, self.scene.skew_ms);
+        let over = &story.runs[..story.runs.len() - open.len()];
+        Some(Certain {
+            total: story.total_of(over.len(), self.scene.has_baseline),
+            segments: self.segments_of(over.iter().fold(0, |members, run| members | run.members)),
+            open: open.iter().map(|run| self.segments_of(run.members)).collect(),
         })
+    }
+
+    fn segments_of(&self, members: Members) -> Members {
+        let spans = self.spans.iter().enumerate().filter(|(place, _)| members >> place & 1 == 1);
+        spans.fold(0, |segments, (_, span)| segments | span.segments)
     }
 
     /// All stories that go on with the next span.
@@ -203,15 +240,19 @@ impl<'a> Search<'a> {
     /// time, so what it reaches between its falls is reached by different runs, in their order: of those that
     /// are there, or of new ones.
     fn ahead(&self, story: &Story, place: usize) -> u64 {
-        let of_path = |first: usize| self.path_ahead(story, first);
+        // A run that another path may begin without a `started` need not count from zero.
+        let begins_unheard = |span: &Span| span.fell && !span.started;
+        let all_are_heard =
+            self.unexplained == Unexplained::Dropped && !self.spans[place..].iter().any(begins_unheard);
+        let of_path = |first: usize| self.path_ahead(story, first, all_are_heard);
         let is_next_of_path = |at: &usize| self.spans[*at].previous.is_none_or(|previous| previous < place);
         (place..self.spans.len()).filter(is_next_of_path).map(of_path).max().unwrap_or(0)
     }
 
     /// The same for one path whose next span is `first`. `least[n]`: what its first n heights add at least
     /// with the runs looked at so far.
-    fn path_ahead(&self, story: &Story, first: usize) -> u64 {
-        let heights = self.heights(first);
+    fn path_ahead(&self, story: &Story, first: usize, all_are_heard: bool) -> u64 {
+        let heights = self.heights(first, all_are_heard);
         let mut least: Vec<u64> = vec![0];
         for height in &heights {
             least.push(least[least.len() - 1].saturating_add(*height));
@@ -229,16 +270,18 @@ impl<'a> Search<'a> {
         least[heights.len()]
     }
 
-    /// What a path reaches from its span `first` on, between its falls.
-    fn heights(&self, first: usize) -> Vec<u64> {
+    /// What a path reaches from its span `first` on, between its falls, in runs of their own.
+    fn heights(&self, first: usize, all_are_heard: bool) -> Vec<u64> {
         let path = self.spans[first].path;
-        let mut heights = vec![0_u64];
+        let mut heights: Vec<u64> = Vec::new();
+        let mut from_zero = false;
         for (at, span) in self.spans.iter().enumerate().skip(first).filter(|(_, span)| span.path == path) {
-            if span.fell && at != first {
+            if span.fell || at == first {
+                from_zero = span.started && all_are_heard && !self.scene.has_baseline;
                 heights.push(0);
             }
             if let Some(height) = heights.last_mut() {
-                *height = (*height).max(span.worth(self.scene.has_baseline));
+                *height = (*height).max(span.worth(from_zero));
             }
         }
         heights

@@ -97,6 +97,11 @@ impl Segment {
         }
     }
 
+    /// (at, counter) of the start, the middle and the end.
+    pub(crate) fn points(&self, which: usize) -> [(u64, u64); 3] {
+        [self.start, self.middle, self.end].map(|point| (point.at, point.counters[which]))
+    }
+
     /// What the last report said.
     fn last(&self) -> [u64; 2] {
         std::array::from_fn(|which| self.end.counters[which].saturating_sub(self.below[which]))

@@ -2,15 +2,6 @@
 
 use crate::search::{self, Scene};
 use crate::segment::{Counters, Path, Report, Segment};
-use crate::span::Members;
-
-/// Segments beyond which runs that are over are settled and forgotten. A report of such a run that comes
-/// later (a spool of days ago) claims nothing any more; until then it claims what it would have claimed in
-/// its place.
-const KEPT_SEGMENTS: usize = 16;
-/// Segments with which a session begins anew although stories still differ: only clients that restart all the
-/// time on many paths, or change their address every few minutes, come here.
-pub(crate) const MOST_SEGMENTS: usize = 32;
 
 /// What is known of one session: a function of the set of its reports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,21 +29,15 @@ impl Session {
     /// A report that was taken before (a retry, a replay) claims nothing. `skew_ms`: how far two paths of one
     /// client may differ ([`crate::DEFAULT_SKEW_MS`]).
     pub fn book(&mut self, report: &Report, skew_ms: u64) -> Counters {
+        let known = self.segments.len();
         if !self.take(report, skew_ms) {
             return Counters::default();
         }
         let claims = self.claim(skew_ms);
-        self.make_room(report.at_ms, skew_ms);
+        if self.segments.len() > known {
+            self.make_room(report.at_ms, skew_ms);
+        }
         Counters::of(claims)
-    }
-
-    fn make_room(&mut self, now_ms: u64, skew_ms: u64) {
-        if self.segments.len() > KEPT_SEGMENTS {
-            self.forget_what_is_over(now_ms, skew_ms);
-        }
-        if self.segments.len() > MOST_SEGMENTS {
-            self.begin_anew(now_ms, skew_ms);
-        }
     }
 
     /// All bytes that the session's reports have claimed.
@@ -87,8 +72,10 @@ impl Session {
             true => known.started && known.start == point,
             false => known.holds(point),
         };
-        let mut of_path = self.segments.iter_mut().filter(|segment| segment.path == report.path);
-        if of_path.any(|segment| is_it(segment)) {
+        let mut of_path = self.segments.iter().filter(|segment| segment.path == report.path);
+        let is_forgotten =
+            report.at_ms < self.horizon && of_path.clone().all(|segment| report.at_ms < segment.start.at);
+        if is_forgotten || of_path.any(is_it) {
             return false;
         }
         let mut of_path = self.segments.iter_mut().filter(|segment| segment.path == report.path);
@@ -130,7 +117,7 @@ impl Session {
     }
 
     /// Segments stand in the order in which they began.
-    fn place(&mut self, segment: Segment) -> bool {
+    pub(crate) fn place(&mut self, segment: Segment) -> bool {
         let began = |segment: &Segment| (segment.start.at, segment.path);
         let place = self.segments.partition_point(|other| began(other) <= began(&segment));
         self.segments.insert(place, segment);
@@ -187,47 +174,8 @@ impl Session {
         std::array::from_fn(|which| least(which).saturating_add(self.settled[which]))
     }
 
-    fn scene(&self, skew_ms: u64) -> Scene<'_> {
+    pub(crate) fn scene(&self, skew_ms: u64) -> Scene<'_> {
         Scene { segments: &self.segments, skew_ms, has_baseline: !self.knows_first_run }
-    }
-
-    /// Settles the runs that are over in every story, when both counters agree which segments these are.
-    fn forget_what_is_over(&mut self, now_ms: u64, skew_ms: u64) {
-        let Some((segments, totals)) = self.what_is_over(now_ms, skew_ms) else { return };
-        for (settled, total) in self.settled.iter_mut().zip(totals) {
-            *settled = settled.saturating_add(total);
-        }
-        self.knows_first_run = true;
-        let mut place = 0..;
-        self.segments.retain(|_| place.next().is_some_and(|place: usize| segments >> place & 1 == 0));
-        let next_run = self.segments.iter().map(|segment| segment.start.at).min();
-        self.horizon = next_run.unwrap_or(now_ms).saturating_add(skew_ms);
-    }
-
-    /// The segments of runs that are over in every story of both counters, and their totals. A counter that
-    /// has stood at zero all the time (a seeder's `downloaded`) has nothing to say.
-    fn what_is_over(&self, now_ms: u64, skew_ms: u64) -> Option<(Members, [u64; 2])> {
-        let over = |which| search::over(self.scene(skew_ms), which, now_ms).filter(|over| over.segments != 0);
-        let is_zero = |members: Members, which: usize| {
-            let segments = self.segments.iter().enumerate();
-            let mut members = segments.filter(|(place, _)| members >> place & 1 == 1);
-            members.all(|(_, segment)| segment.end.counters[which] == 0)
-        };
-        match [over(0), over(1)] {
-            [Some(up), Some(down)] if up.segments == down.segments => {
-                Some((up.segments, [up.total, down.total]))
-            }
-            [Some(up), _] if is_zero(up.segments, 1) => Some((up.segments, [up.total, 0])),
-            [_, Some(down)] if is_zero(down.segments, 0) => Some((down.segments, [0, down.total])),
-            _ => None,
-        }
-    }
-
-    /// Forgets what nobody can follow any more: once everything that is under way has arrived, the session is
-    /// as new, with a baseline of its own. What the client moves until then is not claimed.
-    fn begin_anew(&mut self, now_ms: u64, skew_ms: u64) {
-        let horizon = now_ms.saturating_add(skew_ms);
-        *self = Self { settled: self.claimed, claimed: self.claimed, horizon, ..Self::default() };
     }
 
     /// Paths that are remembered, for operators' eyes.

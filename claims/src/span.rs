@@ -21,12 +21,10 @@ pub(crate) struct Span {
 }
 
 pub(crate) fn spans(segments: &[Segment], which: usize) -> Vec<Span> {
-    let mut order: Vec<(usize, &Segment)> = segments.iter().enumerate().collect();
-    order.sort_by_key(|(_, segment)| (segment.start.at, segment.path));
-    let mut spans: Vec<Span> = Vec::with_capacity(order.len());
-    for (place, segment) in order {
+    let mut spans: Vec<Span> = Vec::with_capacity(segments.len());
+    for (place, segment) in segments.iter().enumerate() {
         let previous = spans.iter().rposition(|span| span.path == segment.path);
-        let points = [segment.start, segment.middle, segment.end].map(|p| (p.at, p.counters[which]));
+        let points = segment.points(which);
         let fell = previous.is_some_and(|at| fell(spans[at].last().1, points[0].1, segment.started));
         match previous.map(|at| &mut spans[at]) {
             // The other counter fell here. This one goes on, in the same run.
@@ -35,20 +33,25 @@ pub(crate) fn spans(segments: &[Segment], which: usize) -> Vec<Span> {
                 span.points[2] = (points[2].0, span.points[2].1.max(points[2].1));
                 span.segments |= 1 << place;
             }
-            _ => spans.push(Span {
-                path: segment.path,
-                started: segment.started,
-                fell,
-                previous,
-                points,
-                segments: 1 << place,
-            }),
+            _ => spans.push(Span { fell, previous, ..Span::of(segment, place, which) }),
         }
     }
     spans
 }
 
 impl Span {
+    /// The first of its path.
+    pub(crate) fn of(segment: &Segment, place: usize, which: usize) -> Self {
+        Self {
+            path: segment.path,
+            started: segment.started,
+            fell: false,
+            previous: None,
+            points: segment.points(which),
+            segments: 1 << place,
+        }
+    }
+
     pub(crate) fn first(&self) -> (u64, u64) {
         self.points[0]
     }
@@ -57,9 +60,9 @@ impl Span {
         self.points[2]
     }
 
-    /// What a run of its own adds at least: it may turn out to be the first one.
-    pub(crate) fn worth(&self, has_baseline: bool) -> u64 {
-        if self.started && !has_baseline { self.last().1 } else { self.last().1 - self.first().1 }
+    /// What a run of its own adds.
+    pub(crate) fn worth(&self, from_zero: bool) -> u64 {
+        if from_zero { self.last().1 } else { self.last().1 - self.first().1 }
     }
 
     /// Whether both cannot be of one run: one path was lower than the other had been a skew before.

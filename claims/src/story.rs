@@ -21,6 +21,11 @@ pub(crate) struct Story {
 }
 
 impl Run {
+    /// What it adds to the total.
+    pub(crate) fn moved(&self, is_baseline: bool) -> u64 {
+        if self.from_zero && !is_baseline { self.high } else { self.high - self.lowest }
+    }
+
     pub(crate) fn of(span: &Span, place: usize) -> Self {
         let ((begin, lowest), (end, high)) = (span.first(), span.last());
         Self { begin, end, lowest, high, members: 1 << place, from_zero: span.started }
@@ -64,10 +69,7 @@ impl Story {
 
     /// What the first `count` runs have moved. The first of all may have begun before anybody was listening.
     pub(crate) fn total_of(&self, count: usize, has_baseline: bool) -> u64 {
-        let moved = |(place, run): (usize, &Run)| {
-            let from_zero = run.from_zero && !(has_baseline && place == 0);
-            if from_zero { run.high } else { run.high - run.lowest }
-        };
+        let moved = |(place, run): (usize, &Run)| run.moved(has_baseline && place == 0);
         self.runs.iter().enumerate().take(count).map(moved).fold(0, u64::saturating_add)
     }
 

@@ -204,3 +204,58 @@ fn a_late_started_after_another_paths_completed_claims_nothing_and_is_of_the_sam
     assert_eq!(session.last_heard(Path(SLOW)), Some(1_001_000));
     assert_eq!((session.newest_at(), Session::default().last_heard(Path(SLOW))), (1_003_000, None));
 }
+
+const DAY: u64 = 24 * 3600;
+
+/// A client whose address changes every day, and which restarts now and then: what it says and moves.
+fn client_of_many_addresses(days: u32, restarts: &[u32]) -> (Vec<Report>, u64) {
+    let (mut reports, mut moved, mut up) = (Vec::new(), 0, 0);
+    for day in 0..days {
+        let began = u64::from(day) * DAY;
+        if restarts.contains(&day) {
+            moved += up - 3;
+            up = 0;
+        }
+        for hour in 0..24 {
+            let is_start = hour == 0 && (day == 0 || restarts.contains(&day));
+            reports.push(said(day, began + hour * 3600, up, is_start));
+            up += 3;
+        }
+    }
+    (reports, moved + up - 3)
+}
+
+#[test]
+fn a_client_whose_address_changes_every_day_keeps_its_books() {
+    for restarts in [&[][..], &[3, 50, 51, 130], &[10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120]] {
+        let (reports, moved) = client_of_many_addresses(200, restarts);
+        let mut session = Session::default();
+        for report in &reports {
+            session.book(report, DEFAULT_SKEW_MS);
+            assert!(session.paths().count() <= 17, "{report:?}");
+        }
+        assert_eq!(claimed_mib(&session), moved, "{restarts:?}");
+    }
+}
+
+#[test]
+fn a_snapshot_of_one_path_fits_beside_its_session_in_sixty_four_bytes() {
+    let at = |path, hour: u64, is_start| Report {
+        at_ms: 1_790_000_000_000 + hour * 3_600_000,
+        counters: Counters { up: hour * 2_345_678_901, down: hour.min(2) * 3_456_789_012 },
+        ..said(path, 0, 0, is_start)
+    };
+    let mut session = Session::default();
+    let bytes = |session: &mut Session, path| {
+        for hour in 0..12 {
+            session.book(&at(path, hour, hour == 0), DEFAULT_SKEW_MS);
+        }
+        let mut bytes = Vec::new();
+        session.encode(&mut bytes);
+        assert_eq!(Session::decode(&bytes).as_ref(), Ok(&*session));
+        bytes.len()
+    };
+    let (one, two) = (bytes(&mut session, 1), bytes(&mut session, 2));
+    println!("{one} bytes with one path, {two} with two");
+    assert!(one <= 44 && two <= 80, "{one}, {two}");
+}

@@ -1,38 +1,41 @@
-//! Generated clients against their own knowledge of what they moved. `CLAIMS_CLIENTS=1000000` for a long run.
+//! Generated clients against their own knowledge of what they moved. `CLAIMS_CLIENTS=1000000` for the long
+//! run that the crate's head reports.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod client;
 
 use claims::{Counters, DEFAULT_SKEW_MS, Report, Session};
-use client::{Network, QUICK, RESTLESS, SLOW, Story, client};
+use client::{HARSH, HARSH_AND_SLOW, Life, RESTLESS, SLOW, Story, USUAL, client};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 const MIB: u64 = 1 << 20;
 
-fn clients() -> u64 {
-    std::env::var("CLAIMS_CLIENTS").map_or(20_000, |count| count.parse().unwrap())
+/// How many clients are drawn of a life that takes a share of the time.
+fn clients(share: u64) -> u64 {
+    std::env::var("CLAIMS_CLIENTS").map_or(5000, |count| count.parse().unwrap()) / share
 }
 
-fn booked<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Counters {
+fn booked<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Session {
     let mut session = Session::default();
     for report in reports {
         session.book(report, DEFAULT_SKEW_MS);
     }
-    session.claimed()
+    session
+}
+
+fn is_at_most(claimed: Counters, moved: Counters) -> bool {
+    claimed.up <= moved.up && claimed.down <= moved.down
 }
 
 /// Draws clients and returns how many of those with several paths miss more than a MiB, of a thousand.
-fn missing_per_mille(network: Network) -> f64 {
+fn missing_per_mille(life: Life, clients: u64) -> f64 {
     let (mut missing, mut several) = (0_u64, 0_u64);
-    for seed in 0..clients() {
-        let Story { reports, moved, baseline, paths } = client(seed, network);
-        let claimed = booked(&reports);
-        assert!(
-            claimed.up <= moved.up && claimed.down <= moved.down,
-            "seed {seed}: {claimed:?} of {moved:?}\n{reports:#?}"
-        );
+    for seed in 0..clients {
+        let Story { reports, moved, baseline, paths, .. } = client(seed, life);
+        let claimed = booked(&reports).claimed();
+        assert!(is_at_most(claimed, moved), "seed {seed}: {claimed:?} of {moved:?}\n{reports:#?}");
         let lacks = |claimed: u64, moved: u64, baseline: u64| claimed + baseline + MIB < moved;
         // With one path only a restart that first reports above the last run's end cannot be told from none.
         if paths > 1 {
@@ -41,21 +44,55 @@ fn missing_per_mille(network: Network) -> f64 {
             missing += u64::from(up || lacks(claimed.down, moved.down, baseline.down));
         }
     }
-    missing as f64 * 1000.0 / several as f64
+    let missing = missing as f64 * 1000.0 / several as f64;
+    println!("{missing:.2} of a thousand of {clients} clients miss more than a MiB: {life:?}");
+    missing
 }
 
 #[test]
 fn nobody_is_credited_a_byte_too_much_and_hardly_anybody_too_little_on_usual_networks() {
-    let missing = missing_per_mille(QUICK);
-    println!("{missing:.2} of a thousand miss more than a MiB");
-    assert!(missing <= 2.0, "{missing:.2}");
+    assert!(missing_per_mille(USUAL, clients(1)) <= 2.0);
 }
 
 #[test]
 fn nobody_is_credited_a_byte_too_much_on_slow_networks_either() {
-    let missing = missing_per_mille(SLOW);
-    println!("{missing:.2} of a thousand miss more than a MiB");
-    assert!(missing <= 10.0, "{missing:.2}");
+    assert!(missing_per_mille(SLOW, clients(1)) <= 10.0);
+}
+
+#[test]
+fn nobody_is_credited_a_byte_too_much_who_restarts_all_the_time() {
+    assert!(missing_per_mille(HARSH, clients(4)) <= 20.0);
+    assert!(missing_per_mille(HARSH_AND_SLOW, clients(10)) <= 50.0);
+}
+
+/// A path with one restart says nothing that can be understood in two ways, but for a restart that is first
+/// heard above the last run's end.
+#[test]
+fn a_client_of_one_path_misses_only_a_restart_that_cannot_be_seen() {
+    let mut counted = 0;
+    for (seed, life) in (0..clients(4)).flat_map(|seed| [(seed, USUAL), (seed, HARSH)]) {
+        let Story { reports, paths, .. } = client(seed, life);
+        if paths == 1 {
+            let seen = |of: fn(&Report) -> u64| seen_on_one_path(&reports, of);
+            let expected = Counters { up: seen(|r| r.counters.up), down: seen(|r| r.counters.down) };
+            assert_eq!(booked(&reports).claimed(), expected, "seed {seed}: {reports:#?}");
+            counted += 1;
+        }
+    }
+    assert!(counted > clients(20), "{counted}");
+}
+
+/// What one counter of one path says, as anybody would read it.
+fn seen_on_one_path(reports: &[Report], counter: fn(&Report) -> u64) -> u64 {
+    let (mut moved, mut mark) = (0, reports.first().map_or(0, counter));
+    for report in reports {
+        let now = counter(report);
+        match report.started && now < mark {
+            true => (moved, mark) = (moved + now, now),
+            false => (moved, mark) = (moved + now.saturating_sub(mark), mark.max(now)),
+        }
+    }
+    moved
 }
 
 /// Trackers book independently of each other: any interleaving of the paths is possible.
@@ -72,26 +109,95 @@ fn interleaved(reports: &[Report], rng: &mut SmallRng) -> Vec<Report> {
     order
 }
 
+fn recoded(session: &Session) -> Session {
+    let mut snapshot = Vec::new();
+    session.encode(&mut snapshot);
+    Session::decode(&snapshot).unwrap()
+}
+
+/// Every report of an order at least once, some twice, a snapshot between any two.
+fn booked_roughly(order: &[Report], rng: &mut SmallRng) -> Session {
+    let mut session = Session::default();
+    for (number, report) in order.iter().enumerate() {
+        session.book(report, DEFAULT_SKEW_MS);
+        let again = if rng.random_bool(0.3) { rng.random_range(0..=number) } else { number };
+        assert_eq!(session.book(&order[again], DEFAULT_SKEW_MS), Counters::default());
+        session = recoded(&session);
+    }
+    session
+}
+
 #[test]
 fn the_order_of_booking_does_not_matter() {
     let mut differ = 0;
-    for seed in 0..clients() {
+    for seed in 0..clients(2) {
         let Story { reports, moved, .. } = client(seed, SLOW);
         let mut rng = SmallRng::seed_from_u64(!seed);
-        let (in_order, otherwise) = (booked(&reports), booked(&interleaved(&reports, &mut rng)));
-        assert!(otherwise.up <= moved.up && otherwise.down <= moved.down, "seed {seed}");
+        let in_order = booked(&reports).claimed();
+        let otherwise = booked_roughly(&interleaved(&reports, &mut rng), &mut rng).claimed();
+        assert!(is_at_most(otherwise, moved), "seed {seed}");
         differ += u64::from(otherwise != in_order);
     }
     // A search that ends early claims too little until the next report; how early depends on the order.
-    assert!(differ * 10_000 <= clients(), "{differ}");
+    println!("{differ} differ");
+    assert!(differ * 10_000 <= clients(2), "{differ}");
+}
+
+/// An announce that the client gave up may be booked behind what the client said later on the same path: it
+/// waited for a look-up. What was answered is booked before the path's next.
+fn with_late(mut order: Vec<Report>, given_up: &[Report], rng: &mut SmallRng) -> Vec<Report> {
+    for report in given_up {
+        let place = order.iter().position(|other| other == report).unwrap();
+        let report = order.remove(place);
+        order.insert(rng.random_range(place..=order.len()), report);
+    }
+    order
+}
+
+#[test]
+fn what_a_client_gave_up_may_be_booked_behind_what_it_said_next() {
+    let (mut late, mut differ) = (0, 0);
+    for seed in 0..clients(10) {
+        let Story { reports, moved, given_up, .. } = client(seed, HARSH);
+        let mut rng = SmallRng::seed_from_u64(!seed);
+        let in_order = booked(&reports).claimed();
+        let order = with_late(interleaved(&reports, &mut rng), &given_up, &mut rng);
+        let otherwise = booked_roughly(&order, &mut rng).claimed();
+        assert!(is_at_most(otherwise, moved), "seed {seed}");
+        differ += u64::from(otherwise != in_order);
+        late += given_up.len();
+    }
+    // Of a run that was forgotten nothing is claimed any more.
+    println!("{differ} differ, {late} late");
+    assert!(late > 100 && differ * 200 <= clients(10), "{late}, {differ}");
+}
+
+#[test]
+fn two_names_that_are_folded_later_never_claim_more_than_what_both_moved() {
+    for seed in 0..clients(4) {
+        let Story { reports, moved, .. } = client(seed, SLOW);
+        let mut rng = SmallRng::seed_from_u64(!seed);
+        let folded_at = rng.random_range(0..=reports.len());
+        let (early, late) = reports.split_at(folded_at);
+        let split = rng.random_range(0..=early.len());
+        let (old, new) = (booked(&early[..split]), booked(&early[split..]));
+        let claimed = [old.claimed(), new.claimed()];
+        let mut session = recoded(&old.fold(new, DEFAULT_SKEW_MS));
+        late.iter().for_each(|report| {
+            session.book(report, DEFAULT_SKEW_MS);
+        });
+        let at_most = |moved: u64, of: fn(&Counters) -> u64| moved.max(claimed.iter().map(of).sum());
+        let moved = Counters { up: at_most(moved.up, |c| c.up), down: at_most(moved.down, |c| c.down) };
+        assert!(is_at_most(session.claimed(), moved), "seed {seed}");
+    }
 }
 
 #[test]
 fn a_repeated_report_claims_nothing_and_a_snapshot_is_the_session() {
     let (mut longest, mut bytes, mut snapshots) = (0, 0, 0);
-    for seed in 0..clients() / 10 {
+    for seed in 0..clients(10) {
         let mut session = Session::default();
-        for report in &client(seed, QUICK).reports {
+        for report in &client(seed, HARSH).reports {
             session.book(report, DEFAULT_SKEW_MS);
             assert_eq!(session.book(report, DEFAULT_SKEW_MS), Counters::default());
             let mut snapshot = Vec::new();
@@ -106,7 +212,7 @@ fn a_repeated_report_claims_nothing_and_a_snapshot_is_the_session() {
 
 #[test]
 fn whoever_pauses_and_resumes_all_the_time_is_not_credited_too_much_and_keeps_a_small_snapshot() {
-    for seed in 0..clients() / 400 {
+    for seed in 0..clients(400) {
         let Story { reports, moved, .. } = client(seed, RESTLESS);
         let mut session = Session::default();
         for report in &reports {
@@ -116,9 +222,6 @@ fn whoever_pauses_and_resumes_all_the_time_is_not_credited_too_much_and_keeps_a_
             assert!(snapshot.len() < 1500, "seed {seed}: {} bytes", snapshot.len());
         }
         let claimed = session.claimed();
-        assert!(
-            claimed.up <= moved.up && claimed.down <= moved.down,
-            "seed {seed}: {claimed:?} of {moved:?}"
-        );
+        assert!(is_at_most(claimed, moved), "seed {seed}: {claimed:?} of {moved:?}");
     }
 }
