@@ -6,6 +6,7 @@
 //!
 //! Consumer, `trackerctl` and simulation share this crate; none of them depends on another program for it.
 
+pub mod adoption;
 pub mod audit;
 pub mod dead_letters;
 pub mod entry;

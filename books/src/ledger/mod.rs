@@ -410,6 +410,21 @@ pub fn open(url: &ServiceUrl, access: Access) -> Result<Ledger, LedgerError> {
     Location::parse(url)?.open(access)
 }
 
+/// Copies the ledger that a `database` setting names to a file, while others settle into it; says what the
+/// copy is.
+///
+/// # Errors
+/// [`LedgerError::Unavailable`] when it cannot be copied, or the file is there already.
+pub fn back_up(
+    url: &ServiceUrl,
+    file: &std::path::Path,
+    progress: Progress<'_>,
+) -> Result<Mark, LedgerError> {
+    match Location::parse(url)? {
+        Location::Sqlite(path) => sqlite::back_up(&path, file, progress),
+    }
+}
+
 /// Reads a promotion's columns as any database returns them.
 fn promotion_of(
     id: i64,

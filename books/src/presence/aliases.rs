@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, cmd};
 
 /// Old passkey to new, all of them: a site rotates few. What is no passkey stands for nobody.
-pub(super) async fn aliases(
+pub(crate) async fn aliases(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
 ) -> RedisResult<HashMap<Passkey, Passkey>> {

@@ -26,6 +26,7 @@ use contract::Keys;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
 
+pub(crate) use aliases::aliases;
 pub use apply::{PresenceUpdate, apply, call, updates};
 pub use census::{Census, census, sample};
 pub use leases::Leases;

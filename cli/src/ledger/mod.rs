@@ -1,6 +1,8 @@
 //! `trackerctl ledger`: the database's tables, whether everything in it is what it should be, and making
 //! room.
 
+mod adopt;
+mod backup;
 mod prune;
 mod verify;
 
@@ -36,6 +38,16 @@ pub(crate) enum Command {
         after_help = "Example:\n  trackerctl ledger prune --days 60 --dry-run\n  trackerctl ledger prune"
     )]
     Prune(prune::Prune),
+    /// Copy the ledger to a file, while consumers settle into it, and check the copy.
+    #[command(after_help = "Example:\n  trackerctl ledger backup /var/backups/ledger-$(date +%F).db")]
+    Backup(backup::Backup),
+    /// Say that this ledger is the one that is meant: a backup, or a new one in the place of a lost one.
+    ///
+    /// Consumers refuse a ledger that is older or another than what was acknowledged into. Adopting tells
+    /// Redis otherwise, rotates again what was rotated since, and has everything delivered again that this
+    /// ledger may lack.
+    #[command(after_help = "Example:\n  trackerctl ledger adopt\n  trackerctl ledger adopt --yes")]
+    Adopt(adopt::Adopt),
 }
 
 /// Carries one command out.
@@ -44,6 +56,8 @@ pub(crate) async fn run(command: &Command, context: &Context) -> Result<Answer, 
         Command::Migrate => migrate(context),
         Command::Verify(command) => verify::run(command, context).await,
         Command::Prune(command) => prune::run(command, context).await,
+        Command::Backup(command) => backup::run(command, context),
+        Command::Adopt(command) => adopt::run(command, context).await,
     }
 }
 

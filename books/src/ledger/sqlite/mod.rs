@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod backup;
 mod events;
 mod numbers;
 mod rows;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+pub(super) use backup::back_up;
 
 use super::dialect::{AccountKey, Accounts, AuditedRow, Dialect, EventRange, Purpose};
 use super::{Access, LedgerError, Mark, MigrationReport, Numbers};
