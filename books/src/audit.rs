@@ -180,7 +180,7 @@ pub fn unsettled_sessions(ledger: &mut Ledger, sessions: &[Older]) -> Result<Vec
         let around = i64::try_from(session.id.unix_seconds()).unwrap_or(i64::MAX);
         let query = crate::ledger::EventQuery {
             passkey: session.passkey,
-            info_hash: Some(session.info_hash),
+            info_hash: Some(ledger.booked_on(&session.info_hash)?),
             since: Some(around - NEAR.1),
             newest: NEAR.0,
         };

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::chores::{Chores, Missing};
+use crate::chores::{Chores, Missing, Told};
 use crate::config::Plan;
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -67,6 +67,7 @@ impl App {
             clock,
             seen,
             missing: Missing::default(),
+            told: Told::default(),
         };
         let helpers = vec![tokio::spawn(admin::serve(listener, pages)), tokio::spawn(chores.run())];
         Ok(Self { metrics_addr, switch, pump: tokio::spawn(pump::run(reading, settling, stop)), helpers })

@@ -110,6 +110,14 @@ pub trait Dialect: Send {
     /// Makes `new` the alias of `old`, and of all whose alias was `old`.
     fn add_alias(&mut self, old: &Passkey, new: &Passkey) -> Result<(), LedgerError>;
 
+    /// As [`aliases`](Dialect::aliases): which of these torrents are another one's second name, and of which.
+    fn torrent_aliases(
+        &mut self,
+        of: &mut dyn Iterator<Item = InfoHash>,
+    ) -> Result<HashMap<InfoHash, InfoHash>, LedgerError>;
+    /// Makes `v1` the torrent that `v2` is booked on.
+    fn add_torrent_alias(&mut self, v2: &InfoHash, v1: &InfoHash) -> Result<(), LedgerError>;
+
     /// Promotions in force at some time from `oldest` to `newest`, oldest id first.
     fn promotions(&mut self, oldest: i64, newest: i64) -> Result<Vec<Promotion>, LedgerError>;
     /// Adds a promotion (its `id` is ignored) and returns its id.
@@ -164,6 +172,10 @@ pub trait Dialect: Send {
         table: Accounts,
         passkey: &Passkey,
     ) -> Result<Vec<(InfoHash, TorrentAccount)>, LedgerError>;
+    /// Who has an account of a torrent, in any order. Looks at every account: there is no index by torrent.
+    fn users_of(&mut self, table: Accounts, info_hash: &InfoHash) -> Result<Vec<Passkey>, LedgerError>;
+    /// Removes an account.
+    fn delete_account(&mut self, table: Accounts, key: &AccountKey) -> Result<(), LedgerError>;
     /// A user's totals.
     fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError>;
     /// Adds to the totals of users, in the order of their passkeys. Sums stop at `i64::MAX`. In the database,

@@ -31,6 +31,7 @@ struct Tables {
     mark: Mark,
     numbers: Numbers,
     aliases: BTreeMap<Passkey, Passkey>,
+    torrent_aliases: BTreeMap<InfoHash, InfoHash>,
     promotions: BTreeMap<i64, Promotion>,
     /// With their flags.
     events: BTreeMap<EventKey, SettledRow>,
@@ -46,6 +47,7 @@ impl Default for Tables {
             mark: Mark { id: "memory".into(), batches: 0, pruned_before: EntryId::default() },
             numbers: Numbers::default(),
             aliases: BTreeMap::new(),
+            torrent_aliases: BTreeMap::new(),
             promotions: BTreeMap::new(),
             events: BTreeMap::new(),
             folded_keys: BTreeSet::new(),
@@ -229,6 +231,19 @@ impl Dialect for Connection {
         Ok(())
     }
 
+    fn torrent_aliases(
+        &mut self,
+        of: &mut dyn Iterator<Item = InfoHash>,
+    ) -> Result<HashMap<InfoHash, InfoHash>, LedgerError> {
+        let aliases = &self.tables()?.torrent_aliases;
+        Ok(of.filter_map(|v2| Some((v2, *aliases.get(&v2)?))).collect())
+    }
+
+    fn add_torrent_alias(&mut self, v2: &InfoHash, v1: &InfoHash) -> Result<(), LedgerError> {
+        self.change()?.torrent_aliases.entry(*v2).or_insert(*v1);
+        Ok(())
+    }
+
     fn promotions(&mut self, oldest: i64, newest: i64) -> Result<Vec<Promotion>, LedgerError> {
         let in_force =
             |p: &&Promotion| p.starts_at <= newest && p.ends_at.is_none_or(|ends_at| ends_at > oldest);
@@ -356,6 +371,16 @@ impl Dialect for Connection {
         passkey: &Passkey,
     ) -> Result<Vec<(InfoHash, TorrentAccount)>, LedgerError> {
         Ok(of_user(self.tables()?.accounts(table), passkey).collect())
+    }
+
+    fn users_of(&mut self, table: Accounts, info_hash: &InfoHash) -> Result<Vec<Passkey>, LedgerError> {
+        let accounts = self.tables()?.accounts(table).keys();
+        Ok(accounts.filter(|key| key.1 == *info_hash).map(|key| key.0).collect())
+    }
+
+    fn delete_account(&mut self, table: Accounts, key: &AccountKey) -> Result<(), LedgerError> {
+        self.change()?.accounts_mut(table).remove(key);
+        Ok(())
     }
 
     fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError> {

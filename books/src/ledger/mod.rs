@@ -8,6 +8,7 @@
 mod aliases;
 mod delivery;
 mod dialect;
+mod hybrid;
 mod keeper;
 mod location;
 mod memory;
@@ -158,6 +159,17 @@ pub struct Rotated {
     pub promotions: u64,
     /// Whether the ledger knew the old passkey at all.
     pub known: bool,
+}
+
+/// What [`Ledger::alias_torrents`] moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Aliased {
+    /// Torrents that were not known yet to be another one's second name.
+    pub torrents: u64,
+    /// Users whose totals moved.
+    pub accounts: u64,
+    /// Bytes that clients had claimed under both names, and that were given back: of upload and of download.
+    pub given_back: [u64; 2],
 }
 
 /// Called now and then during long work with (done, total).
@@ -347,6 +359,32 @@ impl Ledger {
     ) -> Result<Rotated, LedgerError> {
         let purpose = if intent == Intent::Act { Purpose::Write } else { Purpose::Read };
         self.transaction(purpose, |dialect| rotate::rotate(dialect, old_and_new, intent, progress))
+    }
+
+    /// Books everything of hybrid torrents' v2 info hashes on their v1 info hashes, each in one transaction,
+    /// and settles entries of the first as the second's from then on. What both names had claimed of one
+    /// client is given back. A pair that is known, or would make a chain, changes nothing.
+    ///
+    /// # Errors
+    /// As [`LedgerError`] says; torrents that were done stay done.
+    pub fn alias_torrents(&mut self, pairs: &[(InfoHash, InfoHash)]) -> Result<Aliased, LedgerError> {
+        let mut aliased = Aliased::default();
+        for chunk in pairs.chunks(hybrid::LOOKED_AT) {
+            let news = self.transaction(Purpose::Read, |dialect| hybrid::unknown(dialect, chunk))?;
+            for (v2, v1) in news {
+                aliased += self.transaction(Purpose::Write, |dialect| hybrid::alias(dialect, (&v2, &v1)))?;
+            }
+        }
+        Ok(aliased)
+    }
+
+    /// The info hash that a torrent's traffic is booked on: its own, unless it is a hybrid's v2 info hash.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    pub fn booked_on(&mut self, info_hash: &InfoHash) -> Result<InfoHash, LedgerError> {
+        let v1 = self.transaction(Purpose::Read, |dialect| aliases::v1_of(dialect, info_hash))?;
+        Ok(v1.unwrap_or(*info_hash))
     }
 
     /// All promotions, oldest id first.

@@ -153,7 +153,7 @@ pub(super) fn fold(dialect: &mut dyn Dialect, row: &SettledRow) -> Result<(), Le
     add_to_row(dialect, row)
 }
 
-fn add_to_row(dialect: &mut dyn Dialect, row: &SettledRow) -> Result<(), LedgerError> {
+pub(super) fn add_to_row(dialect: &mut dyn Dialect, row: &SettledRow) -> Result<(), LedgerError> {
     let kept = dialect.events_at(&[row.key()])?.pop().flatten();
     let gone = || LedgerError::Unavailable("a settled event vanished during a transaction".into());
     let mut kept = kept.ok_or_else(gone)?;

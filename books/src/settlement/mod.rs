@@ -15,7 +15,7 @@ use contract::{Event, InfoHash, Passkey, PeerId, TrafficEvent};
 
 pub use accounts::{Gain, Overlap, Sums, TorrentAccount, UserAccount};
 pub use flags::{Flag, FlagReason};
-pub use lines::{Gain as Claimed, Lines};
+pub use lines::{Gain as Claimed, Lines, Twice};
 pub use promotions::{Factors, Promotion, PromotionError, Promotions, Scope};
 pub use spans::Spans;
 

@@ -7,6 +7,7 @@
 
 mod auditing;
 mod claims;
+mod hybrids;
 mod order;
 mod pruning;
 mod rotation;

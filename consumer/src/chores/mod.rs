@@ -1,8 +1,9 @@
 //! Chores, done now and then beside the pump: silent peers leave the sets, old entries are trimmed, dead
-//! letters get another try, sets and ledger are compared, and the distance to the stream's end is measured. A
-//! chore that fails is done again at its next time.
+//! letters get another try, sets and ledger are compared, the ledger is told of torrents' second names, and the
+//! distance to the stream's end is measured. A chore that fails is done again at its next time.
 
 mod drift;
+mod hybrids;
 mod missing;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ use books::ledger::{Findings, LedgerHandle, Location, Numbers, Witness};
 use books::presence::{self, Judgement, Leases};
 use books::retention::{self, Keep, Target, Unsettled};
 use books::site_clock::SiteClock;
+pub(crate) use hybrids::Told;
 pub(crate) use missing::Missing;
 use missing::Position;
 
@@ -31,6 +33,9 @@ use missing::Position;
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How often missing numbers are looked into.
 const ACCOUNT_EVERY: Duration = Duration::from_secs(1);
+/// How often the ledger is told of new second names of torrents: until then the same bytes may count under
+/// both.
+const NAME_EVERY: Duration = Duration::from_secs(2);
 /// Dead letters tried again in one turn.
 const LETTERS_A_TURN: usize = 100;
 
@@ -73,12 +78,14 @@ pub(crate) struct Chores {
     /// Which entries the ledger has seen.
     pub(crate) seen: watch::Receiver<Numbers>,
     pub(crate) missing: Missing,
+    pub(crate) told: Told,
 }
 
 impl Chores {
     /// Runs until the future is dropped, which is harmless at any moment.
     pub(crate) async fn run(mut self) {
         let mut measure = every(MEASURE_EVERY);
+        let mut name = every(NAME_EVERY);
         let mut account = every(ACCOUNT_EVERY);
         let mut sweep = every(self.setup.sweep_every);
         let mut trim = every(self.setup.trim_every);
@@ -87,6 +94,7 @@ impl Chores {
         loop {
             let chore = tokio::select! {
                 _ = measure.tick() => Chore::Measure,
+                _ = name.tick() => Chore::Name,
                 _ = account.tick() => Chore::Account,
                 _ = sweep.tick() => Chore::Sweep,
                 _ = trim.tick() => Chore::Trim,
@@ -104,6 +112,10 @@ impl Chores {
         let mut connection = self.link.connection().await?;
         match chore {
             Chore::Measure => self.measure(&mut connection).await,
+            Chore::Name => {
+                let places = (&self.setup.keys, &self.setup.database);
+                hybrids::tell(&mut connection, places, &mut self.told).await
+            }
             Chore::Account => self.account(&mut connection).await,
             Chore::Sweep => self.sweep(&mut connection).await,
             Chore::Trim => self.trim(&mut connection).await,
@@ -245,6 +257,7 @@ impl Chores {
 
 enum Chore {
     Measure,
+    Name,
     Account,
     Sweep,
     Trim,

@@ -29,6 +29,8 @@ struct Statements {
     load_all: &'static str,
     save: &'static str,
     delete: &'static str,
+    delete_one: &'static str,
+    users_of: &'static str,
 }
 
 macro_rules! statements {
@@ -54,6 +56,8 @@ macro_rules! statements {
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
             ),
             delete: concat!("DELETE FROM ", $table, " WHERE passkey = ?1"),
+            delete_one: concat!("DELETE FROM ", $table, " WHERE passkey = ?1 AND infohash = ?2"),
+            users_of: concat!("SELECT passkey FROM ", $table, " WHERE infohash = ?1"),
         }
     };
 }
@@ -125,6 +129,25 @@ fn save_one(
         account.lines.to_bytes(),
     ])?;
     Ok(())
+}
+
+pub(super) fn users_of(
+    connection: &Connection,
+    table: Accounts,
+    info_hash: &InfoHash,
+) -> rusqlite::Result<Vec<Passkey>> {
+    let mut select = connection.prepare_cached(of_table(table).users_of)?;
+    let users = select.query_map([info_hash.0], |row| rows::passkey(row, 0))?;
+    users.collect()
+}
+
+pub(super) fn delete_one(
+    connection: &Connection,
+    table: Accounts,
+    (passkey, info_hash): &AccountKey,
+) -> rusqlite::Result<()> {
+    let mut delete = connection.prepare_cached(of_table(table).delete_one)?;
+    delete.execute((passkey.reveal(), info_hash.0)).map(drop)
 }
 
 pub(super) fn user(connection: &Connection, passkey: &Passkey) -> rusqlite::Result<Option<UserAccount>> {

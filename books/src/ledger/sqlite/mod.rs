@@ -141,6 +141,17 @@ impl Dialect for Sqlite {
         Ok(settings::add_alias(&self.connection, old, new)?)
     }
 
+    fn torrent_aliases(
+        &mut self,
+        of: &mut dyn Iterator<Item = InfoHash>,
+    ) -> Result<HashMap<InfoHash, InfoHash>, LedgerError> {
+        Ok(settings::torrent_aliases(&self.connection, of)?)
+    }
+
+    fn add_torrent_alias(&mut self, v2: &InfoHash, v1: &InfoHash) -> Result<(), LedgerError> {
+        Ok(settings::add_torrent_alias(&self.connection, v2, v1)?)
+    }
+
     fn promotions(&mut self, oldest: i64, newest: i64) -> Result<Vec<Promotion>, LedgerError> {
         settings::promotions(&self.connection, oldest, newest)
     }
@@ -224,6 +235,14 @@ impl Dialect for Sqlite {
         passkey: &Passkey,
     ) -> Result<Vec<(InfoHash, TorrentAccount)>, LedgerError> {
         Ok(accounts::load_all(&self.connection, table, passkey)?)
+    }
+
+    fn users_of(&mut self, table: Accounts, info_hash: &InfoHash) -> Result<Vec<Passkey>, LedgerError> {
+        Ok(accounts::users_of(&self.connection, table, info_hash)?)
+    }
+
+    fn delete_account(&mut self, table: Accounts, key: &AccountKey) -> Result<(), LedgerError> {
+        Ok(accounts::delete_one(&self.connection, table, key)?)
     }
 
     fn user(&mut self, passkey: &Passkey) -> Result<Option<UserAccount>, LedgerError> {

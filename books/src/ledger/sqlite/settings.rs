@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
-use contract::Passkey;
+use contract::{InfoHash, Passkey};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::{LedgerError, Mark, promotion_of};
@@ -20,6 +20,9 @@ const ANY_ALIAS: &str = "SELECT EXISTS (SELECT 1 FROM passkey_aliases)";
 const NEW_OF: &str = "SELECT new FROM passkey_aliases WHERE old = ?1";
 const FOLLOW: &str = "UPDATE passkey_aliases SET new = ?2 WHERE new = ?1";
 const ALIAS: &str = "INSERT INTO passkey_aliases (old, new) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+const ANY_TORRENT_ALIAS: &str = "SELECT EXISTS (SELECT 1 FROM torrent_aliases)";
+const V1_OF: &str = "SELECT v1 FROM torrent_aliases WHERE v2 = ?1";
+const TORRENT_ALIAS: &str = "INSERT INTO torrent_aliases (v2, v1) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const PROMOTIONS: &str =
     "SELECT id, scope, scope_key, up_factor, down_factor, starts_at, ends_at FROM promotions
     WHERE starts_at <= ?2 AND (ends_at IS NULL OR ends_at > ?1) ORDER BY id";
@@ -66,6 +69,32 @@ pub(super) fn aliases(
 pub(super) fn add_alias(connection: &Connection, old: &Passkey, new: &Passkey) -> rusqlite::Result<()> {
     connection.execute(FOLLOW, (old.reveal(), new.reveal()))?;
     connection.execute(ALIAS, (old.reveal(), new.reveal())).map(drop)
+}
+
+/// As [`aliases`].
+pub(super) fn torrent_aliases(
+    connection: &Connection,
+    of: &mut dyn Iterator<Item = InfoHash>,
+) -> rusqlite::Result<HashMap<InfoHash, InfoHash>> {
+    if !connection.prepare_cached(ANY_TORRENT_ALIAS)?.query_row([], |row| row.get::<_, bool>(0))? {
+        return Ok(HashMap::new());
+    }
+    let mut aliases: HashMap<InfoHash, Option<InfoHash>> = HashMap::new();
+    let mut v1_of = connection.prepare_cached(V1_OF)?;
+    for v2 in of {
+        if let Slot::Vacant(slot) = aliases.entry(v2) {
+            slot.insert(v1_of.query_row([v2.0], |row| Ok(InfoHash(row.get(0)?))).optional()?);
+        }
+    }
+    Ok(aliases.into_iter().filter_map(|(v2, v1)| Some((v2, v1?))).collect())
+}
+
+pub(super) fn add_torrent_alias(
+    connection: &Connection,
+    v2: &InfoHash,
+    v1: &InfoHash,
+) -> rusqlite::Result<()> {
+    connection.execute(TORRENT_ALIAS, (v2.0, v1.0)).map(drop)
 }
 
 pub(super) fn promotions(

@@ -27,14 +27,16 @@ pub(super) struct Line {
     /// What reports from before the baseline have claimed: the line before this one has that already.
     early: [Seen; 2],
     /// The counters of the baseline, once it was heard.
-    base: Option<[u64; 2]>,
+    pub(super) base: Option<[u64; 2]>,
     /// How far it came, and its counters, before the next line of the chain was born.
     reached: [u64; 2],
-    ends: Ends,
+    pub(super) ends: Ends,
     pub(super) since: u64,
     pub(super) until: u64,
     /// By how much the total has fallen since it was credited. The first line of a chain has it.
     pub(super) debt: [u64; 2],
+    /// What was given back of the session, because it had been claimed under two names.
+    pub(super) withheld: [u64; 2],
 }
 
 impl Line {
@@ -51,6 +53,7 @@ impl Line {
             since: piece.born,
             until: 0,
             debt: [0; 2],
+            withheld: [0; 2],
         }
     }
 
@@ -98,6 +101,7 @@ impl Line {
             self.early[which].merge(&other.early[which]);
             self.reached[which] = self.reached[which].max(other.reached[which]);
             self.debt[which] = self.debt[which].saturating_add(other.debt[which]);
+            self.withheld[which] = self.withheld[which].saturating_add(other.withheld[which]);
         }
         self.base = self.base.or(other.base);
         self.ends.merge(&other.ends);
@@ -119,6 +123,7 @@ impl Line {
             self.early[which].write(bytes);
             varint::write_from(bytes, self.seen[which].upto, self.reached[which]);
             varint::write(bytes, self.debt[which]);
+            varint::write(bytes, self.withheld[which]);
         }
         self.ends.write(bytes, self.expected_end(base));
     }
@@ -139,6 +144,7 @@ impl Line {
             line.early[which] = Seen::read(bytes)?;
             line.reached[which] = varint::read_from(bytes, line.seen[which].upto)?;
             line.debt[which] = varint::read(bytes)?;
+            line.withheld[which] = varint::read(bytes)?;
         }
         line.base = knows_base.then_some(base);
         line.ends = Ends::read(bytes, line.expected_end(base))?;

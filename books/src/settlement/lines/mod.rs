@@ -11,12 +11,14 @@
 mod ends;
 mod line;
 mod seen;
+mod twice;
 
 use std::ops::Range;
 
 use contract::{Claim, PeerId, TrafficEvent};
 
 use self::line::{Line, Piece, Total};
+pub use self::twice::Twice;
 use super::varint;
 
 /// Lines kept of a user on one torrent: each restart of some clients makes a session of its own. The chain
@@ -79,6 +81,9 @@ impl Lines {
         let next = next.map(|next| next.born);
         self.lines[place].take(piece, next);
         let gain = self.gain_since(&before, session, chain);
+        let freed = twice::release(&mut self.lines, session, piece);
+        let gain =
+            Gain { up: gain.up.saturating_add(freed[0]), down: gain.down.saturating_add(freed[1]), ..gain };
         self.forget_beyond_bounds();
         gain
     }
@@ -181,6 +186,15 @@ impl Lines {
             let Some(oldest) = self.most_silent() else { return };
             self.forget(oldest);
         }
+    }
+
+    /// Takes over the lines of the same torrent's other name and says what both names had claimed of a
+    /// session, which is to be given back.
+    pub fn merge_twins(&mut self, other: &Self) -> Vec<Twice> {
+        let twice = twice::between(&self.lines, &other.lines);
+        self.merge(other);
+        twice.iter().for_each(|twice| twice.withhold(&mut self.lines));
+        twice
     }
 
     /// What the ledger keeps.
