@@ -27,7 +27,7 @@ fn entry(session: u8, sequence: u64, uploaded: u64, event: Event) -> NumberedBoo
         downloaded: 3,
         left: u64::from(session % 3),
         event,
-        at_ms: 1_700_000_000_000 + sequence,
+        at_ms: 1_700_000_000_000 + sequence * 10_000,
         path: claims::Path(1),
         interval: 1800,
         min_interval: 900,
@@ -324,7 +324,7 @@ impl Model {
         let before = self.answered[..at].iter().rfind(same).map(|(_, entry)| &entry.booking);
         let after = self.answered[at + 1..].iter().find(same).map(|(_, entry)| &entry.booking);
         let (Some(before), Some(after)) = (before, after) else { return false };
-        let plain = this.event == Event::None && after.event == Event::None;
+        let plain = this.event == Event::None && after.event == Event::None && this.path == after.path;
         plain && before.uploaded <= this.uploaded && this.uploaded <= after.uploaded
     }
 

@@ -1,11 +1,12 @@
-//! Coalescing: which spooled announces say nothing that their neighbours do not say as well.
+//! Coalescing: which spooled announces say nothing that their neighbours on the same path do not say as well.
 //!
-//! Counters are absolute, so a plain announce between a lower and a higher one adds nothing to their sum.
-//! Coalescing keeps events, because they are counted; the last announce before counters fall and the first
-//! after it, because a delta begins and ends there; for the same reason a session's first one, since only
-//! Redis knows the one before it; and the last one on either side of the swarm. Seed time may be lost (an
-//! announce earns at most two intervals of it), bytes never: so the spool coalesces only when its space runs
-//! out.
+//! Counters are absolute, and along one path a run begins with a `started` or a fall. So what a path said
+//! between is of one run, whatever another tracker heard meanwhile, and claims need its first report, its
+//! last and one about a skew before that (`claims::Session`). Two things are dropped: a plain announce that
+//! says what the one before and the one behind it say; and one that is more than two skews away from both
+//! ends of what the path said without an event, because closer to an end it may tell this run from another
+//! path's. Seed time may be lost: two announces earn two intervals of it, however long they are apart. Bytes
+//! are not, so the spool coalesces only when its space runs out.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -18,30 +19,57 @@ use super::pieces::Piece;
 use super::segment::Segment;
 use crate::traffic::booking::Booking;
 
-/// What is remembered about a session's newest announce.
-struct Newest {
-    segment: usize,
-    place: usize,
-    uploaded: u64,
-    downloaded: u64,
-    plain: bool,
-    seeds: bool,
-    /// An earlier one is spooled, with counters that are not higher.
-    continues: bool,
+/// Which entry of which file.
+type Place = (usize, usize);
+
+/// How far from the ends of a stretch every announce is kept: two skews, as far as the claims reach.
+const KEPT_MS: u64 = 2 * claims::DEFAULT_SKEW_MS;
+
+/// An announce's place, time and counters.
+struct Point {
+    place: Place,
+    at_ms: u64,
+    counters: [u64; 2],
 }
 
-impl Newest {
-    fn of(booking: &Booking, segment: usize, place: usize) -> Self {
-        let Booking { uploaded, downloaded, .. } = *booking;
-        let plain = booking.event == Event::None;
-        Self { segment, place, uploaded, downloaded, plain, seeds: booking.left == 0, continues: false }
+impl Point {
+    fn of(booking: &Booking, place: Place) -> Self {
+        Self { place, at_ms: booking.at_ms, counters: [booking.uploaded, booking.downloaded] }
+    }
+}
+
+/// What a path has said since it said an event, fell or changed sides.
+struct Stretch {
+    seeds: bool,
+    /// At least one.
+    points: Vec<Point>,
+}
+
+impl Stretch {
+    fn begin(booking: &Booking, place: Place) -> Self {
+        Self { seeds: booking.left == 0, points: vec![Point::of(booking, place)] }
     }
 
-    /// Notes what came before; whether that is not needed any more.
-    fn replaces(&mut self, earlier: &Self) -> bool {
-        self.continues = self.uploaded >= earlier.uploaded && self.downloaded >= earlier.downloaded;
-        let alike = self.plain && earlier.plain && self.seeds == earlier.seeds;
-        alike && earlier.continues && self.continues
+    /// Whether the announce only goes on.
+    fn goes_on_with(&self, booking: &Booking) -> bool {
+        let plain = booking.event == Event::None && (booking.left == 0) == self.seeds;
+        let is_behind = |last: &Point| {
+            let [uploaded, downloaded] = last.counters;
+            booking.at_ms >= last.at_ms && booking.uploaded >= uploaded && booking.downloaded >= downloaded
+        };
+        plain && self.points.last().is_some_and(is_behind)
+    }
+
+    /// What may be dropped.
+    fn superseded(&self) -> impl Iterator<Item = Place> {
+        let ends = self.points.first().zip(self.points.last());
+        self.points.windows(3).filter_map(move |around| {
+            let ([before, this, after], (first, last)) = (around, ends?) else { return None };
+            let idle = before.counters == this.counters && this.counters == after.counters;
+            let inside = before.at_ms > first.at_ms.saturating_add(KEPT_MS)
+                && after.at_ms.saturating_add(KEPT_MS) < last.at_ms;
+            (idle || inside).then_some(this.place)
+        })
     }
 }
 
@@ -49,24 +77,33 @@ impl Newest {
 pub(super) fn superseded<D: Disk>(disk: &D, segments: &VecDeque<Segment>) -> io::Result<Vec<Vec<bool>>> {
     // 128 bits of two keyed hashes instead of 104 bytes of session: nobody can aim at a collision.
     let keys = (RandomState::new(), RandomState::new());
-    let mut newest: HashMap<(u64, u64), Newest> = HashMap::new();
+    let mut stretches: HashMap<(u64, u64), Stretch> = HashMap::new();
     let mut drops: Vec<Vec<bool>> = Vec::with_capacity(segments.len());
+    let drop_from = |stretch: &Stretch, drops: &mut Vec<Vec<bool>>| {
+        stretch.superseded().for_each(|(segment, place)| drops[segment][place] = true);
+    };
     for (number, segment) in segments.iter().enumerate() {
         let mut pieces = segment.pieces(disk, 0)?;
         drops.push(Vec::new());
         while let Some(piece) = pieces.next_piece()? {
             let Piece::Entry(entry) = piece else { continue };
             let booking = &entry.booking;
-            let session = (&booking.passkey, booking.info_hash, booking.peer_id);
-            let session = (keys.0.hash_one(session), keys.1.hash_one(session));
-            let mut this = Newest::of(booking, number, drops[number].len());
+            let path = (&booking.passkey, booking.info_hash, booking.peer_id, booking.path);
+            let path = (keys.0.hash_one(path), keys.1.hash_one(path));
+            let place = (number, drops[number].len());
             drops[number].push(false);
-            if let Some(earlier) = newest.get(&session).filter(|earlier| this.replaces(earlier)) {
-                drops[earlier.segment][earlier.place] = true;
+            match stretches.get_mut(&path) {
+                Some(stretch) if stretch.goes_on_with(booking) => {
+                    stretch.points.push(Point::of(booking, place));
+                }
+                _ => {
+                    let ended = stretches.insert(path, Stretch::begin(booking, place));
+                    ended.iter().for_each(|stretch| drop_from(stretch, &mut drops));
+                }
             }
-            newest.insert(session, this);
         }
     }
+    stretches.values().for_each(|stretch| drop_from(stretch, &mut drops));
     Ok(drops)
 }
 

@@ -1,7 +1,7 @@
-//! The bytes of a spool's or tail's file: a header that names the tracker process, twice, then framed entries.
+//! A spool's or tail's file in bytes: a header that names the tracker process, twice, then framed entries.
 //!
-//! A frame begins with a mark that no text can hold, and its head has a checksum of its own: so a reader finds
-//! the next frame behind bytes that changed on disk, and can tell a frame that was never written to its end
+//! A frame begins with a mark that no text can hold, and its head has a checksum of its own: so a reader
+//! finds the next frame behind bytes that changed on disk, and can tell one that was never written to its end
 //! from one that was damaged. Checksums begin with the process's id, which no client knows: what a client
 //! says can never be taken for a frame.
 //!

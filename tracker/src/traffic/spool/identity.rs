@@ -1,5 +1,5 @@
-//! Which tracker this is, across its restarts: a random number in the spool's folder. A client's paths are told
-//! apart by it.
+//! Which tracker this is, across its restarts: a random number in the spool's folder. A client's paths are
+//! told apart by it.
 
 use std::io::{self, Read};
 

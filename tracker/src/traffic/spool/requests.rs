@@ -33,7 +33,7 @@ pub enum DiskRequest {
         /// What Redis refuses of it.
         refused: Vec<NumberedBooking>,
     },
-    /// Writes down what Redis confirms. It outlives a kill when it is done, and a loss of power a second later.
+    /// Writes down what Redis confirms. It outlives a kill when it is done, a loss of power a second later.
     AppendTail {
         /// The process that numbered them.
         tracker_id: String,

@@ -1,10 +1,10 @@
-//! What Redis confirmed lately, on disk: a Redis that comes back older than it was is told it again, also when
-//! the tracker was killed meanwhile.
+//! What Redis confirmed lately, on disk: a Redis that comes back older than it was is told it again, also
+//! when the tracker was killed meanwhile.
 //!
 //! It is written before clients are answered and synced about once a second, so a kill loses none of it, and
-//! a loss of power a second. Files end after some seconds or megabytes and are removed when they are old. What
-//! earlier processes left is read oldest first; there the last record of a number counts, because an entry may
-//! have been computed anew.
+//! a loss of power a second. Files end after some seconds or megabytes and are removed when they are old.
+//! What earlier processes left is read oldest first; there the last record of a number counts, because an
+//! entry may have been computed anew.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
