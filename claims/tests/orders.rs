@@ -57,8 +57,8 @@ fn first_uses_ascend(steps: &[Step]) -> bool {
 
 /// What reaches the trackers, in the order of arrival, and what was really moved. `None` for a client that
 /// announces on a path where it still waits for an answer, which no client does.
-fn told(steps: &[Step]) -> Option<(Vec<Report>, u64)> {
-    let (mut reports, mut moved, mut run_moved) = (Vec::<Report>::new(), 0, 0);
+fn told(steps: &[Step]) -> Option<(Vec<Told>, u64)> {
+    let (mut reports, mut moved, mut run_moved) = (Vec::<Told>::new(), 0, 0);
     let (mut begun, mut arrived) = ([false; PATHS], [0_u64; PATHS]);
     let mut counter = 0;
     for (number, step) in (0_u64..).zip(steps) {
@@ -72,31 +72,41 @@ fn told(steps: &[Step]) -> Option<(Vec<Report>, u64)> {
         }
         let at_ms = sent + if step.late { LATE_MS } else { 50 };
         arrived[step.path] = at_ms;
-        reports.push(Report {
+        let report = Report {
             path: Path(u32::try_from(step.path).unwrap()),
             at_ms,
             counters: Counters { up: counter, down: 0 },
             started: !begun[step.path],
-        });
+        };
+        reports.push((report, !step.unanswered));
         begun[step.path] = begun[step.path] || !step.unanswered;
         run_moved = run_moved.max(counter);
         counter += STEP_BYTES + number;
     }
-    reports.sort_by_key(|report| report.at_ms);
+    reports.sort_by_key(|(report, _)| report.at_ms);
     Some((reports, moved + run_moved))
 }
 
-/// Calls `book` with every order that keeps each path's own.
-fn each_order(left: &mut [Vec<Report>], order: &mut Vec<Report>, book: &mut dyn FnMut(&[Report])) {
-    if left.iter().all(Vec::is_empty) {
+/// A report, and whether its answer came.
+type Told = (Report, bool);
+
+/// Calls `book` with every order in which what was answered is booked before the path's next. What was given up
+/// may come at any later time: it waited for a look-up, and the client went on.
+fn each_order(left: &mut Vec<Told>, order: &mut Vec<Report>, book: &mut dyn FnMut(&[Report])) {
+    if left.is_empty() {
         return book(order);
     }
-    for path in 0..left.len() {
-        let Some(report) = left[path].pop() else { continue };
-        order.push(report);
+    for place in 0..left.len() {
+        let told = left[place];
+        let must_wait = |earlier: &Told| earlier.1 && earlier.0.path == told.0.path;
+        if left[..place].iter().any(must_wait) {
+            continue;
+        }
+        left.remove(place);
+        order.push(told.0);
         each_order(left, order, book);
         order.pop();
-        left[path].push(report);
+        left.insert(place, told);
     }
 }
 
@@ -112,12 +122,10 @@ fn no_order_of_booking_changes_the_books_or_exceeds_the_truth() {
     for length in 1..=longest {
         let numbers = (PATHS as u64 * 8).pow(u32::try_from(length).unwrap());
         for steps in (0..numbers).filter_map(|number| history(number, length)) {
-            let Some((reports, moved)) = told(&steps) else { continue };
-            let expected = booked(&reports);
+            let Some((mut reports, moved)) = told(&steps) else { continue };
+            let expected = booked(&reports.iter().map(|(report, _)| *report).collect::<Vec<_>>());
             assert!(expected <= moved, "{expected} of {moved}: {steps:#?} {reports:#?}");
-            let mut left = vec![Vec::new(); PATHS];
-            reports.iter().rev().for_each(|report| left[report.path.0 as usize].push(*report));
-            each_order(&mut left, &mut Vec::new(), &mut |order| {
+            each_order(&mut reports, &mut Vec::new(), &mut |order| {
                 orders += 1;
                 assert_eq!(booked(order), expected, "of {moved}: {order:#?}");
             });
