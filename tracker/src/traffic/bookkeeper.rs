@@ -53,6 +53,13 @@ pub struct Computed {
     session: SessionKey,
 }
 
+impl Computed {
+    /// The entry once Redis has it: booked again, its event keeps its second.
+    pub(super) fn as_booked(&self) -> NumberedBooking {
+        NumberedBooking { ts: self.booked.ts, ..self.entry.clone() }
+    }
+}
+
 /// A snapshot under another name of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {

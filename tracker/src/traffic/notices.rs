@@ -50,6 +50,10 @@ impl Notices {
             Notice::Replayed(outcomes) => outcomes.iter().for_each(|outcome| metrics.count(outcome)),
             Notice::AttemptFailed => metrics.errors.inc(),
             Notice::WentBack { behind, again } => self.went_back(behind, again),
+            Notice::TailFails(error) => {
+                let directory = self.directory();
+                error!(%directory, %error, "what Redis confirms is not kept on disk: should this tracker be killed and Redis come back older, announces of the last minute are lost");
+            }
             Notice::Restored(entries) => {
                 metrics.restored.inc_by(entries);
                 info!(entries, "Redis has the announces again that it had lost");

@@ -41,6 +41,11 @@ impl SiteClock {
         self.told.then(|| self.at(now))
     }
 
+    /// Whether Redis has told what time it is.
+    pub(super) fn is_told(&self) -> bool {
+        self.told
+    }
+
     /// When something was.
     pub(super) fn at(&self, moment: Instant) -> u64 {
         match moment.checked_duration_since(self.base) {

@@ -76,6 +76,16 @@ impl Attempt {
         self.computed.iter().map(|computed| computed.entry.clone()).collect()
     }
 
+    /// What is booked, with the seconds that their events have.
+    pub(super) fn as_booked(&self) -> Vec<NumberedBooking> {
+        self.booked.iter().flat_map(|part| part.iter()).map(Computed::as_booked).collect()
+    }
+
+    /// What is sent next, with the seconds that their events get.
+    pub(super) fn as_sent(&self) -> Vec<NumberedBooking> {
+        self.computed.iter().map(Computed::as_booked).collect()
+    }
+
     /// What became of each entry, and what is booked.
     pub(super) fn into_parts(self) -> (Vec<Outcome>, Vec<Arc<Vec<Computed>>>) {
         (self.outcomes, self.booked)

@@ -28,6 +28,16 @@ pub(super) struct CatchUp<T> {
     new_reports: NewReports,
     /// The clients whose reports are on their way to the disk.
     appending: Option<Vec<T>>,
+    /// Where the oldest entries are.
+    oldest: Source,
+}
+
+/// What an earlier process left behind: first what Redis had confirmed to it lately, then what Redis had not
+/// taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Tail,
+    Spool,
 }
 
 /// What happens to new reports while spooled ones travel.
@@ -37,28 +47,42 @@ enum NewReports {
     AreSpooled,
 }
 
-/// Where the oldest entries are.
+/// What is being done with the oldest entries.
 #[derive(Debug)]
 enum Replay {
-    /// In the spool, until Redis has had its pause and the disk is free.
+    /// They are on the disk, until Redis has had its pause and the disk is free.
     Resting,
+    /// Redis is asked what time it is, before any entry is stamped by a guess.
+    AskingTime,
     /// The disk reads them.
     Reading,
     /// Redis has them; `None`: it was sent nothing, to find out whether it takes writes.
     Sent(Option<Sent>),
-    /// Booked, and to leave the spool once the disk is free. Redis refuses some for good.
-    Booked { batch: Arc<Batch>, refused: Vec<NumberedBooking> },
+    /// Redis booked them, and they are to be kept in the tail before the spool lets go of them.
+    Booked(Booked),
+    /// The disk keeps them in the tail.
+    Keeping(Booked),
     /// The disk lets go of them.
     Leaving { booked: u64, refused: u64 },
 }
 
-/// Spooled entries at Redis.
+/// Entries at Redis.
 #[derive(Debug)]
 struct Sent {
     batch: Arc<Batch>,
     attempt: Attempt,
     /// The other process that numbered them.
     other: Option<Arc<str>>,
+}
+
+/// Entries that Redis has seen to.
+#[derive(Debug)]
+struct Booked {
+    batch: Arc<Batch>,
+    /// What Redis refuses for good.
+    refused: Vec<NumberedBooking>,
+    /// As they were booked.
+    tail: Arc<Vec<NumberedBooking>>,
 }
 
 impl<T> CatchUp<T> {
@@ -69,17 +93,19 @@ impl<T> CatchUp<T> {
                 sent.attempt.compute_again(bookkeeper);
                 Some((sent.attempt.batch(), sent.other.clone()))
             }
-            Replay::Sent(None) => Some((Arc::default(), None)),
+            Replay::Sent(None) | Replay::AskingTime => Some((Arc::default(), None)),
             _ => None,
         }
     }
 
     pub(super) fn of_an_earlier_run() -> Self {
-        Self { replay: Replay::Resting, new_reports: NewReports::Wait, appending: None }
+        let new_reports = NewReports::Wait;
+        Self { replay: Replay::Resting, new_reports, appending: None, oldest: Source::Tail }
     }
 
     pub(super) fn of_an_outage() -> Self {
-        Self { replay: Replay::Resting, new_reports: NewReports::AreSpooled, appending: None }
+        let new_reports = NewReports::AreSpooled;
+        Self { replay: Replay::Resting, new_reports, appending: None, oldest: Source::Spool }
     }
 
     pub(super) fn takes_reports(&self) -> bool {
@@ -91,7 +117,8 @@ impl<T> CatchUp<T> {
     }
 
     fn disk_is_free(&self) -> bool {
-        self.appending.is_none() && !matches!(self.replay, Replay::Reading | Replay::Leaving { .. })
+        self.appending.is_none()
+            && !matches!(self.replay, Replay::Reading | Replay::Keeping(_) | Replay::Leaving { .. })
     }
 }
 
@@ -142,22 +169,79 @@ impl<T> RecorderMachine<T> {
     pub(super) fn catch_up(&mut self, now: Instant) {
         let rested = self.failed_at.is_none_or(|at| at + PAUSE <= now);
         let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
-        if !catch_up.disk_is_free() {
+        if !catch_up.disk_is_free() || self.tail_is_writing {
             return;
         }
         match std::mem::replace(&mut catch_up.replay, Replay::Resting) {
+            Replay::Resting if rested && self.limits.has_spool && !self.clock.is_told() => {
+                catch_up.replay = Replay::AskingTime;
+                self.send(Arc::default(), None, now);
+            }
             Replay::Resting if rested && self.limits.has_spool => {
                 catch_up.replay = Replay::Reading;
-                self.ask_disk(DiskRequest::ReadOldest { limit: self.limits.replay_batch });
+                let limit = self.limits.replay_batch;
+                let request = match catch_up.oldest {
+                    Source::Tail => DiskRequest::ReadTail { limit },
+                    Source::Spool => DiskRequest::ReadOldest { limit },
+                };
+                self.ask_disk(request);
             }
             Replay::Resting if rested => self.send_spooled(None, now),
-            Replay::Booked { batch, refused } => {
-                let count = refused.len() as u64;
-                let booked = batch.entries.len() as u64 - count;
-                catch_up.replay = Replay::Leaving { booked, refused: count };
-                self.ask_disk(DiskRequest::LetGo { batch, refused });
-            }
+            Replay::Booked(booked) => self.keep_on_disk(booked, now),
             other => catch_up.replay = other,
+        }
+    }
+
+    fn keep_on_disk(&mut self, booked: Booked, now: Instant) {
+        let (tracker_id, entries) = (booked.batch.tracker_id.clone(), booked.tail.clone());
+        if let Stage::CatchingUp(catch_up) = &mut self.stage {
+            catch_up.replay = Replay::Keeping(booked);
+        }
+        let at_ms = self.uptime_ms(now);
+        self.ask_disk(DiskRequest::AppendTail { tracker_id, entries, at_ms });
+    }
+
+    /// They are kept, or cannot be: either way they leave the spool.
+    pub(super) fn kept_on_disk(&mut self) {
+        let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        let replay = std::mem::replace(&mut catch_up.replay, Replay::Resting);
+        let Replay::Keeping(Booked { batch, refused, .. }) = replay else {
+            catch_up.replay = replay;
+            return;
+        };
+        let count = refused.len() as u64;
+        catch_up.replay = Replay::Leaving { booked: batch.entries.len() as u64 - count, refused: count };
+        let request = match catch_up.oldest {
+            Source::Tail => DiskRequest::LetGoTail { batch },
+            Source::Spool => DiskRequest::LetGo { batch, refused },
+        };
+        self.ask_disk(request);
+    }
+
+    /// Entries of an earlier process that Redis had confirmed. It has most of them.
+    pub(super) fn tail_read(&mut self, read: io::Result<Option<Batch>>, now: Instant) {
+        let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        match read {
+            Ok(Some(batch)) => self.send_spooled(Some(Arc::new(batch)), now),
+            Ok(None) => (catch_up.replay, catch_up.oldest) = (Replay::Resting, Source::Spool),
+            Err(error) => {
+                (catch_up.replay, catch_up.oldest) = (Replay::Resting, Source::Spool);
+                self.tell(Notice::TailFails(error));
+            }
+        }
+    }
+
+    pub(super) fn tail_left(&mut self, left: io::Result<()>) {
+        let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        let Replay::Leaving { booked, .. } = std::mem::replace(&mut catch_up.replay, Replay::Resting) else {
+            return;
+        };
+        // Until the last of them is sent clients wait, unless there are many.
+        let few = booked < self.limits.replay_batch as u64;
+        catch_up.new_reports = if few { NewReports::Wait } else { NewReports::AreSpooled };
+        if let Err(error) = left {
+            catch_up.oldest = Source::Spool;
+            self.tell(Notice::TailFails(error));
         }
     }
 
@@ -179,8 +263,15 @@ impl<T> RecorderMachine<T> {
 
     fn send_spooled(&mut self, batch: Option<Arc<Batch>>, now: Instant) {
         let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
+        let now_ms = self.clock.at(now);
+        // Stamped before Redis had told what time it is, by a clock that was ahead.
+        let entry = |entry: &NumberedBooking| {
+            let mut entry = entry.clone();
+            entry.booking.at_ms = entry.booking.at_ms.min(now_ms);
+            entry
+        };
         let sent = batch.map(|batch| Sent {
-            attempt: Attempt::new(batch.entries.clone(), &mut self.bookkeeper),
+            attempt: Attempt::new(batch.entries.iter().map(entry).collect(), &mut self.bookkeeper),
             other: (batch.tracker_id != self.tracker_id).then(|| Arc::from(&*batch.tracker_id)),
             batch,
         });
@@ -203,6 +294,7 @@ impl<T> RecorderMachine<T> {
         self.stage = Stage::CatchingUp(catch_up);
         match (answer, replay) {
             (Ok(outcomes), Replay::Sent(Some(sent))) => self.spooled_answered(sent, outcomes, now),
+            (Ok(_), Replay::AskingTime) => {}
             // What is being written meanwhile will be read next.
             (Ok(_), _) if is_appending => {}
             (Ok(_), _) => self.moved_on(now),
@@ -231,13 +323,14 @@ impl<T> RecorderMachine<T> {
         if other.is_none() {
             self.confirm(attempt.numbers());
         }
+        let tail = Arc::new(attempt.as_booked());
         let outcomes = self.keep_tail(attempt, other.as_ref(), now);
         let failed = |(_, outcome): &(&NumberedBooking, &Outcome)| matches!(outcome, Outcome::Failed(_));
         let refused = batch.entries.iter().zip(&outcomes).filter(failed);
         let refused = refused.map(|(entry, _)| entry.clone()).collect();
         self.tell(Notice::Replayed(outcomes));
         if let Stage::CatchingUp(catch_up) = &mut self.stage {
-            catch_up.replay = Replay::Booked { batch, refused };
+            catch_up.replay = Replay::Booked(Booked { batch, refused, tail });
         }
     }
 

@@ -153,6 +153,8 @@ pub enum Notice {
         /// How many of these the tail still has; Redis is given them again.
         again: u64,
     },
+    /// The disk does not keep the tail, or cannot read an earlier one. Once, not for each batch.
+    TailFails(io::Error),
     /// Redis has the tail again.
     Restored(u64),
     /// How many sessions and confirmed entries are remembered.

@@ -82,6 +82,10 @@ pub struct RecorderMachine<T> {
     clock: SiteClock,
     bookkeeper: Bookkeeper,
     tail: Tail,
+    /// The disk is keeping some of the tail.
+    tail_is_writing: bool,
+    tail_fails: bool,
+    began: Instant,
     /// What a Redis that went back in time is given again, before anything else.
     rewind: Option<Rewind>,
     failed_at: Option<Instant>,
@@ -113,6 +117,9 @@ impl<T> RecorderMachine<T> {
             clock: SiteClock::guessed(wall_ms, now),
             bookkeeper: Bookkeeper::new(rules),
             rewind: None,
+            tail_is_writing: false,
+            tail_fails: false,
+            began: now,
             sent: now,
             tracker_id,
             limits,
@@ -161,7 +168,7 @@ impl<T> RecorderMachine<T> {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Direct(Some(batch)) => batch.retry_at,
+            Stage::Direct(Some(batch)) => batch.deadline(),
             Stage::CatchingUp(catch_up) if catch_up.wants_to_go_on() => self.failed_at.map(|at| at + PAUSE),
             _ => None,
         }
@@ -279,9 +286,15 @@ impl<T> RecorderMachine<T> {
             DiskResult::Appended(appended) => self.appended(appended),
             DiskResult::Read(read) => self.read(read, now),
             DiskResult::LetGo(let_go) => self.let_go(let_go, now),
-            // Nobody asks for the tail yet.
-            DiskResult::TailAppended(_) | DiskResult::TailRead(_) | DiskResult::TailLeft(_) => {}
+            DiskResult::TailAppended(appended) => self.tail_appended(appended, now),
+            DiskResult::TailRead(read) => self.tail_read(read, now),
+            DiskResult::TailLeft(left) => self.tail_left(left),
         }
+    }
+
+    /// For the tail's files: a clock that nobody sets.
+    fn uptime_ms(&self, now: Instant) -> u64 {
+        u64::try_from((now - self.began).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn ask_disk(&mut self, request: DiskRequest) {

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use super::attempt::Attempt;
 use super::messages::Notice;
-use super::tail::once_more;
 use super::{RecorderMachine, Stage};
 use crate::traffic::booking::NumberedBooking;
 use crate::traffic::bookkeeper::Computed;
@@ -44,7 +43,7 @@ impl<T> RecorderMachine<T> {
         let lost = self.tail.after(booked);
         self.bookkeeper.go_back(lost.iter().flat_map(|(_, batch)| batch.iter().copied()));
         let parts = lost.into_iter();
-        let parts = parts.map(|(other, batch)| (other, batch.into_iter().map(once_more).collect()));
+        let parts = parts.map(|(other, batch)| (other, batch.into_iter().map(Computed::as_booked).collect()));
         let rest: VecDeque<Part> = parts.collect();
         let again = rest.iter().map(|(_, entries)| entries.len() as u64).sum();
         self.tell(Notice::WentBack { behind: self.confirmed.saturating_sub(booked), again });

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::traffic::booking::NumberedBooking;
 use crate::traffic::bookkeeper::Computed;
 use crate::traffic::spool::TailLimits;
 
@@ -62,9 +61,4 @@ impl Tail {
     pub(super) fn len(&self) -> usize {
         self.entries
     }
-}
-
-/// An entry of the tail, to be booked once more.
-pub(super) fn once_more(computed: &Computed) -> NumberedBooking {
-    NumberedBooking { ts: computed.booked.ts, ..computed.entry.clone() }
 }

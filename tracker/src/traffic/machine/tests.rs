@@ -26,6 +26,8 @@ struct Scene {
     requests: VecDeque<DiskRequest>,
     answers: Vec<(u64, Answer)>,
     notices: Vec<Notice>,
+    /// The tail's file is slow.
+    holds_tail: bool,
 }
 
 impl Scene {
@@ -47,13 +49,14 @@ impl Scene {
             requests: VecDeque::new(),
             answers: Vec::new(),
             notices: Vec::new(),
+            holds_tail: false,
         }
     }
 
     /// One that Redis has let in.
     fn direct(disk: &MemoryDisk) -> Self {
         let mut scene = Self::new("aaaa", disk, true);
-        scene.hand(Input::Begin);
+        scene.begins();
         scene.disk();
         scene.books();
         assert_eq!(scene.machine.state, RecorderState::Direct);
@@ -84,6 +87,21 @@ impl Scene {
             }
         }
         assert!(self.calls.len() <= 1 && self.requests.len() <= 1, "one of each at a time");
+        let is_tail = matches!(
+            self.requests.front(),
+            Some(
+                DiskRequest::AppendTail { .. } | DiskRequest::ReadTail { .. } | DiskRequest::LetGoTail { .. }
+            )
+        );
+        if is_tail && !self.holds_tail {
+            self.disk();
+        }
+    }
+
+    /// The recorder asks what time it is, and looks for what an earlier process left.
+    fn begins(&mut self) {
+        self.hand(Input::Begin);
+        self.books();
     }
 
     fn report(&mut self, clients: &[u64]) {
@@ -183,7 +201,6 @@ fn nothing_is_taken_before_redis_was_asked_once() {
     let mut scene = Scene::new("aaaa", &MemoryDisk::default(), true);
     assert_eq!(scene.machine.room(), 0);
     scene.hand(Input::Begin);
-    scene.disk();
     assert_eq!((scene.machine.room(), scene.calls[0].entries().len()), (0, 0));
     scene.fails(FailureKind::Unreachable);
     assert_eq!(scene.machine.room(), 4, "from then on clients need not wait for Redis");
@@ -258,7 +275,7 @@ fn a_tracker_killed_between_the_disk_and_the_answer_leaves_the_announce_to_the_n
     drop(killed);
     disk.lose_power(0);
     let mut next = Scene::new("bbbb", &disk, true);
-    next.hand(Input::Begin);
+    next.begins();
     next.disk();
     let call = &next.calls[0];
     assert_eq!(content(call), [(10, 1), (20, 2)]);
@@ -432,7 +449,7 @@ fn a_successor_begins_with_what_its_predecessor_has_not_got_rid_of() {
     last.disk();
     assert!(last.machine.has_ended() && last.answers() == [(2, Ok(()))]);
     next.store = last.store;
-    next.hand(Input::Begin);
+    next.begins();
     next.disk();
     assert_eq!(content(&next.calls[0]), [(1, 1), (2, 2)]);
     assert_eq!(next.calls[0].other_tracker_id(), Some("aaaa"));
@@ -549,4 +566,46 @@ fn an_entry_is_computed_again_from_what_redis_shows() {
     assert_eq!((again.booked.claims.up, &*again.expected), (40, &b""[..]), "from what is known here");
     scene.books();
     assert_eq!(scene.answers().last(), Some(&(50, Ok(()))));
+}
+
+#[test]
+fn clients_are_answered_when_what_redis_booked_is_on_disk_too() {
+    let mut scene = Scene::direct(&MemoryDisk::default());
+    scene.holds_tail = true;
+    scene.report(&[10]);
+    assert!(matches!(scene.requests[0], DiskRequest::AppendTail { .. }), "while the call travels");
+    scene.books();
+    assert_eq!((scene.answers(), scene.machine.room()), (vec![], 0));
+    scene.disk();
+    assert_eq!(scene.answers(), [(10, Ok(()))]);
+    scene.report(&[20]);
+    scene.books();
+    assert_eq!(scene.waits(), Duration::from_secs(1), "a disk that hangs holds nobody up for long");
+    assert_eq!(scene.answers(), [(20, Ok(()))]);
+    scene.report(&[30]);
+    scene.books();
+    assert_eq!((scene.answers(), scene.requests.len()), (vec![], 1), "it is still at work");
+    scene.disk();
+    scene.disk();
+    assert_eq!(scene.answers(), [(30, Ok(()))]);
+}
+
+#[test]
+fn what_a_killed_tracker_was_confirmed_is_given_to_a_redis_that_lost_it() {
+    let disk = MemoryDisk::default();
+    let mut killed = Scene::direct(&disk);
+    killed.report(&[10, 20]);
+    let ts = killed.calls[0].batch()[1].booked.ts;
+    killed.books();
+    assert_eq!(killed.answers().len(), 2);
+    drop(killed);
+    let mut next = Scene::new("bbbb", &disk, true);
+    next.begins();
+    let call = &next.calls[0];
+    assert_eq!((content(call), call.other_tracker_id()), (vec![(10, 1), (20, 2)], Some("aaaa")));
+    assert_eq!(call.batch()[1].booked.ts, ts);
+    next.books();
+    next.disk();
+    next.books();
+    assert_eq!(next.machine.state, RecorderState::Direct);
 }
