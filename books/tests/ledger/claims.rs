@@ -1,7 +1,7 @@
 //! Bytes count once, whatever Redis lost and whatever was computed again, in any order.
 
 use books::Entry;
-use books::settlement::{Lines, Rules};
+use books::settlement::{Lines, Promotions, Rules, settle_claimed};
 use contract::TrafficEvent;
 use proptest::prelude::*;
 
@@ -60,6 +60,29 @@ proptest! {
             let credited = credited(entries);
             prop_assert!(credited[0] <= session.truth[0] && credited[1] <= session.truth[1], "{credited:?} of {:?}", session.truth);
         }
+    }
+}
+
+/// A client of [`sessions`](crate::scene::sessions) moves less than this in a second.
+const FASTEST: Rules = Rules { max_rate_bytes_per_s: 50_000 };
+
+/// How many of these entries are flagged, settled one after the other.
+fn flagged(entries: &[Entry]) -> usize {
+    let mut lines = Lines::default();
+    let settled = entries.iter().map(|entry| {
+        let claim = |event: &TrafficEvent| lines.claim(event);
+        settle_claimed(entry.id, &entry.event, claim, &Promotions::default(), &FASTEST)
+    });
+    settled.filter(|row| row.flag.is_some()).count()
+}
+
+proptest! {
+    #![proptest_config(cases(4000))]
+    #[test]
+    fn an_honest_client_is_never_flagged(steps in runs(), order in any_order()) {
+        let (session, shuffled) = shuffled(&steps, &order, u32::MAX);
+        prop_assert_eq!(flagged(&session.entries), 0);
+        prop_assert_eq!(flagged(&shuffled), 0);
     }
 }
 
