@@ -2,8 +2,8 @@
 //! the v1 info hash's.
 //!
 //! A client that announced under both names before they were known as one has claimed the same bytes twice.
-//! They are taken off the rows of the v2 info hash, newest first, so that totals, rows and what `user explain`
-//! shows go on saying the same.
+//! They are taken off the rows of the v2 info hash, newest first, so that totals, rows and what
+//! `user explain` shows go on saying the same.
 
 use contract::{InfoHash, Passkey};
 

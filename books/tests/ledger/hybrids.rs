@@ -1,5 +1,5 @@
-//! A hybrid torrent's v2 info hash: everything is booked on the v1 info hash, whenever the alias comes, and what
-//! both names claimed counts once.
+//! A hybrid torrent's v2 info hash: everything is booked on the v1 info hash, whenever the alias comes, and
+//! what both names claimed counts once.
 
 use books::Entry;
 use books::ledger::{Aliased, Ledger};

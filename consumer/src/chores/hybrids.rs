@@ -1,5 +1,5 @@
-//! Second names of hybrid torrents, from Redis into the ledger. Trackers obey an alias at once; what was booked
-//! under the second name before follows here.
+//! Second names of hybrid torrents, from Redis into the ledger. Trackers obey an alias at once; what was
+//! booked under the second name before follows here.
 
 use books::ledger::{Access, Aliased, LedgerError, Location};
 use contract::{InfoHash, Keys};

@@ -1,6 +1,6 @@
 //! Chores, done now and then beside the pump: silent peers leave the sets, old entries are trimmed, dead
-//! letters get another try, sets and ledger are compared, the ledger is told of torrents' second names, and the
-//! distance to the stream's end is measured. A chore that fails is done again at its next time.
+//! letters get another try, sets and ledger are compared, the ledger is told of torrents' second names, and
+//! the distance to the stream's end is measured. A chore that fails is done again at its next time.
 
 mod drift;
 mod hybrids;

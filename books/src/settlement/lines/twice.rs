@@ -65,7 +65,8 @@ fn claimed_twice(own: &[Line], other: &[Line]) -> Option<[u64; 2]> {
     Some([twice(0), twice(1)])
 }
 
-/// What certainly moved when a counter stands here: it grew from its baseline, or from nothing in a later run.
+/// What certainly moved when a counter stands here: it grew from its baseline, or from nothing in a later
+/// run.
 fn grown_to(counter: u64, lines: &[&Line], which: usize) -> u64 {
     let baseline = lines.iter().filter_map(|line| line.base).map(|base| base[which]).min();
     baseline.map_or(0, |baseline| counter.saturating_sub(baseline))
@@ -78,8 +79,8 @@ fn sum_of(session: &[Line]) -> [u64; 2] {
         .fold([0; 2], |sum, bytes| [sum[0].saturating_add(bytes[0]), sum[1].saturating_add(bytes[1])])
 }
 
-/// What may be credited again of what was given back, now that a session has claimed this piece: as far as its
-/// counters have grown beyond what is credited, and all of it once the recorder claims again.
+/// What may be credited again of what was given back, now that a session has claimed this piece: as far as
+/// its counters have grown beyond what is credited, and all of it once the recorder claims again.
 pub(super) fn release(lines: &mut [Line], session: u64, piece: &Piece) -> [u64; 2] {
     let first = lines.partition_point(|line| line.session < session);
     let until = lines.partition_point(|line| line.session <= session);
