@@ -113,7 +113,6 @@ impl UdpClient {
 }
 
 #[test]
-#[ignore = "until the recorder writes `at`"]
 fn what_was_sent_to_a_tracker_that_stood_still_arrived_when_it_was_sent() {
     let site = Site::open();
     let udp = UdpClient::connect(site.udp);
