@@ -1,10 +1,12 @@
 //! The composition root: makes the parts from the plan, runs them, and stops them in order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use service::admin::{self, Pages};
+use service::redis::durable::Durability;
 use service::redis::{Link, Timeouts};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -44,15 +46,22 @@ impl App {
         let metrics = Metrics::new().context("metrics")?;
         let health = Health::default();
         let (switch, stop) = Stop::switch();
+        let timeouts = Timeouts::default();
+        let durability = Durability::watch(&config.redis_broker, timeouts, metrics.redis_doubts.clone())
+            .context("redis_broker")?;
+        if config.require_durable_redis {
+            durability.required(timeouts.connect).await?;
+        }
         let listener = admin::bind(config.metrics_addr).await?;
         let metrics_addr = listener.local_addr()?;
-        let pages = Pages::new(metrics.registry.clone(), health.readiness());
+        let pages = Pages::new(metrics.registry.clone(), health.readiness())
+            .with_remarks(Arc::new(move || durability.remarks()));
         info!(
             consumer = %source.consumer, stream = %source.stream, group = %source.group,
             redis = %config.redis_broker, database = %config.database, "settling"
         );
         let ledger = LedgerHandle::spawn(chores.database.clone(), rules).context("the ledger's thread")?;
-        let link = || Link::new(&config.redis_broker, Timeouts::default()).context("redis_broker");
+        let link = || Link::new(&config.redis_broker, timeouts).context("redis_broker");
         let reader = RedisReader::new(&config.redis_broker, source.clone()).context("redis_broker")?;
         let shared = Shared { source, keys: chores.keys.clone(), metrics: metrics.clone(), health };
         let reading = ReadingHalf::new(shared.clone(), reader, link()?, chores.leases);

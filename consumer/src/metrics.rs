@@ -2,6 +2,7 @@
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, exponential_buckets};
 use service::metrics;
+use service::redis::durable::DoubtMetrics;
 
 /// Every figure. Clones share them.
 #[derive(Debug, Clone)]
@@ -38,6 +39,7 @@ pub struct Metrics {
     /// 1 while the ledger takes transactions.
     pub ledger_up: IntGauge,
     pub(crate) redis_errors: IntCounter,
+    pub(crate) redis_doubts: DoubtMetrics,
     /// Attempts that the ledger failed.
     pub ledger_errors: IntCounter,
     /// Peers that left the sets because they fell silent.
@@ -104,6 +106,7 @@ impl Metrics {
             )?,
             commit_seconds: histogram("commit_seconds", "Settling a batch in the ledger", (0.0005, 2.0, 14))?,
             ledger_up: gauge("ledger_up", "1 while the ledger takes transactions")?,
+            redis_doubts: DoubtMetrics::new(&registry, &named("redis_doubts"))?,
             redis_errors: counter("redis_errors_total", "Attempts that Redis failed")?,
             ledger_errors: counter("ledger_errors_total", "Attempts that the ledger failed")?,
             expired_peers: counter("expired_peers_total", "Peers removed because they fell silent")?,

@@ -22,6 +22,9 @@ use crate::profile::{self, ProfileError};
 /// Whether the service can do its work now: `Err` says what it waits for.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// What an operator should know although the service works.
+pub type Remarks = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// The document that `/stats` shows.
 pub type Stats = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
@@ -32,6 +35,7 @@ type Page = Response<Full<Bytes>>;
 pub struct Pages {
     registry: Registry,
     readiness: Readiness,
+    remarks: Option<Remarks>,
     stats: Option<Stats>,
 }
 
@@ -39,7 +43,13 @@ impl Pages {
     /// Metrics, health, readiness, profiles.
     #[must_use]
     pub fn new(registry: Registry, readiness: Readiness) -> Self {
-        Self { registry, readiness, stats: None }
+        Self { registry, readiness, remarks: None, stats: None }
+    }
+
+    /// The same with remarks behind the yes of `/readyz`.
+    #[must_use]
+    pub fn with_remarks(self, remarks: Remarks) -> Self {
+        Self { remarks: Some(remarks), ..self }
     }
 
     /// The same with `/stats`.
@@ -95,6 +105,11 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 impl Pages {
+    fn yes(&self) -> String {
+        let remarks = self.remarks.as_ref().map(|remarks| remarks()).unwrap_or_default();
+        remarks.iter().fold("ready\n".to_owned(), |text, remark| text + "but: " + remark + "\n")
+    }
+
     async fn respond(&self, request: Request<Incoming>) -> Page {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET here\n");
@@ -103,7 +118,7 @@ impl Pages {
             ("/metrics", _) => self.metrics(),
             ("/healthz", _) => text(StatusCode::OK, "ok\n"),
             ("/readyz", _) => match (self.readiness)() {
-                Ok(()) => text(StatusCode::OK, "ready\n"),
+                Ok(()) => text(StatusCode::OK, self.yes()),
                 Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
             },
             ("/stats", Some(stats)) => typed(format!("{:#}\n", stats()), "application/json"),

@@ -41,6 +41,8 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// Who seeds and leeches what.
     pub presence: PresenceConfig,
+    /// Do not start on a Redis that may lose what it confirmed.
+    pub require_durable_redis: bool,
     /// How often presence and ledger are compared.
     pub drift: DriftConfig,
     /// How long the stream keeps what is settled.
@@ -104,6 +106,7 @@ impl Default for Config {
             database: "sqlite://data/ledger.db".into(),
             metrics_addr: SocketAddr::from(([127, 0, 0, 1], 6881)),
             presence: PresenceConfig::default(),
+            require_durable_redis: false,
             drift: DriftConfig::default(),
             retention: RetentionConfig::default(),
             settlement: SettlementConfig::default(),

@@ -2,6 +2,7 @@
 //! which replies are read as bytes, and the readers of replies that everybody shares.
 
 mod dial;
+pub mod durable;
 pub mod reply;
 pub mod stream;
 mod wire;

@@ -74,6 +74,7 @@ impl App {
         }
         let metrics = Metrics::new().context("metrics")?;
         let (book, recording) = rulebook::build(&rules, &metrics, None)?;
+        require_durable_redis(&book).await?;
         let outbox = sharing.is_some().then(|| sharing::outbox(&metrics.sharing));
         let pipeline = Arc::new(pipeline(book, &config, outbox));
         let sharing = start_sharing(sharing, &pipeline, &metrics)?;
@@ -183,6 +184,15 @@ impl App {
     }
 }
 
+/// An operator who asks for it has no tracker rather than one whose Redis may lose what it confirmed. Redis
+/// need not be there yet; then `/readyz` says what is wrong with it later.
+async fn require_durable_redis(book: &Rulebook) -> Result<()> {
+    match book.recorder.as_ref().filter(|recorder| recorder.setup().require_durable_redis) {
+        Some(recorder) => recorder.durability().required(recorder.setup().timeouts.connect).await,
+        None => Ok(()),
+    }
+}
+
 fn pipeline(book: Rulebook, config: &Config, outbox: Option<Arc<Outbox>>) -> Pipeline {
     Pipeline {
         rules: ArcSwap::from_pointee(book),
@@ -240,12 +250,21 @@ fn readiness(pipeline: Weak<Pipeline>) -> Readiness {
 fn pages(registry: &Registry, pipeline: &Arc<Pipeline>) -> Pages {
     let (registry, started) = (registry.clone(), pipeline.started);
     let (families, line) = (registry.clone(), Arc::downgrade(pipeline));
+    let recording = line.clone();
+    let remarks = move || {
+        let durability = |pipeline: Arc<Pipeline>| {
+            pipeline.rules.load().recorder.as_ref().map(|recorder| recorder.durability().remarks())
+        };
+        recording.upgrade().and_then(durability).unwrap_or_default()
+    };
     let stats = move || {
         let recorder_up =
             line.upgrade().and_then(|pipeline| Some(pipeline.rules.load().recorder.as_ref()?.is_up()));
         stats::document(&families.gather(), recorder_up, started.elapsed().as_secs())
     };
-    Pages::new(registry, readiness(Arc::downgrade(pipeline))).with_stats(Arc::new(stats))
+    Pages::new(registry, readiness(Arc::downgrade(pipeline)))
+        .with_remarks(Arc::new(remarks))
+        .with_stats(Arc::new(stats))
 }
 
 /// Plain HTTP first, then HTTPS.

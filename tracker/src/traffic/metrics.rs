@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, Result};
 use service::metrics::{LATENCY_BUCKETS, counter, counters_by, gauge, gauges_by, histogram, seconds_gauge};
 
+use service::redis::durable::DoubtMetrics;
+
 use super::reply::Outcome;
 use super::spool::SpoolMetrics;
 
@@ -19,6 +21,7 @@ pub struct RecorderMetrics {
     pub(super) restored: IntCounter,
     known_sessions: IntGauge,
     tail_entries: IntGauge,
+    pub(super) doubts: DoubtMetrics,
     pub(super) spool: SpoolMetrics,
     commit_seconds: Histogram,
     last_commit: Gauge,
@@ -80,6 +83,7 @@ impl RecorderMetrics {
                 "seedbook_tracker_recorder_tail_entries",
                 "Confirmed reports that are kept for a Redis that goes back",
             )?,
+            doubts: DoubtMetrics::new(registry, "seedbook_tracker_redis_doubts")?,
             spool: SpoolMetrics::new(registry)?,
             states: states(registry)?,
             outcomes: outcomes(registry)?,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use contract::config::ServiceUrl;
 use redis::RedisError;
+use service::redis::durable::Durability;
 use service::redis::{Link, Timeouts};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -82,6 +83,7 @@ pub struct Recorder {
     spool: Option<Arc<Spool>>,
     /// Which tracker this is: paths through two trackers are two.
     identity: u64,
+    durability: Durability,
 }
 
 impl Recorder {
@@ -130,6 +132,12 @@ impl Recorder {
         }
     }
 
+    /// Whether Redis keeps what it confirms.
+    #[must_use]
+    pub fn durability(&self) -> &Durability {
+        &self.durability
+    }
+
     /// How it was set up.
     #[must_use]
     pub fn setup(&self) -> &Setup {
@@ -161,6 +169,7 @@ pub fn spawn(
     // path.
     let of_this_run = || predecessor.map_or_else(rand::random, |recorder| recorder.identity);
     let identity = spool.as_ref().map_or_else(of_this_run, |spool| spool.identity());
+    let durability = Durability::watch(&setup.redis, setup.timeouts, metrics.doubts.clone())?;
     let state = Arc::new(SharedState::default());
     let directory = spool.as_ref().map(|spool| spool.directory().to_owned());
     let work = Work {
@@ -177,7 +186,7 @@ pub fn spawn(
         disk: None,
     };
     let task = tokio::spawn(driver::run(RedisSender::new(link, script), work));
-    Ok((Recorder { setup: Arc::new(setup), queue: sender, state, spool, identity }, task))
+    Ok((Recorder { setup: Arc::new(setup), queue: sender, state, spool, identity, durability }, task))
 }
 
 impl Setup {
