@@ -65,7 +65,7 @@ pub struct Booked {
     pub claims: Counters,
     /// The event's second: rising within the session, unique for ever.
     pub ts: u64,
-    /// Seconds since the report that arrived before it; 0 for the first and for a late one.
+    /// Seconds since the report that arrived before it, at least one; 0 for the first and for a late one.
     pub dt: u64,
     /// What the session still wants.
     pub left: u64,
@@ -97,7 +97,8 @@ impl Snapshot {
         let elsewhere = self.session.last_heard(report.path);
         let claims = self.session.book(&report, skew_ms);
         let ts = if ts == 0 { (report.at_ms / 1000).max(self.ts + 1) } else { ts };
-        let dt = if is_late { 0 } else { report.at_ms / 1000 - self.newest_ms / 1000 };
+        let elapsed = (report.at_ms / 1000).saturating_sub(self.newest_ms / 1000);
+        let dt = if is_late { 0 } else { elapsed.max(1) };
         let lags = self.lags(&report, left, elsewhere, skew_ms);
         let is_outdated = !is_late && lags;
         let left = if is_outdated { self.left } else { left };

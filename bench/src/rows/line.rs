@@ -26,9 +26,11 @@ const SETTLING: Duration = Duration::from_secs(120);
 
 /// A site at work.
 pub(super) struct Line {
-    redis: RedisServer,
-    tracker: Server,
-    consumer: Server,
+    pub(super) redis: RedisServer,
+    pub(super) tracker: Server,
+    pub(super) consumer: Server,
+    pub(super) shape: Shape,
+    pub(super) connections: u32,
 }
 
 /// Measures both.
@@ -57,6 +59,8 @@ pub(super) enum Pace {
     FillAndGo,
     /// So many announces per second, by sessions that are there.
     Every(f64),
+    /// As fast as it goes, by sessions that are there.
+    AsFastAsItGoes,
 }
 
 impl Line {
@@ -67,7 +71,8 @@ impl Line {
         })?;
         import_passkeys(bench, &redis)?;
         let (tracker, _) = contest::tracker(bench, Protocol::Http, HookSet::Recorded, &redis)?;
-        Ok(Self { consumer: contest::consumer(bench, &redis)?, tracker, redis })
+        let consumer = contest::consumer(bench, &redis)?;
+        Ok(Self { redis, tracker, consumer, shape: SHAPE, connections: CLIENTS })
     }
 
     /// Announces per second of a run as fast as it goes, until the last one is settled.
@@ -84,10 +89,11 @@ impl Line {
         let (filling, rate) = match pace {
             Pace::FillAndGo => (Filling::First, None),
             Pace::Every(rate) => (Filling::Done, Some(rate)),
+            Pace::AsFastAsItGoes => (Filling::Done, None),
         };
-        let (path, connections) = ("/:passkey/announce", Connections::Kept(CLIENTS));
+        let (path, connections) = ("/:passkey/announce", Connections::Kept(self.connections));
         let load =
-            Load { protocol: Protocol::Http, path, shape: SHAPE, filling, connections, duration, rate };
+            Load { protocol: Protocol::Http, path, shape: self.shape, filling, connections, duration, rate };
         load.put_on(bench, &self.tracker, &[])
     }
 
@@ -99,7 +105,7 @@ impl Line {
         Ok((as_f64(added) - settled).max(0.0))
     }
 
-    fn wait_until_settled(&self) -> Result<()> {
+    pub(super) fn wait_until_settled(&self) -> Result<()> {
         let end = Instant::now() + SETTLING;
         while self.behind()? > 0.0 {
             ensure!(Instant::now() < end, "the consumer did not settle everything within {SETTLING:?}");
@@ -108,7 +114,7 @@ impl Line {
         Ok(())
     }
 
-    fn settled(&self) -> Result<f64> {
+    pub(super) fn settled(&self) -> Result<f64> {
         let page = metrics(self.consumer.address())?;
         page.lines()
             .find_map(|line| line.strip_prefix("seedbook_consumer_settled_total ")?.parse().ok())
