@@ -1,8 +1,8 @@
 //! What is kept of a session between two reports: its claims, and what a reader of its events needs to know.
 //!
 //! The recorder computes a snapshot from the one before it and a report; Redis only compares and keeps. It
-//! goes into one field of a hash, beside fields that other programs read: so it is text (seven bits a byte, or
-//! a reader that decodes UTF-8 would fail), and the usual one stays below 64 bytes.
+//! goes into one field of a hash, beside fields that other programs read: so it is text (seven bits a byte,
+//! or a reader that decodes UTF-8 would fail), and the usual one stays below 64 bytes.
 
 use crate::codec::{byte, number, unsigned};
 use crate::segment::{Counters, Report};

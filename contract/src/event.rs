@@ -130,8 +130,8 @@ pub struct TrafficEvent {
 
 /// An event's place among its session's claims and among the stream's entries (contract, section 3).
 ///
-/// The event claims `(tu - du, tu]` and `(td - dd, td]` of all that the session has claimed since it was born,
-/// so whoever remembers what of that line was seen counts no byte twice.
+/// The event claims `(tu - du, tu]` and `(td - dd, td]` of all that the session has claimed since it was
+/// born, so whoever remembers what of that line was seen counts no byte twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// When the announce reached the tracker, in milliseconds of the site's clock.

@@ -117,9 +117,9 @@ impl Keys {
         self.key(SNAPSHOT_PREFIX)
     }
 
-    /// What the names begin with in which a tracker's progress is kept (a hash with `booked` and `open`); the rest is
-    /// the id of one tracker process. Written and read by the tracker only, to notice a Redis that lost what
-    /// it had confirmed.
+    /// What the names begin with in which a tracker's progress is kept (a hash with `booked` and `open`); the
+    /// rest is the id of one tracker process. Written and read by the tracker only, to notice a Redis that
+    /// lost what it had confirmed.
     #[must_use]
     pub fn recorder_prefix(&self) -> String {
         self.key("tracker:recorder:")

@@ -1,8 +1,8 @@
 //! Clients that do what libtorrent does, over paths whose delays and losses are drawn from a seed.
 //!
-//! On each path a client has one announce under way; a run begins with `started` on every path, repeated until
-//! it is answered; its counters go on meanwhile; and after a pause they begin anew. What each has moved at its
-//! highest answered report of a run is the truth.
+//! On each path a client has one announce under way; a run begins with `started` on every path, repeated
+//! until it is answered; its counters go on meanwhile; and after a pause they begin anew. What each has moved
+//! at its highest answered report of a run is the truth.
 
 use std::thread;
 use std::time::{Duration, Instant};

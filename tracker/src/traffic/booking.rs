@@ -63,8 +63,8 @@ impl Booking {
             left: announce.left,
             event: announce.event,
             at_ms,
-            // A hybrid announces both of its info hashes one beside the other, each with a `started` of its own:
-            // two paths of the session that they may become.
+            // A hybrid announces both of its info hashes one beside the other, each with a `started` of its
+            // own: two paths of the session that they may become.
             path: announce.way.by(&announce.info_hash.0).to(tracker),
             interval: admission.interval,
             min_interval: admission.min_interval,

@@ -1,6 +1,7 @@
--- Books a batch of announces, as the tracker has computed them: for each one, if the session's snapshot is the
--- one that it was computed from, appends the event and keeps the next snapshot, in one atomic step. Otherwise it
--- shows what there is, and the tracker computes again. Running it again with the same arguments books nothing.
+-- Books a batch of announces, as the tracker has computed them: for each one, if the session's snapshot is
+-- the one that it was computed from, appends the event and keeps the next snapshot, in one atomic step.
+-- Otherwise it shows what there is, and the tracker computes again. Running it again with the same arguments
+-- books nothing.
 --
 -- KEYS[1]     the stream
 -- KEYS[2]     this tracker's progress: a hash with `booked`, the highest number that was seen to, and `open`,
@@ -17,13 +18,13 @@
 -- ARGV[11]    snapshots to fold in MessagePack, three values for each: the announce, the name, what it holds
 --
 -- Answers: how many announces it has seen to, the site's clock, by how much Redis' own is ahead of it, and an
--- array for each announce that was not simply booked: its place, a word, and what belongs to that. A Redis that
--- has booked less than the tracker was told went back in time: it books nothing, and the first value of the
--- answer is -1, the last the highest number that it has booked.
+-- array for each announce that was not simply booked: its place, a word, and what belongs to that. A Redis
+-- that has booked less than the tracker was told went back in time: it books nothing, and the first value of
+-- the answer is -1, the last the highest number that it has booked.
 --
--- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and `claims`, `claims2`, `claims3`:
--- the session as the crate `claims` writes it, in pieces of at most 64 bytes, so that Redis keeps the hash in its
--- compact form. The first piece changes with every announce, so comparing that is enough.
+-- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and `claims`, `claims2`,
+-- `claims3`: the session as the crate `claims` writes it, in pieces of at most 64 bytes, so that Redis keeps
+-- the hash in its compact form. The first piece changes with every announce, so comparing that is enough.
 --
 -- This is where Redis spends its time: on each command, each of its arguments, and each text that Lua has not
 -- seen before. So what can be computed elsewhere is, and the usual announce takes three commands.
@@ -45,8 +46,8 @@ local function int(number) return format('%.0f', number) end
 local head = call('HMGET', HEAD, 'n', 'clock', 'time')
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- A tracker that was told no time yet goes on from the last one by Redis' own clock, whichever way that was set
--- since.
+-- A tracker that was told no time yet goes on from the last one by Redis' own clock, whichever way that was
+-- set since.
 local clock = tonumber(head[2])
 if EXPECTED_TIME > 0 then
   clock = math.max(clock or 0, EXPECTED_TIME)
@@ -141,8 +142,8 @@ local function first_part(key)
   return whole(key)
 end
 
--- Trackers know of an alias within a second, and their spools never: only here can nobody book on the old name
--- once there is a new one. Hardly ever is a rotation under way.
+-- Trackers know of an alias within a second, and their spools never: only here can nobody book on the old
+-- name once there is a new one. Hardly ever is a rotation under way.
 local HAS_ALIASES, HAS_TORRENT_ALIASES = call('EXISTS', ALIASES) == 1, call('EXISTS', TORRENT_ALIASES) == 1
 local HAS_ROTATIONS = HAS_ALIASES and call('EXISTS', ROTATING) == 1
 local HAS_FOLDINGS = HAS_TORRENT_ALIASES and call('EXISTS', FOLDING) == 1

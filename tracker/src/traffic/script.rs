@@ -111,8 +111,8 @@ impl RecordScript {
         Self { tracker_id: tracker_id.to_owned(), ..self.clone() }
     }
 
-    /// Books entries, and computes again what must be until all are booked or refused: for tests and tools that
-    /// need no queue, no retries and no spool.
+    /// Books entries, and computes again what must be until all are booked or refused: for tests and tools
+    /// that need no queue, no retries and no spool.
     ///
     /// # Errors
     /// Whatever Redis or the connection says.

@@ -1,6 +1,6 @@
-//! A Redis that went back in time (its file lost the end, an older one was put back, a replica that lagged took
-//! over) is given the tail again, with the numbers, arrivals and seconds of before. What was under way waits
-//! for that, and is computed anew.
+//! A Redis that went back in time (its file lost the end, an older one was put back, a replica that lagged
+//! took over) is given the tail again, with the numbers, arrivals and seconds of before. What was under way
+//! waits for that, and is computed anew.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
