@@ -20,7 +20,9 @@ mod wait;
 
 pub use binaries::{binary, binary_folder};
 pub use certificate::Certificate;
-pub use clients::{Aria2, Client, Deluge, Download, Gid, QBittorrent, RTorrent, Transfer, Transmission};
+pub use clients::{
+    Aria2, Client, Counters, Deluge, Download, Gid, LibTorrent, QBittorrent, RTorrent, Transfer, Transmission,
+};
 pub use clock::Clock;
 pub use http::page;
 pub use network::{Host, Network};

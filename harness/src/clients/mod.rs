@@ -5,6 +5,7 @@
 
 mod aria2;
 mod deluge;
+mod libtorrent;
 mod qbittorrent;
 mod rtorrent;
 mod transmission;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use aria2::{Aria2, Download, Gid};
 pub use deluge::Deluge;
+pub use libtorrent::{Counters, LibTorrent};
 pub use qbittorrent::QBittorrent;
 pub use rtorrent::RTorrent;
 pub use transmission::{Transfer, Transmission};

@@ -63,7 +63,6 @@ fn adopt(site: &Site) {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn an_older_ledger_that_is_restored_in_place_is_refused_and_complete_once_adopted() {
     let site = Site::start();
     let client = at_twenty_gb(&site, "in-place");
@@ -78,7 +77,6 @@ fn an_older_ledger_that_is_restored_in_place_is_refused_and_complete_once_adopte
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn an_older_ledger_behind_an_idle_second_consumer_is_refused_and_complete_once_adopted() {
     let mut site = Site::start();
     let client = at_twenty_gb(&site, "second-consumer");
@@ -99,7 +97,6 @@ fn an_older_ledger_behind_an_idle_second_consumer_is_refused_and_complete_once_a
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_rotation_that_came_after_the_copy_is_done_again_when_it_is_adopted() {
     let site = Site::start();
     let old = at_twenty_gb(&site, "OLD");

@@ -96,7 +96,6 @@ fn stranger(site: &Site, passkey: &str) -> Session {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_started_that_waited_for_a_slow_page_is_no_restart() {
     let page = Page::that_holds(1);
     let site = Site::start_with(&asking(&page));
@@ -113,7 +112,6 @@ fn a_started_that_waited_for_a_slow_page_is_no_restart() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn announces_that_wait_for_one_look_up_are_booked_as_they_came() {
     let page = Page::that_holds(24);
     let site = Site::start_with(&asking(&page));
@@ -133,7 +131,6 @@ fn announces_that_wait_for_one_look_up_are_booked_as_they_came() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn what_queued_at_a_tracker_that_stood_still_is_booked_in_the_order_it_was_sent() {
     let site = Site::start();
     let clients: Vec<Session> = (0..60).map(|user| site.session(&format!("queued-{user}"))).collect();

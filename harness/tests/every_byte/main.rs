@@ -11,6 +11,7 @@ mod ledgers;
 mod look_ups;
 mod names;
 mod order;
+mod real;
 mod redis_loses;
 mod session;
 mod site;

@@ -8,7 +8,6 @@ use crate::session::GB;
 use crate::site::Site;
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_slow_path_that_says_started_late_adds_nothing() {
     let site = Site::start();
     let client = site.session("slow-path");
@@ -26,7 +25,6 @@ fn a_slow_path_that_says_started_late_adds_nothing() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_pause_whose_stopped_is_late_on_the_slow_path_adds_nothing() {
     let site = Site::start();
     for (passkey, slow) in [("second-tracker", over_http(1)), ("second-family", over_ipv6(0))] {
@@ -46,7 +44,6 @@ fn a_pause_whose_stopped_is_late_on_the_slow_path_adds_nothing() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_late_started_after_completed_neither_charges_twice_nor_leeches_again() {
     let site = Site::start();
     let client = site.session("in-a-moment");
@@ -63,7 +60,6 @@ fn a_late_started_after_completed_neither_charges_twice_nor_leeches_again() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_slow_path_that_is_the_last_to_speak_makes_nobody_leech_again() {
     let site = Site::start();
     let client = site.session("spoken-last");
@@ -75,7 +71,6 @@ fn a_slow_path_that_is_the_last_to_speak_makes_nobody_leech_again() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn many_small_torrents_on_six_paths_are_charged_once_each() {
     let site = Site::start();
     let paths = [over_http(0), over_ipv6(0), over_udp(0), over_http(1), over_ipv6(1), over_udp(1)];

@@ -21,7 +21,6 @@ fn at_ten_gb(site: &Site, passkey: &str) -> Session {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_tail_that_was_settled_and_is_cut_off_is_not_charged_twice() {
     let mut site = Site::start();
     let client = at_ten_gb(&site, "cut-off");
@@ -34,7 +33,6 @@ fn a_tail_that_was_settled_and_is_cut_off_is_not_charged_twice() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn older_files_that_are_put_back_charge_nobody_twice() {
     let mut site = Site::start();
     let client = at_ten_gb(&site, "put-back");
@@ -51,7 +49,6 @@ fn older_files_that_are_put_back_charge_nobody_twice() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_lagging_replica_that_is_promoted_charges_nobody_twice() {
     let mut site = Site::start();
     let replica = RedisServer::replica_of(&site.redis);
@@ -68,7 +65,6 @@ fn a_lagging_replica_that_is_promoted_charges_nobody_twice() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_tail_that_nobody_had_read_comes_again_from_the_tracker() {
     let mut site = Site::start();
     let (client, other) = (at_ten_gb(&site, "unread"), at_ten_gb(&site, "another-of-the-tracker"));
@@ -83,7 +79,7 @@ fn a_tail_that_nobody_had_read_comes_again_from_the_tracker() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
+#[ignore = "until the tail on disk is read at the start"]
 fn a_tail_that_nobody_had_read_comes_again_from_a_tracker_that_was_killed() {
     let mut site = Site::start();
     let client = at_ten_gb(&site, "unread-and-killed");
@@ -103,7 +99,6 @@ fn a_tail_that_nobody_had_read_comes_again_from_a_tracker_that_was_killed() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_redis_that_forgot_everything_charges_nobody_twice_and_misses_nothing_that_is_reported_again() {
     let mut site = Site::start();
     let files = site.redis.files();

@@ -1,6 +1,8 @@
 //! A client as its user runs it: one torrent, one peer id, and as many paths as it likes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use contract::{Event, InfoHash};
 use harness::eventually;
@@ -13,12 +15,16 @@ pub(crate) const GB: u64 = 8 << 20;
 /// What a leecher still wants; how much does not matter.
 const WANTED: u64 = 1 << 40;
 
+/// Between two announces: further apart than the clocks of two trackers.
+const APART: Duration = Duration::from_millis(20);
+
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Where a tracker listens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ports {
     pub(crate) http: u16,
+    pub(crate) https: u16,
     pub(crate) udp: u16,
 }
 
@@ -81,6 +87,7 @@ impl Session {
     }
 
     pub(crate) fn tells(&self, path: Path, words: Words) {
+        thread::sleep(APART);
         // A tracker that has just lost Redis refuses for a moment; a client comes back.
         let what = format!("{words:?} over {path:?} is answered");
         eventually(&what, || self.try_to_tell(path, words).ok());

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::{Keys, Passkey};
-use harness::{Clock, RedisServer, Relay, Service, Trackerctl, eventually, free_port};
+use contract::{Keys, Passkey, TrafficEvent};
+use harness::{Certificate, Clock, RedisServer, Relay, Service, Trackerctl, eventually, free_port};
 use redis::Commands;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) consumer: &'static str,
     /// More of the trackers' file.
     pub(crate) tracker: &'static str,
+    /// What trackers show over HTTPS; without it they do not speak it.
+    pub(crate) certificate: Option<Certificate>,
     /// A clock for each tracker, for the consumer, and for Redis.
     pub(crate) clocks: bool,
 }
@@ -202,9 +204,26 @@ impl Site {
 
     /// What the ledger knows of it, for whoever reads the failure.
     fn explain(&self, session: &Session) -> String {
-        let answer =
-            self.trackerctl().run(&["user", "explain", &session.speaker.passkey, &session.info_hash().hex()]);
-        answer.stdout + &answer.stderr
+        let passkey = session.speaker.passkey.as_str();
+        let told = self.trackerctl().run(&["user", "explain", passkey, &session.info_hash().hex()]);
+        let events = self.events(passkey).into_iter().map(|event| {
+            let TrafficEvent { info_hash, event, af, du, dd, left, ts, dt, claim, .. } = event;
+            format!("{info_hash} {event:?} {af:?} du {du} dd {dd} left {left} ts {ts} dt {dt} {claim:?}\n")
+        });
+        told.stdout + &told.stderr + &events.collect::<String>()
+    }
+
+    /// What the stream tells of a user, oldest first.
+    pub(crate) fn events(&self, passkey: &str) -> Vec<TrafficEvent> {
+        type Entry = (String, Vec<(Vec<u8>, Vec<u8>)>);
+        let mut range = redis::cmd("XRANGE");
+        range.arg(Keys::default().traffic()).arg("-").arg("+");
+        let entries: Vec<Entry> = range.query(&mut self.redis.connection()).unwrap();
+        let event = |fields: &[(Vec<u8>, Vec<u8>)]| {
+            TrafficEvent::from_fields(fields.iter().map(|(name, value)| (&name[..], &value[..]))).unwrap()
+        };
+        let events = entries.iter().map(|(_, fields)| event(fields));
+        events.filter(|event| event.passkey.reveal() == passkey).collect()
     }
 
     /// Whether the user seeds the torrent now, and whether they leech it.
@@ -223,7 +242,7 @@ impl Tracker {
         let port = |url: &str| url.rsplit(':').next()?.split('/').next()?.parse::<u16>().ok();
         let redis_port = port(&redis.url()).expect("a test's redis-server has a port");
         let way = Relay::tcp(([127, 0, 0, 1], 0).into(), ([127, 0, 0, 1], redis_port).into());
-        let ports = Ports { http: free_port(), udp: free_port() };
+        let ports = Ports { http: free_port(), https: free_port(), udp: free_port() };
         let config = tracker_config(ports, way.address().port(), plan);
         let service = launch("tracker", &folder, &config, clock.as_ref());
         Self { service, way, ports, folder, clock, config }
@@ -254,10 +273,19 @@ fn launch(name: &str, folder: &Path, config: &str, clock: Option<&Clock>) -> Ser
 }
 
 fn tracker_config(ports: Ports, redis: u16, plan: &Plan) -> String {
-    let Ports { http, udp } = ports;
+    let Ports { http, https, udp } = ports;
+    let https = plan.certificate.as_ref().map(|certificate| {
+        let (file, key) = (certificate.file(), certificate.key_file());
+        format!(
+            ", https_addr: '[::]:{https}', tls_cert_path: {}, tls_key_path: {}",
+            file.display(),
+            key.display()
+        )
+    });
+    let https = https.unwrap_or_default();
     let (approval, recording) = (indented(&plan.approval), indented(&plan.recording));
     format!(
-        "http: {{addr: '[::]:{http}', workers: 2}}\nudp: {{addr: '[::]:{udp}', workers: 1}}\n\
+        "http: {{addr: '[::]:{http}', workers: 2{https}}}\nudp: {{addr: '[::]:{udp}', workers: 1}}\n\
          redis_broker: redis://127.0.0.1:{redis}/0\n{}hooks:\n  prehooks:\n  - name: passkey approval\n\
          \x20   options:\n      cache_ttl_seconds: 0\n{approval}  posthooks:\n  - name: traffic push\n\
          \x20   options:\n      retry_count: 1\n      retry_interval: 20ms\n      spool: {{directory: spool}}\n{recording}",

@@ -48,7 +48,6 @@ fn lives_through(site: &Site, client: &Session, step: impl FnOnce()) {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_trackers_clock_that_steps_back_costs_and_flags_nobody() {
     let site = Site::start_with(&Plan { clocks: true, consumer: SLOW_LINE, ..Plan::default() });
     let client = site.session("tracker-back");
@@ -56,7 +55,6 @@ fn a_trackers_clock_that_steps_back_costs_and_flags_nobody() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_tracker_whose_clock_is_behind_after_a_restart_costs_and_flags_nobody() {
     let mut site = Site::start_with(&Plan { clocks: true, consumer: SLOW_LINE, ..Plan::default() });
     let client = site.session("tracker-behind");
@@ -74,7 +72,6 @@ fn a_tracker_whose_clock_is_behind_after_a_restart_costs_and_flags_nobody() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_redis_clock_that_steps_back_costs_and_flags_nobody() {
     let site = Site::start_with(&Plan { clocks: true, consumer: SLOW_LINE, ..Plan::default() });
     let client = site.session("redis-back");
@@ -82,7 +79,6 @@ fn a_redis_clock_that_steps_back_costs_and_flags_nobody() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_redis_clock_that_was_ahead_once_lets_silent_peers_expire() {
     let consumer = "presence: {peer_timeout: 2s, sweep_interval: 1s}\n";
     let site = Site::start_with(&Plan { clocks: true, consumer, ..Plan::default() });
@@ -109,7 +105,6 @@ fn announces(client: &Session, numbers: std::ops::RangeInclusive<u64>) {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn entries_that_are_deleted_between_reading_and_acknowledging_are_counted() {
     let mut site = Site::start_with(&Plan { consumer: "claim_idle: 1s\n", ..Plan::default() });
     let client = site.session("deleted");
@@ -130,7 +125,6 @@ fn entries_that_are_deleted_between_reading_and_acknowledging_are_counted() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
 fn a_trim_is_counted_although_redis_forgot_what_was_read() {
     let mut site = Site::start();
     let client = site.session("trimmed");
@@ -151,7 +145,7 @@ fn a_trim_is_counted_although_redis_forgot_what_was_read() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
+#[ignore = "until the tracker looks at how durable its Redis is"]
 fn a_redis_that_may_evict_is_named_and_what_it_evicted_is_counted() {
     let mut site = Site::start();
     let client = site.session("evicted");
@@ -171,7 +165,7 @@ fn a_redis_that_may_evict_is_named_and_what_it_evicted_is_counted() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims"]
+#[ignore = "until the tracker looks at how durable its Redis is"]
 fn a_tracker_that_wants_a_durable_redis_refuses_one_that_evicts() {
     for policy in ["volatile-lru", "allkeys-lru"] {
         let redis = RedisServer::start_with(&["--maxmemory-policy", policy]);
