@@ -319,7 +319,7 @@ mod tests {
     }
 
     fn announce(run: usize, up: u64, event: Event) -> Announce {
-        Announce { run, event, counters: Bytes { up, down: 0 }, left: 0, is_last: false }
+        Announce { run, event, counters: Bytes { up, down: 0 }, left: 0, said: 0, is_last: false }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use redis::streams::{StreamId, StreamRangeReply};
+use redis::{Commands, FromRedisValue, RedisResult};
 use serde_json::{Map, Value, json};
 
 use crate::audit::Verdict;
@@ -13,6 +15,8 @@ use crate::tally::{Figure, Tally};
 
 const SHOWN_USERS: usize = 3;
 const SHOWN_SESSIONS: usize = 3;
+const SHOWN_FIELDS: [&str; 13] =
+    ["at", "event", "up", "down", "left", "du", "dd", "ts", "dt", "born", "tu", "td", "n"];
 const SHOWN_EVENTS: &str = "500";
 
 /// One run.
@@ -89,15 +93,31 @@ fn story_of(user: usize, context: &RunContext) -> String {
         let (torrent, peer_id) = (account.torrent.name().to_string(), account.peer_id.to_string());
         let explain = context.control.run(&["user", "explain", passkey, &torrent, "--limit", SHOWN_EVENTS]);
         format!(
-            "user {user}, torrent {torrent}, peer id {peer_id}: the truth is {:?}, the events that are left have {:?}\n{}\n{}{}",
+            "user {user}, torrent {torrent}, peer id {peer_id}: the truth is {:?}, the events that are left have {:?}\n{}\n{}\n{}{}",
             account.bounds(),
             of(account),
             account.heard.join("\n"),
+            entries(&peer_id, context).unwrap_or_else(|error| error.to_string()),
             explain.stdout,
             explain.stderr
         )
     });
     told.collect::<Vec<_>>().join("\n")
+}
+
+/// A session's entries, as far as they are still in the stream.
+fn entries(peer_id: &str, context: &RunContext) -> RedisResult<String> {
+    let mut redis = context.world.redis.get_connection()?;
+    let stream: StreamRangeReply = redis.xrange_all(contract::Keys::default().traffic())?;
+    let text = |value: &redis::Value| String::from_redis_value_ref(value).unwrap_or_default();
+    let shown = |entry: &StreamId| {
+        let fields =
+            SHOWN_FIELDS.iter().filter_map(|name| Some(format!(" {name} {}", text(entry.map.get(*name)?))));
+        format!("{}{}", entry.id, fields.collect::<String>())
+    };
+    let of_session =
+        stream.ids.iter().filter(|entry| entry.map.get("peer_id").is_some_and(|own| text(own) == peer_id));
+    Ok(of_session.map(shown).collect::<Vec<_>>().join("\n"))
 }
 
 fn key(torrent: &str, peer_id: &str) -> String {

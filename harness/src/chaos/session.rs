@@ -59,6 +59,7 @@ pub(crate) struct Announce {
     pub(crate) event: Event,
     pub(crate) counters: Bytes,
     pub(crate) left: u64,
+    pub(crate) said: u64,
     /// Nothing will follow that says more.
     pub(crate) is_last: bool,
 }
@@ -104,6 +105,8 @@ pub(crate) struct Session {
     /// When the first answer of the run came. Nobody finds a client on a private torrent before that.
     moving_since: Option<u64>,
     frozen_at: Option<u64>,
+    /// When the latest of its announces was said that was answered in this run.
+    latest: Option<u64>,
     /// How long the run lasts after its first answer.
     length: u64,
     speed: Bytes,
@@ -144,6 +147,7 @@ impl Session {
             left,
             moving_since: None,
             frozen_at: None,
+            latest: None,
             length: 0,
             speed: Bytes::default(),
             completed: false,
@@ -167,7 +171,8 @@ impl Session {
         let mut speed = || *SPEEDS.choose(dice).unwrap_or(&0);
         self.speed = Bytes { up: speed(), down: speed() };
         self.length = LONG_MS + dice.random_range(0..25_000);
-        (self.moving_since, self.frozen_at, self.phase) = (None, None, Phase::Running);
+        (self.moving_since, self.frozen_at, self.latest) = (None, None, None);
+        self.phase = Phase::Running;
     }
 
     fn counters(&self, now: u64) -> Bytes {
@@ -226,7 +231,7 @@ impl Session {
             counters.down += dice.random_range(0..MIB);
         }
         let is_last = event == Event::Stopped || self.phase == Phase::LastWords;
-        Announce { run: self.run, event, counters, left, is_last }
+        Announce { run: self.run, event, counters, left, said: now, is_last }
     }
 
     /// What became of it.
@@ -251,6 +256,7 @@ impl Session {
     fn is_answered(&mut self, dice: &mut ChaCha8Rng, at: usize, announce: &Announce, now: u64) {
         self.moving_since.get_or_insert(now);
         self.failures = 0;
+        self.latest = self.latest.max(Some(announce.said));
         self.completed |= announce.event == Event::Completed;
         let way = &mut self.ways[at];
         way.first_answer.get_or_insert(now);
@@ -302,6 +308,12 @@ impl Session {
             self.falls_silent(Phase::LastWords, now);
         }
         if self.ending || lived < self.length {
+            return Change::Nothing;
+        }
+        // Of a run that nobody heard for longer than a skew the paths' order stays open.
+        let is_known = self.latest.zip(self.moving_since).is_some_and(|(said, since)| said > since + LONG_MS);
+        if !is_known {
+            self.length += 500;
             return Change::Nothing;
         }
         match dice.random_range(0..100) {
