@@ -175,7 +175,7 @@ fn setup(redis: &RedisServer) -> Setup {
         timeouts: Timeouts::default(),
         rules: Rules::new(&Keys::default()),
         retry_count: 3,
-        path_skew: Duration::from_mins(2),
+        wait_replicas: 0,
         tail: TailOptions::default(),
         require_durable_redis: false,
         retry_interval: Duration::from_millis(200),

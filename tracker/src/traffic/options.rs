@@ -51,6 +51,8 @@ pub struct Options {
     pub event_fields: Vec<EventField>,
     /// Do not start on a Redis that may lose what it confirmed without being asked to.
     pub require_durable_redis: bool,
+    /// How many replicas must have an announce before its client is answered.
+    pub wait_replicas: u32,
     /// Where announces are kept while Redis is away.
     pub spool: SpoolOptions,
 }
@@ -144,6 +146,7 @@ impl Default for Options {
             tail: TailOptions::default(),
             event_fields: Vec::new(),
             require_durable_redis: false,
+            wait_replicas: 0,
             spool: SpoolOptions::default(),
         }
     }
@@ -208,9 +211,9 @@ impl Options {
             },
             retry_count: self.retry_count,
             retry_interval: self.retry_interval.0,
-            path_skew: self.path_skew.0,
             tail: self.tail.clone(),
             require_durable_redis: self.require_durable_redis,
+            wait_replicas: self.wait_replicas,
             spool: (!self.spool.directory.as_os_str().is_empty()).then(|| self.spool.clone()),
         }
     }

@@ -45,12 +45,12 @@ pub struct Setup {
     pub retry_count: u32,
     /// How long to wait before it is sent again.
     pub retry_interval: Duration,
-    /// How far two paths of one client may differ.
-    pub path_skew: Duration,
     /// What is kept of what Redis confirmed.
     pub tail: TailOptions,
     /// Do not start on a Redis that may lose what it confirmed without being asked to.
     pub require_durable_redis: bool,
+    /// How many replicas must have a batch before its clients are answered.
+    pub wait_replicas: u32,
     /// Where announces are kept while Redis is away; `None`: nowhere, they are refused.
     pub spool: Option<SpoolOptions>,
 }
@@ -185,7 +185,8 @@ pub fn spawn(
         taken: Vec::with_capacity(MAX_BATCH),
         disk: None,
     };
-    let task = tokio::spawn(driver::run(RedisSender::new(link, script), work));
+    let task =
+        tokio::spawn(driver::run(RedisSender::new(link, script, setup.wait_replicas, setup.timeouts), work));
     Ok((Recorder { setup: Arc::new(setup), queue: sender, state, spool, identity, durability }, task))
 }
 

@@ -15,15 +15,18 @@ use wire::bencode::{Value, parse};
 
 /// A tracker with a spool of so many bytes.
 pub(crate) fn config(redis: &str, spool: &Path, max_bytes: u64, retries: u32) -> Config {
-    let text = format!(
+    Config::read(&text(redis, spool, max_bytes, retries), []).unwrap()
+}
+
+fn text(redis: &str, spool: &Path, max_bytes: u64, retries: u32) -> String {
+    format!(
         "http: {{addr: '127.0.0.1:0', workers: 2}}\nmetrics_addr: 127.0.0.1:0\nredis_broker: {redis}\n\
          hooks:\n  prehooks:\n  - name: passkey approval\n  posthooks:\n  - name: traffic push\n    options:\n      \
          retry_count: {retries}\n      retry_interval: 20ms\n      redis_connect_timeout: 500ms\n      \
          redis_read_timeout: 500ms\n      redis_write_timeout: 500ms\n      \
          spool: {{directory: '{}', max_bytes: {max_bytes}}}\n",
         spool.display()
-    );
-    Config::read(&text, []).unwrap()
+    )
 }
 
 pub(crate) const MIB: u64 = 1024 * 1024;
@@ -41,12 +44,16 @@ impl Scene {
     }
 
     pub(crate) async fn with(redis: RedisServer) -> Self {
+        Self::told(redis, "first_started: baseline").await
+    }
+
+    /// With one more option of `traffic push`.
+    pub(crate) async fn told(redis: RedisServer, option: &str) -> Self {
         let folder = TempDir::new().unwrap();
         approve(&redis);
-        let app =
-            App::start(Plan::of(config(&redis.url(), &folder.path().join("spool"), 16 * MIB, 1)).unwrap())
-                .await
-                .unwrap();
+        let text = text(&redis.url(), &folder.path().join("spool"), 16 * MIB, 1);
+        let config = Config::read(&format!("{text}      {option}\n"), []).unwrap();
+        let app = App::start(Plan::of(config).unwrap()).await.unwrap();
         let scene = Self { redis, app, folder };
         scene.becomes("direct").await;
         scene

@@ -85,3 +85,20 @@ async fn a_replica_that_had_not_heard_of_everything_is_given_it_again() {
     assert_eq!(metric(&scene.app, "redis_lost_reports_total").await, 0);
     scene.app.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_replica_answers_when_it_has_the_announce_and_spools_without_one() {
+    let redis = RedisServer::start();
+    let replica = RedisServer::replica_of(&redis);
+    caught_up(&redis);
+    let scene = Scene::told(redis, "wait_replicas: 1").await;
+    accepted(&scene.app, 0, 100).await;
+    drop(replica);
+    accepted(&scene.app, 0, 200).await;
+    assert_eq!(metric(&scene.app, "recorder_state{state=\"spooling\"}").await, 1, "no replica has it");
+    let _replica = RedisServer::replica_of(&scene.redis);
+    scene.becomes("direct").await;
+    accepted(&scene.app, 0, 300).await;
+    assert_eq!(totals(&scene.redis), [200]);
+    scene.app.stop().await.unwrap();
+}
