@@ -11,6 +11,8 @@ use crate::{DecodeError, Path};
 
 /// The first byte: the version, and flags.
 const VERSION: u8 = 0x10;
+/// The first byte where only counters are known: an older tracker wrote the snapshot.
+const COUNTERS: u8 = b'=';
 const STOPPED: u8 = 1;
 
 /// A session as it is kept.
@@ -177,9 +179,21 @@ impl Snapshot {
         Ok(Self { session, born_ms, newest_ms, ts, left, stopped: first & STOPPED != 0, endpoint })
     }
 
-    /// A session of which only the counters are known: an older tracker wrote them.
-    #[must_use]
-    pub fn of_counters(counters: Counters, ts: u64) -> Self {
+    /// Reads what Redis keeps of a session: what [`Snapshot::encode`] wrote or, from an older tracker,
+    /// `=<uploaded> <downloaded> <ts>`.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for anything else.
+    pub fn read(kept: &[u8]) -> Result<Self, DecodeError> {
+        let Some((&COUNTERS, text)) = kept.split_first() else { return Self::decode(kept) };
+        let text = std::str::from_utf8(text).map_err(|_| DecodeError)?;
+        let mut numbers = text.split(' ').map(|number| number.parse().map_err(|_| DecodeError));
+        let mut next = || numbers.next().ok_or(DecodeError)?;
+        let counters = Counters { up: next()?, down: next()? };
+        Ok(Self::of_counters(counters, next()?))
+    }
+
+    fn of_counters(counters: Counters, ts: u64) -> Self {
         let at_ms = ts.saturating_mul(1000);
         let report = Report { path: Path(0), at_ms, counters, started: false };
         let announced = Announced { report, left: 0, word: Word::Present, endpoint: 0, ts };
@@ -246,6 +260,20 @@ mod tests {
         for (paths, rounds) in [(1, 1), (1, 2), (2, 3), (3, 9), (4, 20)] {
             let snapshot = after(paths, rounds);
             assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
+        }
+    }
+
+    #[test]
+    fn of_an_older_tracker_the_counters_are_read() {
+        let read = |text: &str| Snapshot::read(text.as_bytes());
+        let old = read("=10 20 1700000000").unwrap();
+        assert_eq!(
+            (old.newest_ms, old.ts, old.claimed()),
+            (1_700_000_000_000, 1_700_000_000, Counters::default())
+        );
+        assert_eq!(read(&String::from_utf8(after(2, 5).encode()).unwrap()), Ok(after(2, 5)));
+        for damaged in ["=", "=1 2", "=1 x 3", ""] {
+            assert_eq!(read(damaged), Err(DecodeError));
         }
     }
 

@@ -16,7 +16,6 @@ pub use ids::{IdError, InfoHash, Passkey, PeerId};
 pub use keys::Keys;
 pub use sealed::EncryptionKey;
 
-/// Lua: `fold(old_key, new_key)` adds the snapshot of a rotated passkey's session to the new passkey's. The
-/// recorder's script and the rotation run the same text, so that it does not matter which of them comes
-/// first.
-pub const FOLD_SNAPSHOT: &str = include_str!("fold.lua");
+/// Lua: `whole(key)` is all of a session's snapshot, or false: text that the crate `claims` reads. The
+/// recorder's script compares it, and so does whoever folds two names of a session into one.
+pub const WHOLE_SNAPSHOT: &str = include_str!("whole.lua");

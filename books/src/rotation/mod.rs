@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, cmd};
 use thiserror::Error;
 
-pub use snapshots::{count_snapshots, fold_snapshots};
+pub use snapshots::{count_snapshots, fold_snapshots, fold_torrents};
 
 use crate::ledger::{Intent, Ledger, LedgerError, Rotated, Witness};
 use crate::presence;

@@ -1,27 +1,34 @@
-//! Moves the session snapshots of a rotated passkey to the new one.
+//! Moves session snapshots to the sessions' new names: those of a rotated passkey, or of a hybrid torrent's
+//! second info hash.
 //!
-//! While the rotation is noted in Redis, `record.lua` folds a session before it books on it, so nothing
-//! depends on when this gets to a snapshot: it only brings the silent sessions along.
+//! While that is noted in Redis, `record.lua` has a session folded before it books on it, so nothing depends
+//! on when this gets to a snapshot: it only brings the silent sessions along. Both compute the fold with
+//! `claims` and have Redis write it only if both snapshots are still what it was computed from.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use contract::Passkey;
+use claims::{DEFAULT_SKEW_MS, Snapshot};
+use contract::{InfoHash, Passkey};
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Script};
+use redis::{ErrorKind, RedisError, RedisResult, Script};
 
-/// Snapshots that one script call folds: below a millisecond of Redis.
-const CHUNK: usize = 200;
+/// Sessions that one script call folds: about a millisecond of Redis.
+const CHUNK: usize = 100;
 /// Keys that one step of the search looks at.
 const SCAN_STEP: usize = 1000;
+/// How often a session is folded again that was booked on meanwhile.
+const MOST_TRIES: u32 = 20;
 
-const FOLD_ALL: &str = "local folded = 0
-     for i = 2, #ARGV do
-       if fold(ARGV[1] .. ':' .. ARGV[i], KEYS[1] .. ':' .. ARGV[i]) then folded = folded + 1 end
-     end
-     return folded";
+static READ: LazyLock<Script> = LazyLock::new(|| {
+    let all = "local all = {} for i, key in ipairs(KEYS) do all[i] = whole(key) or '' end return all";
+    Script::new(&[contract::WHOLE_SNAPSHOT, all].concat())
+});
+static FOLD: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[contract::WHOLE_SNAPSHOT, include_str!("fold.lua")].concat()));
 
-static SCRIPT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&[contract::FOLD_SNAPSHOT, FOLD_ALL].concat()));
+/// A snapshot's name, and what it becomes.
+type Renamed = (String, String);
 
 /// Folds every snapshot of `old` into its session's under `new` and returns how many there were. `prefix` is
 /// what snapshot keys begin with, the site's prefix included. `looked` is told, now and then, how
@@ -35,17 +42,34 @@ pub async fn fold_snapshots(
     (old, new): (&Passkey, &Passkey),
     looked: &mut dyn FnMut(u64),
 ) -> RedisResult<u64> {
-    let (from, to) = (format!("{prefix}{}", old.reveal()), format!("{prefix}{}", new.reveal()));
-    let mut folded = 0;
-    search(connection, &from, looked, async |connection, sessions| {
-        for chunk in sessions.chunks(CHUNK) {
-            let mut call = SCRIPT.key(&to);
-            folded += call.arg(&from).arg(chunk).invoke_async::<u64>(connection).await?;
-        }
-        Ok(())
-    })
-    .await?;
-    Ok(folded)
+    let (from, to) = (format!("{prefix}{}:", old.reveal()), format!("{prefix}{}:", new.reveal()));
+    let renamed = |name: &str| Some(format!("{to}{}", name.strip_prefix(&from)?));
+    fold_all(connection, &format!("{}*", literal(&from)), &renamed, looked).await
+}
+
+/// Folds every snapshot of these v2 info hashes into its session's under the v1 info hash. Otherwise as
+/// [`fold_snapshots`].
+///
+/// # Errors
+/// Redis's own; what was folded is folded, and doing it again does the rest.
+pub async fn fold_torrents(
+    connection: &mut MultiplexedConnection,
+    prefix: &str,
+    v1_of: &HashMap<InfoHash, InfoHash>,
+    looked: &mut dyn FnMut(u64),
+) -> RedisResult<u64> {
+    let renamed = |name: &str| {
+        let (user, session) = name.strip_prefix(prefix)?.split_once(':')?;
+        let (torrent, client) = session.split_once(':')?;
+        let v1 = v1_of.get(&torrent.parse::<InfoHash>().ok()?)?;
+        Some(format!("{prefix}{user}:{}:{client}", v1.hex()))
+    };
+    let torrent = match v1_of.keys().next() {
+        None => return Ok(0),
+        Some(only) if v1_of.len() == 1 => only.hex().to_string(),
+        Some(_) => "*".to_owned(),
+    };
+    fold_all(connection, &format!("{}*:{torrent}:*", literal(prefix)), &renamed, looked).await
 }
 
 /// How many snapshots `old` has. Arguments as for [`fold_snapshots`].
@@ -59,30 +83,48 @@ pub async fn count_snapshots(
     looked: &mut dyn FnMut(u64),
 ) -> RedisResult<u64> {
     let mut found = 0;
-    let from = format!("{prefix}{}", old.reveal());
-    search(connection, &from, looked, async |_, sessions| {
-        found += sessions.len() as u64;
+    let pattern = format!("{}:*", literal(&format!("{prefix}{}", old.reveal())));
+    search(connection, &pattern, looked, async |_, names| {
+        found += names.len() as u64;
         Ok(())
     })
     .await?;
     Ok(found)
 }
 
-/// Hands over the sessions, `<infohash>:<peer_id>`, of all snapshots whose names begin with `from`. SCAN
-/// shows every key that is there from the beginning to the end; some of them twice.
+async fn fold_all(
+    connection: &mut MultiplexedConnection,
+    pattern: &str,
+    renamed: &(dyn Fn(&str) -> Option<String> + Sync),
+    looked: &mut dyn FnMut(u64),
+) -> RedisResult<u64> {
+    let mut folded = 0;
+    search(connection, pattern, looked, async |connection, names| {
+        let named = names.into_iter().filter_map(|name| Some((renamed(&name)?, name)));
+        let named: Vec<Renamed> = named.map(|(new, old)| (old, new)).collect();
+        for chunk in named.chunks(CHUNK) {
+            folded += fold(connection, chunk.to_vec()).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(folded)
+}
+
+/// Hands over the names of all keys of a pattern. SCAN shows every key that is there from the beginning to
+/// the end; some of them twice.
 async fn search(
     connection: &mut MultiplexedConnection,
-    from: &str,
+    pattern: &str,
     looked: &mut dyn FnMut(u64),
-    mut take: impl AsyncFnMut(&mut MultiplexedConnection, &[String]) -> RedisResult<()>,
+    mut take: impl AsyncFnMut(&mut MultiplexedConnection, Vec<String>) -> RedisResult<()>,
 ) -> RedisResult<()> {
-    let (pattern, mut cursor) = (format!("{}:*", literal(from)), 0u64);
+    let mut cursor = 0u64;
     loop {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_STEP);
+        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_STEP);
         let (next, names): (u64, Vec<String>) = scan.query_async(connection).await?;
-        let sessions: Vec<String> = names.iter().filter_map(|name| session(name, from)).collect();
-        take(connection, &sessions).await?;
+        take(connection, names).await?;
         looked(SCAN_STEP as u64);
         cursor = next;
         if cursor == 0 {
@@ -91,8 +133,72 @@ async fn search(
     }
 }
 
-fn session(name: &str, from: &str) -> Option<String> {
-    Some(name.strip_prefix(from)?.strip_prefix(':')?.to_owned())
+/// Folds these snapshots, again where a tracker was faster, and returns how many there were.
+async fn fold(connection: &mut MultiplexedConnection, mut left: Vec<Renamed>) -> RedisResult<u64> {
+    let mut folded = 0;
+    for _ in 0..MOST_TRIES {
+        if left.is_empty() {
+            return Ok(folded);
+        }
+        let done = try_to_fold(connection, &mut left).await?;
+        folded += done;
+    }
+    if left.is_empty() {
+        return Ok(folded);
+    }
+    Err(RedisError::from((ErrorKind::Client, "snapshots changed whenever they were to be moved")))
+}
+
+async fn try_to_fold(
+    connection: &mut MultiplexedConnection,
+    sessions: &mut Vec<Renamed>,
+) -> RedisResult<u64> {
+    let mut call = READ.prepare_invoke();
+    for (old, new) in &*sessions {
+        call.key(old).key(new);
+    }
+    let read: Vec<Vec<u8>> = call.invoke_async(connection).await?;
+    let read: HashMap<&Renamed, &[Vec<u8>]> = sessions.iter().zip(read.chunks(2)).collect();
+    let there: Vec<&Renamed> = sessions.iter().filter(|session| !read[session][0].is_empty()).collect();
+    if there.is_empty() {
+        sessions.clear();
+        return Ok(0);
+    }
+    let mut call = FOLD.prepare_invoke();
+    for session in &there {
+        let Folded { deed, session: together } = Folded::of(read[*session]);
+        call.key(&session.0).key(&session.1).arg(read[*session]).arg(deed).arg(together);
+    }
+    let answers: Vec<i8> = call.invoke_async(connection).await?;
+    let changed = there.iter().zip(&answers).filter(|(_, answer)| **answer == 0);
+    let changed: Vec<Renamed> = changed.map(|(session, _)| (*session).clone()).collect();
+    *sessions = changed;
+    Ok(answers.iter().filter(|answer| **answer == 1).count() as u64)
+}
+
+/// What becomes of two snapshots.
+struct Folded {
+    /// As the script knows it.
+    deed: &'static str,
+    /// Both in one.
+    session: Vec<u8>,
+}
+
+impl Folded {
+    /// Of what is kept of a session under its old name and its new one. What cannot be read is nothing, as it
+    /// is for the recorder.
+    fn of(kept: &[Vec<u8>]) -> Self {
+        let read = |place: usize| kept.get(place).and_then(|kept| Snapshot::read(kept).ok());
+        let only = |deed| Self { deed, session: Vec::new() };
+        match (read(0), read(1)) {
+            (None, Some(_)) => only("drop"),
+            (_, None) => only("move"),
+            (Some(old), Some(new)) => {
+                let deed = if old.newest_ms > new.newest_ms { "old" } else { "new" };
+                Self { deed, session: old.fold(new, DEFAULT_SKEW_MS).encode() }
+            }
+        }
+    }
 }
 
 /// A site's key prefix may hold what means something in a pattern.

@@ -276,10 +276,7 @@ fn first_field(bytes: &[u8]) -> &[u8] {
 
 /// A snapshot that cannot be read is none: the session begins anew, which claims nothing.
 fn snapshot_of(bytes: &[u8]) -> Option<Snapshot> {
-    let snapshot = match bytes.strip_prefix(Present::COUNTERS) {
-        Some(counters) => Present::counters(counters),
-        None => Snapshot::decode(bytes).ok(),
-    };
+    let snapshot = Snapshot::read(bytes).ok();
     if snapshot.is_none() {
         warn!("a session's snapshot cannot be read: it begins anew with this announce");
     }

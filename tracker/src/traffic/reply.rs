@@ -1,6 +1,5 @@
 //! The one reader of `record.lua`'s replies: the outcome of each announce of a batch.
 
-use claims::{Counters, Snapshot};
 use contract::{InfoHash, Passkey};
 use redis::{ErrorKind, RedisError, RedisResult, Value};
 
@@ -46,23 +45,12 @@ pub enum Present {
 }
 
 impl Present {
-    /// How the script begins a snapshot of which only the counters are known: an older tracker wrote it.
-    pub(super) const COUNTERS: &'static [u8] = b"=";
-
     fn of(value: Option<Value>) -> RedisResult<Self> {
         match value {
             None | Some(Value::Nil) => Ok(Self::Nothing),
             Some(Value::BulkString(bytes)) => Ok(Self::Snapshot(bytes.into())),
             Some(_) => Err(unexpected()),
         }
-    }
-
-    /// Reads `<uploaded> <downloaded> <ts>`.
-    pub(super) fn counters(text: &[u8]) -> Option<Snapshot> {
-        let mut numbers = std::str::from_utf8(text).ok()?.split(' ').map(str::parse::<u64>);
-        let mut next = || numbers.next()?.ok();
-        let counters = Counters { up: next()?, down: next()? };
-        Some(Snapshot::of_counters(counters, next()?))
     }
 }
 

@@ -7,6 +7,8 @@
 //! A batch touches the keys of many sessions and the stream in one step, which needs one node: Redis Cluster
 //! is not supported.
 
+use std::sync::LazyLock;
+
 use contract::{InfoHash, Keys, Passkey, PeerId};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisResult, RedisWrite, Script, ServerErrorKind, Value};
@@ -18,6 +20,9 @@ use super::reply::{Outcome, Receipt, Verdict};
 
 /// Bytes of a snapshot's key, roughly.
 const KEY_ROOM: usize = 160;
+
+static TEXT: LazyLock<String> =
+    LazyLock::new(|| [contract::WHOLE_SNAPSHOT, include_str!("record.lua")].concat());
 
 /// How deltas are computed; the operator's choices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +95,7 @@ impl RecordScript {
     /// The script itself.
     #[must_use]
     pub fn text() -> &'static str {
-        include_str!("record.lua")
+        &TEXT
     }
 
     /// An id for this process.
