@@ -30,8 +30,8 @@ pub struct Computed {
     pub(super) entry: NumberedBooking,
     /// The session's snapshot from which it was computed; empty: none.
     pub(super) before: Box<[u8]>,
-    /// What Redis must hold for it: the snapshot's first field; empty: nothing.
-    pub(super) expected: Box<[u8]>,
+    /// Redis must hold that; otherwise it must hold nothing.
+    in_redis: bool,
     /// The session's snapshot behind it.
     pub(super) next: Box<[u8]>,
     pub(super) booked: Booked,
@@ -53,7 +53,30 @@ pub struct Computed {
     session: SessionKey,
 }
 
+/// What of the snapshot before still matters behind the report.
+#[derive(Debug, Clone, Copy)]
+struct Earlier {
+    ts: u64,
+    left: u64,
+    stopped: bool,
+    endpoint: u16,
+    /// It knows one report only.
+    is_first: bool,
+}
+
+impl Earlier {
+    fn of(snapshot: &Snapshot) -> Self {
+        let Snapshot { ts, left, stopped, endpoint, newest_ms, born_ms, .. } = *snapshot;
+        Self { ts, left, stopped, endpoint, is_first: newest_ms == born_ms }
+    }
+}
+
 impl Computed {
+    /// What Redis must hold for it, up to the first field; empty: nothing.
+    pub(super) fn expected(&self) -> &[u8] {
+        if self.in_redis { first_field(&self.before) } else { &[] }
+    }
+
     /// The entry once Redis has it: booked again, its event keeps its second.
     pub(super) fn as_booked(&self) -> NumberedBooking {
         NumberedBooking { ts: self.booked.ts, ..self.entry.clone() }
@@ -132,11 +155,11 @@ impl Bookkeeper {
         known: Option<Known<'_>>,
         fold: Option<&Source>,
     ) -> Computed {
-        let (rules, known_bytes) = (&self.rules, known.map(|known| known.bytes).unwrap_or_default());
-        let expected = if known.is_some_and(|known| known.in_redis) { first_field(known_bytes) } else { &[] };
+        let rules = &self.rules;
         let before = self.folded(known.and_then(|known| snapshot_of(known.bytes)), fold);
+        let earlier = before.as_ref().map(Earlier::of);
         let announced = announced(&entry);
-        let (snapshot, booked) = match before.clone() {
+        let (snapshot, booked) = match before {
             Some(mut snapshot) => {
                 let booked = snapshot.book(&announced, rules.path_skew_ms);
                 (snapshot, booked)
@@ -147,15 +170,15 @@ impl Bookkeeper {
         let next = snapshot.encode().into_boxed_slice();
         let claims::Counters { up: tu, down: td } = snapshot.claimed();
         Computed {
-            before: known_bytes.into(),
-            expected: expected.into(),
+            before: known.map(|known| known.bytes.into()).unwrap_or_default(),
+            in_redis: known.is_some_and(|known| known.in_redis),
             next,
             born_ms: snapshot.born_ms,
             tu,
             td,
-            ttl: self.lifetime(&entry.booking, &snapshot, before.as_ref()),
-            has_moved: before.as_ref().is_none_or(|before| before.endpoint != snapshot.endpoint),
-            is_idle: rules.skip_idle && event == Event::None && changes_nothing(&booked, before.as_ref()),
+            ttl: self.lifetime(&entry.booking, &snapshot, earlier),
+            has_moved: earlier.is_none_or(|earlier| earlier.endpoint != snapshot.endpoint),
+            is_idle: rules.skip_idle && event == Event::None && changes_nothing(&booked, earlier),
             event,
             entry,
             booked,
@@ -181,16 +204,16 @@ impl Bookkeeper {
 
     /// When the snapshot expires, in seconds; `None` while its lifetime was set lately. Each renewal costs
     /// Redis as much as a third of the rest, so it is longer by as much as it is late.
-    fn lifetime(&self, booking: &Booking, snapshot: &Snapshot, before: Option<&Snapshot>) -> Option<u64> {
+    fn lifetime(&self, booking: &Booking, snapshot: &Snapshot, earlier: Option<Earlier>) -> Option<u64> {
         let renewal = (self.rules.snapshot_ttl_secs / 16).max(1);
         let ttl = self.rules.snapshot_ttl_secs + renewal;
-        match before {
+        match earlier {
             _ if snapshot.stopped => Some(self.rules.stopped_ttl_secs),
             // Seen once, and moved nothing: it may be anybody's.
             None => Some((2 * u64::from(booking.interval) + self.rules.path_skew_ms / 1000).min(ttl)),
-            Some(before) => {
-                let was_first = before.newest_ms == before.born_ms;
-                let is_due = was_first || before.stopped || before.ts / renewal != snapshot.ts / renewal;
+            Some(earlier) => {
+                let is_due =
+                    earlier.is_first || earlier.stopped || earlier.ts / renewal != snapshot.ts / renewal;
                 is_due.then_some(ttl)
             }
         }
@@ -207,32 +230,38 @@ impl Bookkeeper {
 
     fn settle_one(&mut self, computed: &Computed, outcome: &Outcome) -> Option<NumberedBooking> {
         let session = computed.session;
-        let mut again = computed.entry.clone();
         match outcome {
             Outcome::Booked => {
                 self.sessions.keep(session, &computed.next);
-                self.vanished.remove(&session);
+                if !self.vanished.is_empty() {
+                    self.vanished.remove(&session);
+                }
                 if computed.fold.is_some() {
                     self.folds.remove(&session);
                 }
-                return None;
+                None
             }
             // What was booked then need not be what was computed now.
             Outcome::Repeated | Outcome::Failed(_) | Outcome::Unwritable(_) => {
                 self.forget(session);
-                return None;
+                None
             }
-            Outcome::Stale(present) => self.learn(session, present),
+            Outcome::Stale(present) => {
+                self.learn(session, present);
+                Some(computed.entry.clone())
+            }
             Outcome::Renamed { passkey, info_hash } => {
                 self.forget(session);
+                let mut again = computed.entry.clone();
                 (again.booking.passkey, again.booking.info_hash) = (*passkey, *info_hash);
+                Some(again)
             }
             Outcome::Folding { present, source } => {
                 self.learn(session, present);
                 self.folds.insert(session, source.clone());
+                Some(computed.entry.clone())
             }
         }
-        Some(again)
     }
 
     /// Redis went back in time, and the tail is booked again from here on: the sessions in it go on from what
@@ -284,8 +313,8 @@ fn snapshot_of(bytes: &[u8]) -> Option<Snapshot> {
 }
 
 /// Whether an announce shows only that its client is still there.
-fn changes_nothing(booked: &Booked, before: Option<&Snapshot>) -> bool {
-    booked.claims == claims::Counters::default() && before.is_some_and(|before| before.left == booked.left)
+fn changes_nothing(booked: &Booked, earlier: Option<Earlier>) -> bool {
+    booked.claims == claims::Counters::default() && earlier.is_some_and(|earlier| earlier.left == booked.left)
 }
 
 fn announced(NumberedBooking { booking, ts, .. }: &NumberedBooking) -> Announced {

@@ -53,7 +53,7 @@ impl Encoder {
         // Never too long for its room; were it, the endpoint would lack its end, and no byte.
         write!(address, "{}", booking.ip).ok();
         self.number(entry.sequence);
-        self.text(&computed.expected);
+        self.text(computed.expected());
         self.text(booking.passkey.reveal().as_bytes());
         self.text(&booking.info_hash.hex_bytes());
         self.text(&booking.peer_id.hex_bytes());

@@ -563,7 +563,7 @@ fn an_entry_is_computed_again_from_what_redis_shows() {
     let call = scene.call();
     scene.answered(&call, vec![Outcome::Stale(Present::Nothing)]);
     let again = &scene.calls[0].batch()[0];
-    assert_eq!((again.booked.claims.up, &*again.expected), (40, &b""[..]), "from what is known here");
+    assert_eq!((again.booked.claims.up, again.expected()), (40, &b""[..]), "from what is known here");
     scene.books();
     assert_eq!(scene.answers().last(), Some(&(50, Ok(()))));
 }
