@@ -79,7 +79,6 @@ fn a_tail_that_nobody_had_read_comes_again_from_the_tracker() {
 }
 
 #[test]
-#[ignore = "until the tail on disk is read at the start"]
 fn a_tail_that_nobody_had_read_comes_again_from_a_tracker_that_was_killed() {
     let mut site = Site::start();
     let client = at_ten_gb(&site, "unread-and-killed");

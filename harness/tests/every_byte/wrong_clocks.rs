@@ -145,7 +145,6 @@ fn a_trim_is_counted_although_redis_forgot_what_was_read() {
 }
 
 #[test]
-#[ignore = "until the tracker looks at how durable its Redis is"]
 fn a_redis_that_may_evict_is_named_and_what_it_evicted_is_counted() {
     let mut site = Site::start();
     let client = site.session("evicted");
@@ -165,14 +164,13 @@ fn a_redis_that_may_evict_is_named_and_what_it_evicted_is_counted() {
 }
 
 #[test]
-#[ignore = "until the tracker looks at how durable its Redis is"]
 fn a_tracker_that_wants_a_durable_redis_refuses_one_that_evicts() {
     for policy in ["volatile-lru", "allkeys-lru"] {
         let redis = RedisServer::start_with(&["--maxmemory-policy", policy]);
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "http: {{addr: '127.0.0.1:0'}}\nredis_broker: {}\nhooks:\n  posthooks:\n  - name: traffic push\n\
-             \x20   options: {{require_durable_redis: true}}\n",
+            "http: {{addr: '127.0.0.1:0'}}\nredis_broker: {}\nhooks:\n  prehooks: [{{name: passkey approval}}]\n\
+             \x20 posthooks: [{{name: traffic push, options: {{require_durable_redis: true}}}}]\n",
             redis.url()
         );
         let mut tracker = Service::launch("tracker", folder.path(), &config);
