@@ -82,10 +82,11 @@ fn announces_over_http() -> Result<Work> {
 }
 
 fn over_http(line: &Pipeline, query: &str, ip: IpAddr) -> Result<Vec<u8>> {
-    let read = query::announce(query, arrival(Transport::Http, ip), None, &LIMITS);
+    let now = Instant::now();
+    let read = query::announce(query, arrival(Transport::Http, ip, now), None, &LIMITS);
     let read = read.ok().context("the announce cannot be read")?;
     let rules = line.rules.load();
-    let answer = done(line.start(read.announce, &rules, Instant::now(), &mut rand::rng()))?;
+    let answer = done(line.start(read.announce, &rules, now, &mut rand::rng()))?;
     Ok(reply::announce(&answer, read.form))
 }
 
@@ -111,7 +112,7 @@ fn over_udp(
     rng: &mut SmallRng,
 ) -> Result<Vec<u8>> {
     let Request::Announce(request) = udp::parse(packet)? else { anyhow::bail!("no announce") };
-    let read = reading::announce(&request, None, arrival(Transport::Udp, ip), policy);
+    let read = reading::announce(&request, None, arrival(Transport::Udp, ip, line.started), policy);
     let announce = read.ok().context("the announce cannot be read")?;
     let rules = line.rules.load();
     let answer = done(line.start(announce, &rules, line.started, rng))?;
@@ -121,9 +122,14 @@ fn over_udp(
     Ok(out)
 }
 
-fn arrival(transport: Transport, ip: IpAddr) -> Arrival {
-    let way = Way::over(transport, ip).by(b"tracker.example.org:6969").by(b"/announce");
-    Arrival { at: Instant::now(), ip, way }
+/// As the frontends tell it, which have read the clock before.
+fn arrival(transport: Transport, ip: IpAddr, at: Instant) -> Arrival {
+    let way = Way::over(transport, ip);
+    let way = match transport {
+        Transport::Udp => way,
+        _ => way.by(b"tracker.example.org:6969").by(b"/announce"),
+    };
+    Arrival { at, ip, way }
 }
 
 fn done(progress: Progress<Reply, Pending>) -> Result<Reply> {
@@ -147,8 +153,12 @@ fn filled_pipeline() -> Result<Pipeline> {
         let packet = packed(session);
         let Request::Announce(request) = udp::parse(&packet)? else { continue };
         // A leecher's first peers may be fewer than it wants; only later replies are looked at.
-        let announce =
-            reading::announce(&request, None, arrival(Transport::Udp, WORLD.address(session).0), &policy);
+        let announce = reading::announce(
+            &request,
+            None,
+            arrival(Transport::Udp, WORLD.address(session).0, line.started),
+            &policy,
+        );
         let announce = announce.ok().context("the announce cannot be read")?;
         let rules = line.rules.load();
         done(line.start(announce, &rules, line.started, &mut rand::rng()))?;
