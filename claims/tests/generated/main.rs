@@ -14,7 +14,7 @@ const MIB: u64 = 1 << 20;
 
 /// How many clients are drawn of a life that takes a share of the time.
 fn clients(share: u64) -> u64 {
-    std::env::var("CLAIMS_CLIENTS").map_or(5000, |count| count.parse().unwrap()) / share
+    std::env::var("CLAIMS_CLIENTS").map_or(2500, |count| count.parse().unwrap()) / share
 }
 
 fn booked<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Session {
