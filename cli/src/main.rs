@@ -18,6 +18,7 @@ mod passkey;
 mod presence;
 mod progress;
 mod promotion;
+mod spool;
 mod stream;
 mod torrent;
 mod user;
@@ -84,6 +85,9 @@ enum Command {
     /// The traffic stream between tracker and consumer.
     #[command(subcommand)]
     Stream(stream::Command),
+    /// Announces that a tracker keeps on disk while Redis takes none.
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// What one user seeds, leeches and was credited.
     #[command(subcommand)]
     User(user::Command),
@@ -150,6 +154,7 @@ async fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Passkey(command) => passkey::run(command, context).await,
         Command::Torrent(command) => torrent::run(command, context).await,
         Command::Stream(command) => stream::run(command, context).await,
+        Command::Spool(command) => spool::run(&command, context),
         Command::User(command) => user::run(command, context).await,
         Command::Promotion(command) => promotion::run(&command, context),
         Command::Ledger(command) => ledger::run(&command, context).await,

@@ -33,5 +33,5 @@ pub use reply::{Clock, Outcome, Present, Receipt, Verdict};
 pub use script::{Progress, RecordScript, Rules};
 pub use spool::{
     AppendError, Batch, Disk, DiskFile, DiskRequest, DiskResult, Fault, Folder, LetGo, MemoryDisk, OpenError,
-    SpoolMetrics, Store, TailLimits,
+    SpoolMetrics, Store, Survey, SurveyedFile, SurveyedKind, TailLimits,
 };

@@ -11,6 +11,7 @@ mod pieces;
 mod requests;
 mod segment;
 mod store;
+mod survey;
 mod tail;
 mod take;
 
@@ -27,6 +28,7 @@ pub use disk::{Disk, DiskFile, Fault, Folder, MemoryDisk, OpenError};
 pub use metrics::SpoolMetrics;
 pub use requests::{DiskRequest, DiskResult, LetGo};
 pub use store::{AppendError, Store};
+pub use survey::{Survey, SurveyedFile, SurveyedKind};
 pub use tail::TailLimits;
 use tail::Unsynced;
 pub use take::Batch;

@@ -26,8 +26,11 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
-    lock: Arc<File>,
+    /// `None`: it is only looked at.
+    lock: Option<Arc<File>>,
 }
+
+const LOCK: &str = "lock";
 
 impl Folder {
     /// Takes possession of the folder, creating it when it is not there.
@@ -37,12 +40,31 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let mut lock = OpenOptions::new();
-        let lock = lock.write(true).create(true).truncate(false).mode(0o600).open(path.join("lock"))?;
+        let lock = lock.write(true).create(true).truncate(false).mode(0o600).open(path.join(LOCK))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse,
             TryLockError::Error(error) => OpenError::Disk(error),
         })?;
-        Ok(Self { path: path.to_owned(), lock: Arc::new(lock) })
+        Ok(Self { path: path.to_owned(), lock: Some(Arc::new(lock)) })
+    }
+
+    /// The folder for reading only: it may be somebody else's.
+    pub(in crate::traffic::spool) fn unowned(path: &Path) -> Self {
+        Self { path: path.to_owned(), lock: None }
+    }
+
+    /// Whether a process has possession of it; `None`: none ever had.
+    pub(in crate::traffic::spool) fn is_owned(&self) -> io::Result<Option<bool>> {
+        let lock = match File::open(self.path.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Some(false)),
+            Err(TryLockError::WouldBlock) => Ok(Some(true)),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 

@@ -1,0 +1,145 @@
+//! `trackerctl spool`: what a tracker left on disk is shown without a passkey.
+
+#![allow(clippy::unwrap_used)] // A panic with its message is a test's report.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use contract::{Event, InfoHash, PeerId};
+use support::{Run, run};
+use tempfile::TempDir;
+use tracker::traffic::{Booking, DiskRequest, DiskResult, NumberedBooking, Store};
+
+const NOWHERE: &str = "redis://127.0.0.1:1/0";
+const MIB: u64 = 1 << 20;
+const T0: u64 = 1_700_000_000_000;
+
+/// The n-th announce of a tracker: one of three users has uploaded so much.
+fn entry(number: u64) -> NumberedBooking {
+    let user = number % 3;
+    let booking = Booking {
+        passkey: format!("secret{user}").parse().unwrap(),
+        info_hash: InfoHash([7; 20]),
+        peer_id: PeerId([u8::try_from(user).unwrap(); 20]),
+        ip: [192, 0, 2, 1].into(),
+        port: 6881,
+        uploaded: number * 1000,
+        downloaded: 0,
+        left: 0,
+        event: if number <= 3 { Event::Started } else { Event::None },
+        at_ms: T0 + number * 10_000,
+        path: claims::Path(1),
+        interval: 1800,
+        min_interval: 900,
+        fd: None,
+        pd: None,
+        extras: contract::Extras::default(),
+    };
+    NumberedBooking::new(booking, number)
+}
+
+fn entries(numbers: std::ops::RangeInclusive<u64>) -> Vec<NumberedBooking> {
+    numbers.map(entry).collect()
+}
+
+/// A folder whose tracker is gone: so many announces wait.
+fn abandoned(count: u64) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    Store::open(folder.path(), MIB).unwrap().append("aaaa", &entries(1..=count)).unwrap();
+    folder
+}
+
+fn keep_in_tail(folder: &Path, numbers: std::ops::RangeInclusive<u64>) {
+    let request =
+        DiskRequest::AppendTail { tracker_id: "aaaa".into(), entries: Arc::new(entries(numbers)), at_ms: 0 };
+    let kept = request.carry_out(&mut Store::open(folder, MIB).unwrap());
+    assert!(matches!(kept, DiskResult::TailAppended(Ok(()))), "{kept:?}");
+}
+
+fn path(folder: &TempDir) -> &str {
+    folder.path().to_str().unwrap()
+}
+
+fn show(folder: &TempDir) -> serde_json::Value {
+    let text = run(NOWHERE, &["spool", "show", path(folder)]).expect(0);
+    let json = run(NOWHERE, &["--json", "spool", "show", path(folder)]).expect(0);
+    for Run { stdout, stderr, .. } in [&text, &json] {
+        assert!(!stdout.contains("secret") && stderr.is_empty(), "{stdout}{stderr}");
+    }
+    json.json()
+}
+
+/// Every file below, with its content.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut all = BTreeMap::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            all.extend(contents(&path));
+        }
+        all.insert(path.clone(), fs::read(&path).ok());
+    }
+    all
+}
+
+#[test]
+fn show_says_what_waits_since_when_and_changes_nothing() {
+    let folder = abandoned(40);
+    keep_in_tail(folder.path(), 1..=5);
+    let before = contents(folder.path());
+    let shown = show(&folder);
+    let waiting = &shown["waiting"];
+    assert_eq!((&waiting["files"], &waiting["records"]), (&1.into(), &40.into()), "{shown}");
+    assert_eq!(waiting["oldest"], "2023-11-14T22:13:30Z");
+    assert_eq!(waiting["newest"], "2023-11-14T22:20:00Z");
+    let size = before.values().flatten().map(|content| content.len() as u64).max().unwrap();
+    assert_eq!(waiting["bytes"], size);
+    assert_eq!((&shown["tail"]["files"], &shown["tail"]["records"]), (&1.into(), &5.into()));
+    assert_eq!((&shown["in_use"], &shown["damaged_places"]), (&false.into(), &0.into()));
+    assert_eq!(shown["files"][0]["tracker"], "aaaa");
+    assert_eq!(contents(folder.path()), before);
+}
+
+#[test]
+fn show_counts_damage_and_what_was_kept_of_it() {
+    let folder = abandoned(40);
+    let (file, mut bytes) = waiting_file(folder.path());
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    fs::write(folder.path().join("0000000000000009.damaged"), b"no header").unwrap();
+    let shown = show(&folder);
+    assert_eq!((&shown["waiting"]["records"], &shown["damaged_places"]), (&39.into(), &1.into()));
+    assert_eq!((&shown["damaged"]["files"], &shown["damaged"]["bytes"]), (&1.into(), &9.into()));
+}
+
+fn waiting_file(folder: &Path) -> (PathBuf, Vec<u8>) {
+    let mut files = contents(folder).into_iter();
+    let file = files.find(|(path, _)| path.extension().is_some_and(|kind| kind == "spool"));
+    file.map(|(path, content)| (path, content.unwrap())).unwrap()
+}
+
+#[test]
+fn show_works_beside_a_tracker_and_says_so() {
+    let folder = abandoned(4);
+    let store = Store::open(folder.path(), MIB).unwrap();
+    let shown = show(&folder);
+    assert_eq!((&shown["in_use"], &shown["waiting"]["records"]), (&true.into(), &4.into()));
+    drop(store);
+    assert_eq!(show(&folder)["in_use"], false);
+}
+
+#[test]
+fn a_folder_that_is_no_spool_is_wrong_usage_and_stays_as_it_is() {
+    let folder = TempDir::new().unwrap();
+    let missing = folder.path().join("missing");
+    for directory in [folder.path(), &missing] {
+        let refused = run(NOWHERE, &["spool", "show", directory.to_str().unwrap()]).expect(2);
+        assert!(refused.stderr.contains(directory.to_str().unwrap()), "{}", refused.stderr);
+    }
+    assert!(contents(folder.path()).is_empty());
+}
