@@ -154,7 +154,7 @@ async fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Passkey(command) => passkey::run(command, context).await,
         Command::Torrent(command) => torrent::run(command, context).await,
         Command::Stream(command) => stream::run(command, context).await,
-        Command::Spool(command) => spool::run(&command, context),
+        Command::Spool(command) => spool::run(&command, context).await,
         Command::User(command) => user::run(command, context).await,
         Command::Promotion(command) => promotion::run(&command, context),
         Command::Ledger(command) => ledger::run(&command, context).await,

@@ -1,4 +1,4 @@
-//! `trackerctl spool`: what a tracker left on disk is shown without a passkey.
+//! `trackerctl spool`: what a tracker left on disk is shown without a passkey, and booked once.
 
 #![allow(clippy::unwrap_used)] // A panic with its message is a test's report.
 
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use contract::{Event, InfoHash, PeerId};
+use harness::RedisServer;
+use redis::Commands;
 use support::{Run, run};
 use tempfile::TempDir;
 use tracker::traffic::{Booking, DiskRequest, DiskResult, NumberedBooking, Store};
@@ -142,4 +144,107 @@ fn a_folder_that_is_no_spool_is_wrong_usage_and_stays_as_it_is() {
         assert!(refused.stderr.contains(directory.to_str().unwrap()), "{}", refused.stderr);
     }
     assert!(contents(folder.path()).is_empty());
+}
+
+fn replay(redis: &str, folder: &TempDir, more: &[&str]) -> Run {
+    let run = run(redis, &[&["--json", "spool", "replay", path(folder)], more].concat());
+    assert!(!run.stdout.contains("secret") && !run.stderr.contains("secret"), "{}{}", run.stdout, run.stderr);
+    run
+}
+
+/// What became of each announce: (booked, known, refused).
+fn outcome(replayed: &serde_json::Value) -> (u64, u64, u64) {
+    let figure = |name: &str| replayed[name].as_u64().unwrap();
+    (figure("booked"), figure("known"), figure("refused"))
+}
+
+/// Bytes per user in a stream.
+fn uploads(redis: &RedisServer, stream: &str) -> Vec<u64> {
+    let entries: redis::streams::StreamRangeReply = redis.connection().xrange_all(stream).unwrap();
+    let mut sums = BTreeMap::<String, u64>::new();
+    for entry in &entries.ids {
+        *sums.entry(entry.get("passkey").unwrap()).or_default() += entry.get::<u64>("du").unwrap();
+    }
+    sums.into_values().collect()
+}
+
+/// Of forty announces: each user's last counter less the first.
+const MOVED: [u64; 3] = [36_000, 39_000, 36_000];
+const STREAM: &str = "tracker:traffic";
+
+#[test]
+fn replay_books_tail_and_spool_once_however_often_it_is_run() {
+    let redis = RedisServer::start();
+    let folder = abandoned(40);
+    keep_in_tail(folder.path(), 1..=5);
+    let first = replay(&redis.url(), &folder, &[]).expect(0).json();
+    assert_eq!(outcome(&first), (40, 5, 0), "{first}");
+    assert_eq!(uploads(&redis, STREAM), MOVED);
+    let shown = show(&folder);
+    assert_eq!((&shown["waiting"]["files"], &shown["tail"]["records"]), (&0.into(), &45.into()), "{shown}");
+    let again = replay(&redis.url(), &folder, &[]).expect(0).json();
+    assert_eq!(outcome(&again).0, 0, "{again}");
+    assert_eq!(uploads(&redis, STREAM), MOVED);
+}
+
+#[test]
+fn replay_leaves_a_running_trackers_folder_alone() {
+    let redis = RedisServer::start();
+    let folder = abandoned(40);
+    let store = Store::open(folder.path(), MIB).unwrap();
+    let refused = replay(&redis.url(), &folder, &[]).expect(2);
+    assert!(refused.stderr.contains("in use by a running tracker"), "{}", refused.stderr);
+    assert!(uploads(&redis, STREAM).is_empty());
+    drop(store);
+    replay(&redis.url(), &folder, &[]).expect(0);
+    assert_eq!(uploads(&redis, STREAM), MOVED);
+}
+
+#[test]
+fn replay_without_redis_loses_nothing_and_makes_no_folder() {
+    let redis = RedisServer::start();
+    let folder = abandoned(40);
+    keep_in_tail(folder.path(), 1..=5);
+    let away = replay(NOWHERE, &folder, &[]).expect(3);
+    assert!(away.stderr.contains("0 announces are booked") && away.stdout.is_empty(), "{}", away.stderr);
+    assert_eq!(
+        (&show(&folder)["waiting"]["records"], &show(&folder)["tail"]["records"]),
+        (&40.into(), &5.into())
+    );
+    replay(&redis.url(), &folder, &[]).expect(0);
+    assert_eq!(uploads(&redis, STREAM), MOVED);
+    let missing = folder.path().join("missing");
+    run(&redis.url(), &["spool", "replay", missing.to_str().unwrap()]).expect(2);
+    assert!(!missing.exists());
+}
+
+#[test]
+fn what_redis_refuses_is_kept_until_it_takes_that_too() {
+    let redis = RedisServer::start();
+    let folder = abandoned(40);
+    let peer = PeerId([1; 20]).to_string();
+    let snapshot =
+        format!("{}secret1:{}:{peer}", contract::Keys::default().snapshot_prefix(), InfoHash([7; 20]));
+    redis.connection().set::<_, _, ()>(&snapshot, "foreign").unwrap();
+    let some = replay(&redis.url(), &folder, &[]).expect(1).json();
+    assert_eq!(outcome(&some), (26, 0, 14), "{some}");
+    assert!(Path::new(some["aside"][0].as_str().unwrap()).is_file(), "{some}");
+    assert_eq!(show(&folder)["aside"]["records"], 14);
+    redis.connection().del::<_, ()>(&snapshot).unwrap();
+    let rest = replay(&redis.url(), &folder, &[]).expect(0).json();
+    assert_eq!(outcome(&rest).0, 14, "{rest}");
+    assert_eq!(uploads(&redis, STREAM), MOVED);
+    assert_eq!(show(&folder)["aside"]["files"], 0);
+}
+
+#[test]
+fn replay_books_under_the_keys_of_the_trackers_configuration() {
+    let redis = RedisServer::start();
+    let (folder, etc) = (abandoned(40), TempDir::new().unwrap());
+    let config = etc.path().join("tracker.yaml");
+    let text = "key_prefix: 'site7:'\nhooks:\n  prehooks:\n  - name: passkey approval\n  posthooks:\n  - name: traffic push\n";
+    fs::write(&config, text).unwrap();
+    replay(&redis.url(), &folder, &["--config", config.to_str().unwrap()]).expect(0);
+    assert_eq!(uploads(&redis, "site7:tracker:traffic"), MOVED);
+    assert!(uploads(&redis, STREAM).is_empty());
 }

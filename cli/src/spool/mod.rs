@@ -1,6 +1,7 @@
 //! `trackerctl spool`: the announces that a tracker keeps on disk while Redis takes none, and how they come
 //! into the books when that tracker is gone.
 
+mod replay;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -14,12 +15,21 @@ use crate::failure::Failure;
 
 /// Announces that a tracker keeps on disk while Redis takes none.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  trackerctl spool show /var/lib/seedbook/spool")]
+#[command(after_help = "Example:\n  trackerctl spool show /var/lib/seedbook/spool\n  \
+                        trackerctl spool replay /mnt/old/spool")]
 pub(crate) enum Command {
     /// Show what lies in a spool's folder, without changing anything: a tracker may be using it.
     #[command(after_help = "Example:\n  trackerctl spool show /var/lib/seedbook/spool\n  \
                             trackerctl --json spool show /var/lib/seedbook/spool | jq .waiting.records")]
     Show(Directory),
+    /// Book what a tracker that is gone left in its spool. Exit code 1 when Redis refuses some of it.
+    ///
+    /// A tracker that is started again does this by itself. Nothing is booked twice, however often it is run.
+    #[command(
+        after_help = "Example:\n  trackerctl --redis redis://10.0.0.2:6379/0 spool replay /mnt/old/spool\n  \
+                            trackerctl spool replay /mnt/old/spool --config /etc/seedbook/tracker.yaml"
+    )]
+    Replay(replay::Replay),
 }
 
 /// A spool's folder.
@@ -31,9 +41,10 @@ pub(crate) struct Directory {
 }
 
 /// Carries one command out.
-pub(crate) fn run(command: &Command, context: &Context) -> Result<Answer, Failure> {
+pub(crate) async fn run(command: &Command, context: &Context) -> Result<Answer, Failure> {
     match command {
         Command::Show(Directory { directory }) => show::run(directory, context),
+        Command::Replay(command) => replay::run(command, context).await,
     }
 }
 

@@ -13,6 +13,7 @@ mod metrics;
 mod notices;
 mod options;
 mod recorder;
+mod replay;
 mod reply;
 mod script;
 mod sender;
@@ -29,6 +30,7 @@ pub use machine::{
 pub use metrics::RecorderMetrics;
 pub use options::{EventField, FirstStarted, Options, SpoolOptions, TailOptions};
 pub use recorder::{Recorded, Recorder, Setup, SpawnError, spawn};
+pub use replay::{ReplayError, Replayed, replay};
 pub use reply::{Clock, Outcome, Present, Receipt, Verdict};
 pub use script::{Progress, RecordScript, Rules};
 pub use spool::{

@@ -191,11 +191,11 @@ pub fn spawn(
 }
 
 impl Setup {
-    fn tail_limits(&self) -> TailLimits {
+    pub(super) fn tail_limits(&self) -> TailLimits {
         TailLimits { seconds: self.tail.seconds, max_bytes: self.tail.max_bytes }
     }
 
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         Limits {
             batch: MAX_BATCH,
             replay_batch: REPLAY_BATCH,
@@ -230,7 +230,7 @@ fn spool_of(
     wanted.map(open).transpose()
 }
 
-fn unix_milliseconds() -> u64 {
+pub(super) fn unix_milliseconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
