@@ -74,7 +74,9 @@ fn setup(command: &Replay, context: &Context) -> Result<Setup, Failure> {
             let text = text.map_err(|error| Failure::usage(format!("cannot read {file}: {error}")))?;
             let plan = Plan::load(Some(&text), []);
             let plan = plan.map_err(|problems| Failure::usage(format!("{file}:\n{problems}")))?;
-            plan.recorder.ok_or_else(|| Failure::usage(format!("{file}: this tracker records nothing")))?
+            plan.rules
+                .recorder
+                .ok_or_else(|| Failure::usage(format!("{file}: this tracker records nothing")))?
         }
     };
     let spool = SpoolOptions { directory: command.directory.clone(), ..SpoolOptions::default() };
