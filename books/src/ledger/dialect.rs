@@ -115,6 +115,8 @@ pub trait Dialect: Send {
         &mut self,
         of: &mut dyn Iterator<Item = InfoHash>,
     ) -> Result<HashMap<InfoHash, InfoHash>, LedgerError>;
+    /// How many torrents have a second name.
+    fn count_torrent_aliases(&mut self) -> Result<u64, LedgerError>;
     /// Makes `v1` the torrent that `v2` is booked on.
     fn add_torrent_alias(&mut self, v2: &InfoHash, v1: &InfoHash) -> Result<(), LedgerError>;
 

@@ -239,6 +239,10 @@ impl Dialect for Connection {
         Ok(of.filter_map(|v2| Some((v2, *aliases.get(&v2)?))).collect())
     }
 
+    fn count_torrent_aliases(&mut self) -> Result<u64, LedgerError> {
+        Ok(self.tables()?.torrent_aliases.len() as u64)
+    }
+
     fn add_torrent_alias(&mut self, v2: &InfoHash, v1: &InfoHash) -> Result<(), LedgerError> {
         self.change()?.torrent_aliases.entry(*v2).or_insert(*v1);
         Ok(())

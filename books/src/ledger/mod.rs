@@ -378,6 +378,29 @@ impl Ledger {
         Ok(aliased)
     }
 
+    /// Those of the pairs, v2 info hash and v1, that [`Ledger::alias_torrents`] was not told of.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    pub fn unknown_aliases(
+        &mut self,
+        pairs: &[(InfoHash, InfoHash)],
+    ) -> Result<Vec<(InfoHash, InfoHash)>, LedgerError> {
+        let mut unknown = Vec::new();
+        for chunk in pairs.chunks(hybrid::LOOKED_AT) {
+            unknown.extend(self.transaction(Purpose::Read, |dialect| hybrid::unknown(dialect, chunk))?);
+        }
+        Ok(unknown)
+    }
+
+    /// How many hybrid torrents it was told of.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`].
+    pub fn count_aliases(&mut self) -> Result<u64, LedgerError> {
+        self.transaction(Purpose::Read, |dialect| dialect.count_torrent_aliases())
+    }
+
     /// The info hash that a torrent's traffic is booked on: its own, unless it is a hybrid's v2 info hash.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 -- Brings the newest report of each of some sessions into the presence sets, if it is newer than the guard.
--- KEYS[1]: the hash old passkey -> new; what an old one's entry says is the new one's. ARGV: guard base,
--- lease key, seed base, leech base, seed members base, leech members base; then for each session: passkey,
--- info hash, peer id, ordered place, state (s, l, g, or x: forget), due.
+-- KEYS[1], KEYS[2]: the hashes old passkey -> new and v2 info hash -> v1; what an old name's entry says is
+-- the new one's. ARGV: guard base, lease key, seed base, leech base, seed members base, leech members base;
+-- then for each session: passkey, info hash, peer id, ordered place, state (s, l, g, or x: forget), due.
 local guards, lease = ARGV[1], ARGV[2]
 local user_set = { s = ARGV[3], l = ARGV[4] }
 local member_set = { s = ARGV[5], l = ARGV[6] }
@@ -20,11 +20,13 @@ local function join(state, passkey, hash, peer)
 end
 
 local aliases = KEYS[1] and redis.call('EXISTS', KEYS[1]) == 1
+local torrent_aliases = KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1
 
 for i = 7, #ARGV, 6 do
   local passkey, hash, peer = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local place, state, due = ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
   if aliases then passkey = redis.call('HGET', KEYS[1], passkey) or passkey end
+  if torrent_aliases then hash = redis.call('HGET', KEYS[2], hash) or hash end
   local guard, field = guards .. passkey, hash .. ':' .. peer
   local before = redis.call('HGET', guard, field)
   -- A guard of an earlier version has the entry's id only, whose first 20 digits are a time, too.

@@ -48,7 +48,8 @@ async fn run(connection: &mut MultiplexedConnection, call: &Cmd) -> RedisResult<
 pub fn call(keys: &Keys, updates: &[PresenceUpdate<'_>]) -> Cmd {
     let (arguments, bytes) = (HEAD + ARGUMENTS * updates.len(), BYTES_A_SESSION * (updates.len() + 2));
     let mut call = Cmd::with_capacity(arguments, bytes);
-    call.arg("EVALSHA").arg(APPLY.get_hash()).arg(1).arg(keys.passkey_alias()).arg(&bases(keys)[..]);
+    call.arg("EVALSHA").arg(APPLY.get_hash()).arg(2).arg(keys.passkey_alias()).arg(keys.torrent_alias());
+    call.arg(&bases(keys)[..]);
     for update in updates {
         update.each_argument(|argument| {
             call.arg(argument);

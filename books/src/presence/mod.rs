@@ -33,11 +33,12 @@ pub use leases::Leases;
 pub use place::Place;
 pub use rebuild::{Progress, Rebuilt, Scope, rebuild};
 pub use reconcile::{Finding, Newest, Older, Reconciled, Span, Subject, reconcile};
-pub use rotate::{count_sessions, rotate};
+pub use rotate::{count_sessions, rename_torrents, rotate};
 pub use user::{Side, clients_on, counts_of, torrents_of};
 
-/// Brings sessions into the sets. Its key is the hash old passkey -> new (without one, nobody was
-/// rotated); its arguments: [`bases`], then [`PresenceUpdate::arguments`] of each session.
+/// Brings sessions into the sets. Its keys are the hashes old passkey -> new and v2 info hash -> v1 (without
+/// them, nothing has two names); its arguments: [`bases`], then [`PresenceUpdate::arguments`] of each
+/// session.
 pub const APPLY_SCRIPT: &str = include_str!("apply.lua");
 /// Judges leases. Its arguments: [`bases`], unix seconds up to which to judge, how many leases at most,
 /// [`Leases::memory_s`], unix seconds now.

@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value, cmd};
 use service::redis::stream;
 
-use super::aliases::aliases;
+use super::aliases::{aliases, torrent_aliases};
 use super::reconcile::{Finding, Newest, Older, Span, Subject, reconcile};
 use super::{Judgement, Leases, Place, Swept, scan, sweep, updates};
 use crate::entry::{Entry, EntryId, decode};
@@ -82,6 +82,7 @@ pub async fn rebuild(
     let mut rebuilt = Rebuilt::default();
     let mut newest = newest_entries(connection, target.stream, span, &mut rebuilt.entries, progress).await?;
     fold_rotated(&mut newest, &aliases(connection, keys).await?);
+    fold_hybrids(&mut newest, &torrent_aliases(connection, keys).await?);
     let mut users = scan::users(connection, keys).await?;
     for passkey in newest.keys() {
         users.entry(*passkey).or_default();
@@ -177,6 +178,17 @@ fn fold_rotated(newest: &mut ByUser, aliases: &HashMap<Passkey, Passkey>) {
         let sessions = newest.entry(*new).or_default();
         for (session, latest) in moved {
             keep_newer(sessions, session, latest);
+        }
+    }
+}
+
+/// Entries of a hybrid torrent's second info hash count as the first one's.
+fn fold_hybrids(newest: &mut ByUser, v1_of: &HashMap<InfoHash, InfoHash>) {
+    for sessions in newest.values_mut().filter(|_| !v1_of.is_empty()) {
+        let moved: Vec<_> = sessions.extract_if(|(torrent, _), _| v1_of.contains_key(torrent)).collect();
+        for ((torrent, client), mut latest) in moved {
+            latest.0.event.info_hash = v1_of.get(&torrent).copied().unwrap_or(torrent);
+            keep_newer(sessions, (latest.0.event.info_hash, client), latest);
         }
     }
 }

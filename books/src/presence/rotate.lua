@@ -1,10 +1,10 @@
--- Moves sessions of a rotated passkey to the new one. Of two guards of one session the newer one stays. ARGV:
--- guard base, lease key, seed base, leech base, seed members base, leech members base, old passkey, new
--- passkey; then the sessions, `<info hash>:<peer id>`. Returns how many were there.
+-- Moves sessions to their new names: a rotated passkey's, or those of a hybrid torrent's second info hash. Of
+-- two guards of one session the newer one stays. ARGV: guard base, lease key, seed base, leech base, seed
+-- members base, leech members base; then for each session the old passkey, `<info hash>:<peer id>` as it was,
+-- and both as they are now. Returns how many were there.
 local guards, lease = ARGV[1], ARGV[2]
 local user_set = { s = ARGV[3], l = ARGV[4] }
 local member_set = { s = ARGV[5], l = ARGV[6] }
-local old, new = ARGV[7], ARGV[8]
 
 local function leave(state, passkey, hash, peer)
   local members = member_set[state] .. passkey .. ':' .. hash
@@ -26,10 +26,11 @@ local function placed(guard)
 end
 
 local moved = 0
-for i = 9, #ARGV do
-  local field = ARGV[i]
+for i = 7, #ARGV, 4 do
+  local old, old_field, new, field = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local old_hash, old_peer = string.match(old_field, '^(%x+):(%x+)$')
   local hash, peer = string.match(field, '^(%x+):(%x+)$')
-  local guard = hash and placed(redis.call('HGET', guards .. old, field))
+  local guard = old_hash and hash and placed(redis.call('HGET', guards .. old, old_field))
   if guard then
     local state, was = string.sub(guard, 61, 61), placed(redis.call('HGET', guards .. new, field))
     if not was or string.sub(was, 1, 60) < string.sub(guard, 1, 60) then
@@ -42,9 +43,9 @@ for i = 9, #ARGV do
       -- Looked at too early is no harm: the sweep reads the guard and moves the lease on.
       redis.call('ZADD', lease, string.sub(guard, 62), new .. ':' .. field)
     end
-    if user_set[state] then leave(state, old, hash, peer) end
-    redis.call('HDEL', guards .. old, field)
-    redis.call('ZREM', lease, old .. ':' .. field)
+    if user_set[state] then leave(state, old, old_hash, old_peer) end
+    redis.call('HDEL', guards .. old, old_field)
+    redis.call('ZREM', lease, old .. ':' .. old_field)
     moved = moved + 1
   end
 end

@@ -5,6 +5,7 @@
 //! presence and ledger rows move to the new one, piece by piece. Killed anywhere, the same call does the
 //! rest. docs/rotation.md says why no byte is lost or counted twice in between.
 
+pub mod hybrids;
 mod notes;
 mod snapshots;
 
@@ -13,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, cmd};
 use thiserror::Error;
 
-pub use snapshots::{count_snapshots, fold_snapshots, fold_torrents};
+pub use snapshots::{count_snapshots, fold_snapshots};
 
 use crate::ledger::{Intent, Ledger, LedgerError, Rotated, Witness};
 use crate::presence;

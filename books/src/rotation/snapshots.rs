@@ -40,7 +40,7 @@ pub async fn fold_snapshots(
     connection: &mut MultiplexedConnection,
     prefix: &str,
     (old, new): (&Passkey, &Passkey),
-    looked: &mut dyn FnMut(u64),
+    looked: &mut (dyn FnMut(u64) + Send),
 ) -> RedisResult<u64> {
     let (from, to) = (format!("{prefix}{}:", old.reveal()), format!("{prefix}{}:", new.reveal()));
     let renamed = |name: &str| Some(format!("{to}{}", name.strip_prefix(&from)?));
@@ -52,11 +52,11 @@ pub async fn fold_snapshots(
 ///
 /// # Errors
 /// Redis's own; what was folded is folded, and doing it again does the rest.
-pub async fn fold_torrents(
+pub(super) async fn fold_torrents(
     connection: &mut MultiplexedConnection,
     prefix: &str,
     v1_of: &HashMap<InfoHash, InfoHash>,
-    looked: &mut dyn FnMut(u64),
+    looked: &mut (dyn FnMut(u64) + Send),
 ) -> RedisResult<u64> {
     let renamed = |name: &str| {
         let (user, session) = name.strip_prefix(prefix)?.split_once(':')?;
@@ -80,15 +80,16 @@ pub async fn count_snapshots(
     connection: &mut MultiplexedConnection,
     prefix: &str,
     old: &Passkey,
-    looked: &mut dyn FnMut(u64),
+    looked: &mut (dyn FnMut(u64) + Send),
 ) -> RedisResult<u64> {
-    let mut found = 0;
+    let (mut cursor, mut found) = (Some(0), 0);
     let pattern = format!("{}:*", literal(&format!("{prefix}{}", old.reveal())));
-    search(connection, &pattern, looked, async |_, names| {
+    while let Some(at) = cursor {
+        let (next, names) = search(connection, &pattern, at).await?;
         found += names.len() as u64;
-        Ok(())
-    })
-    .await?;
+        looked(SCAN_STEP as u64);
+        cursor = next;
+    }
     Ok(found)
 }
 
@@ -96,41 +97,33 @@ async fn fold_all(
     connection: &mut MultiplexedConnection,
     pattern: &str,
     renamed: &(dyn Fn(&str) -> Option<String> + Sync),
-    looked: &mut dyn FnMut(u64),
+    looked: &mut (dyn FnMut(u64) + Send),
 ) -> RedisResult<u64> {
-    let mut folded = 0;
-    search(connection, pattern, looked, async |connection, names| {
+    let (mut cursor, mut folded) = (Some(0), 0);
+    while let Some(at) = cursor {
+        let (next, names) = search(connection, pattern, at).await?;
         let named = names.into_iter().filter_map(|name| Some((renamed(&name)?, name)));
         let named: Vec<Renamed> = named.map(|(new, old)| (old, new)).collect();
         for chunk in named.chunks(CHUNK) {
             folded += fold(connection, chunk.to_vec()).await?;
         }
-        Ok(())
-    })
-    .await?;
+        looked(SCAN_STEP as u64);
+        cursor = next;
+    }
     Ok(folded)
 }
 
-/// Hands over the names of all keys of a pattern. SCAN shows every key that is there from the beginning to
-/// the end; some of them twice.
+/// Some of the keys of a pattern, and where the search goes on; `None` at its end. SCAN shows every key that
+/// is there from the beginning to the end; some of them twice.
 async fn search(
     connection: &mut MultiplexedConnection,
     pattern: &str,
-    looked: &mut dyn FnMut(u64),
-    mut take: impl AsyncFnMut(&mut MultiplexedConnection, Vec<String>) -> RedisResult<()>,
-) -> RedisResult<()> {
-    let mut cursor = 0u64;
-    loop {
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_STEP);
-        let (next, names): (u64, Vec<String>) = scan.query_async(connection).await?;
-        take(connection, names).await?;
-        looked(SCAN_STEP as u64);
-        cursor = next;
-        if cursor == 0 {
-            return Ok(());
-        }
-    }
+    cursor: u64,
+) -> RedisResult<(Option<u64>, Vec<String>)> {
+    let mut scan = redis::cmd("SCAN");
+    scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_STEP);
+    let (next, names): (u64, Vec<String>) = scan.query_async(connection).await?;
+    Ok(((next != 0).then_some(next), names))
 }
 
 /// Folds these snapshots, again where a tracker was faster, and returns how many there were.

@@ -88,6 +88,74 @@ fn what_both_names_claimed_is_given_back_and_the_rest_is_credited_as_it_comes() 
 }
 
 #[test]
+fn lines_of_two_names_that_were_born_together_are_two_lines() {
+    on_every_dialect(|new| {
+        let place = new();
+        let mut ledger = place.open();
+        let entries = [
+            report(1, (0, 0), 0, 0, 0),
+            report(2, (0, 0), 0, 0, 0),
+            report(1, (0, 60), 50, 50, 50),
+            report(2, (0, 61), 49, 49, 49),
+        ];
+        settle(&mut ledger, &entries);
+        assert_eq!(alias(&mut ledger).given_back, [49, 0]);
+        for (second, counter, credited_then) in [(120, 50, 50), (180, 80, 80), (181, 80, 80)] {
+            settle(&mut ledger, &[report(1, (0, second), counter, 99, 0)]);
+            assert_eq!(credited(&mut ledger), credited_then);
+        }
+        settle(&mut ledger, &[report(1, (0, 240), 120, 120, 21)]);
+        assert_eq!(credited(&mut ledger), 120);
+        settle(&mut ledger, &entries);
+        assert_eq!(credited(&mut ledger), 120, "a replay");
+    });
+}
+
+#[test]
+fn entries_from_before_the_alias_that_are_settled_behind_it_count_at_most_once() {
+    on_every_dialect(|new| {
+        let entries = [
+            report(1, (0, 0), 0, 0, 0),
+            report(2, (1, 1), 0, 0, 0),
+            report(1, (0, 60), 90, 90, 90),
+            report(2, (1, 61), 89, 89, 89),
+        ];
+        for before in 0..=entries.len() {
+            let place = new();
+            let mut ledger = place.open();
+            settle(&mut ledger, &entries[..before]);
+            alias(&mut ledger);
+            settle(&mut ledger, &entries[before..]);
+            assert_eq!(credited(&mut ledger), 90, "alias after {before}");
+        }
+    });
+}
+
+#[test]
+fn what_goes_on_under_the_first_name_before_the_ledger_hears_of_the_alias_counts_once() {
+    on_every_dialect(|new| {
+        let place = new();
+        let mut ledger = place.open();
+        settle(
+            &mut ledger,
+            &[
+                report(2, (0, 0), 0, 0, 0),
+                report(1, (1, 1), 0, 0, 0),
+                report(2, (0, 60), 50, 50, 50),
+                report(1, (1, 61), 49, 49, 49),
+                // Redis has made one session of the two.
+                report(1, (0, 120), 60, 99, 0),
+                report(1, (0, 180), 110, 110, 11),
+            ],
+        );
+        alias(&mut ledger);
+        assert_eq!(credited(&mut ledger), 110);
+        settle(&mut ledger, &[report(1, (0, 240), 130, 130, 20)]);
+        assert_eq!(credited(&mut ledger), 130);
+    });
+}
+
+#[test]
 fn names_that_were_announced_one_after_the_other_claimed_nothing_twice() {
     on_every_dialect(|new| {
         let place = new();

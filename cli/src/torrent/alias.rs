@@ -45,7 +45,8 @@ impl Report for Aliased {
     }
 }
 
-/// Sets an alias unless it would make a chain; -1 when it would, else 1 if something changed.
+/// Sets an alias unless it would make a chain; -1 when it would, else 1 if something changed. The note in the
+/// same step has the recorder fold a session before it books on it; a consumer moves the silent ones.
 const SET: &str = r"
 if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 1 then return -1 end
 for _, target in ipairs(redis.call('HVALS', KEYS[1])) do
@@ -53,6 +54,7 @@ for _, target in ipairs(redis.call('HVALS', KEYS[1])) do
 end
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('HSETNX', KEYS[2], ARGV[2], ARGV[1])
 return 1
 ";
 
@@ -67,7 +69,13 @@ pub(crate) async fn run(command: &Alias, context: &Context) -> Result<Answer, Fa
         None => redis::cmd("HDEL"),
     };
     match v1 {
-        Some(v1) => request.arg(SET).arg(1).arg(key).arg(v2.hex().as_str()).arg(v1.hex().as_str()),
+        Some(v1) => request
+            .arg(SET)
+            .arg(2)
+            .arg(key)
+            .arg(context.keys.folding())
+            .arg(v2.hex().as_str())
+            .arg(v1.hex().as_str()),
         None => request.arg(key).arg(v2.hex().as_str()),
     };
     match context.redis().await?.query::<i64>(&request).await? {

@@ -112,10 +112,7 @@ impl Chores {
         let mut connection = self.link.connection().await?;
         match chore {
             Chore::Measure => self.measure(&mut connection).await,
-            Chore::Name => {
-                let places = (&self.setup.keys, &self.setup.database);
-                hybrids::tell(&mut connection, places, &mut self.told).await
-            }
+            Chore::Name => hybrids::tell(&mut connection, &self.setup, &mut self.told).await,
             Chore::Account => self.account(&mut connection).await,
             Chore::Sweep => self.sweep(&mut connection).await,
             Chore::Trim => self.trim(&mut connection).await,

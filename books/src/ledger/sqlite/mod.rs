@@ -148,6 +148,10 @@ impl Dialect for Sqlite {
         Ok(settings::torrent_aliases(&self.connection, of)?)
     }
 
+    fn count_torrent_aliases(&mut self) -> Result<u64, LedgerError> {
+        Ok(settings::count_torrent_aliases(&self.connection)?)
+    }
+
     fn add_torrent_alias(&mut self, v2: &InfoHash, v1: &InfoHash) -> Result<(), LedgerError> {
         Ok(settings::add_torrent_alias(&self.connection, v2, v1)?)
     }

@@ -21,6 +21,7 @@ const NEW_OF: &str = "SELECT new FROM passkey_aliases WHERE old = ?1";
 const FOLLOW: &str = "UPDATE passkey_aliases SET new = ?2 WHERE new = ?1";
 const ALIAS: &str = "INSERT INTO passkey_aliases (old, new) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const ANY_TORRENT_ALIAS: &str = "SELECT EXISTS (SELECT 1 FROM torrent_aliases)";
+const COUNT_TORRENT_ALIASES: &str = "SELECT count(*) FROM torrent_aliases";
 const V1_OF: &str = "SELECT v1 FROM torrent_aliases WHERE v2 = ?1";
 const TORRENT_ALIAS: &str = "INSERT INTO torrent_aliases (v2, v1) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const PROMOTIONS: &str =
@@ -87,6 +88,11 @@ pub(super) fn torrent_aliases(
         }
     }
     Ok(aliases.into_iter().filter_map(|(v2, v1)| Some((v2, v1?))).collect())
+}
+
+pub(super) fn count_torrent_aliases(connection: &Connection) -> rusqlite::Result<u64> {
+    let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    Ok(connection.prepare_cached(COUNT_TORRENT_ALIASES)?.query_row([], count)?.unsigned_abs())
 }
 
 pub(super) fn add_torrent_alias(

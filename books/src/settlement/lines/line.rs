@@ -37,6 +37,10 @@ pub(super) struct Line {
     pub(super) debt: [u64; 2],
     /// What was given back of the session, because it had been claimed under two names.
     pub(super) withheld: [u64; 2],
+    /// What of `seen` was claimed under both names: the recorder goes on from the sum of both.
+    pub(super) doubled: [u64; 2],
+    /// It was claimed under a torrent's second name.
+    pub(super) is_second: bool,
 }
 
 impl Line {
@@ -54,6 +58,8 @@ impl Line {
             until: 0,
             debt: [0; 2],
             withheld: [0; 2],
+            doubled: [0; 2],
+            is_second: false,
         }
     }
 
@@ -83,6 +89,11 @@ impl Line {
         self.until = self.until.max(piece.at);
     }
 
+    /// The furthest place that was seen: so much the session had moved then, whatever was claimed twice.
+    pub(super) fn furthest(&self, which: usize) -> u64 {
+        self.seen[which].pieces().map(|(_, to)| to).max().unwrap_or_default()
+    }
+
     /// The bytes that moved between this line and the next one, which begins where Redis had forgotten the
     /// session: none unless both counters go on.
     fn gap_to(&self, next: &Self) -> [u64; 2] {
@@ -97,12 +108,16 @@ impl Line {
     /// Another ledger account's part of the same line.
     pub(super) fn merge(&mut self, other: &Self) {
         for which in 0..2 {
+            let sum = self.seen[which].len().saturating_add(other.seen[which].len());
             self.seen[which].merge(&other.seen[which]);
+            let doubled = sum.saturating_sub(self.seen[which].len()).saturating_add(other.doubled[which]);
+            self.doubled[which] = self.doubled[which].saturating_add(doubled);
             self.early[which].merge(&other.early[which]);
             self.reached[which] = self.reached[which].max(other.reached[which]);
             self.debt[which] = self.debt[which].saturating_add(other.debt[which]);
             self.withheld[which] = self.withheld[which].saturating_add(other.withheld[which]);
         }
+        self.is_second |= other.is_second;
         self.base = self.base.or(other.base);
         self.ends.merge(&other.ends);
         self.since = self.since.min(other.since);
@@ -116,7 +131,12 @@ impl Line {
         varint::write_from(bytes, self.born, self.since);
         varint::write_from(bytes, self.born, self.until);
         let base = self.base.unwrap_or_default();
-        varint::write(bytes, u64::from(self.base.is_some()));
+        let is_doubled = self.doubled != [0; 2];
+        let is_second = u64::from(self.is_second) << 2;
+        varint::write(bytes, u64::from(self.base.is_some()) | u64::from(is_doubled) << 1 | is_second);
+        if is_doubled {
+            self.doubled.iter().for_each(|doubled| varint::write(bytes, *doubled));
+        }
         for (which, base) in base.into_iter().enumerate() {
             varint::write(bytes, base);
             self.seen[which].write(bytes);
@@ -136,7 +156,12 @@ impl Line {
         let mut line = Self::new(u64::from_le_bytes(*session), chain, &piece);
         line.since = varint::read_from(bytes, born)?;
         line.until = varint::read_from(bytes, born)?;
-        let knows_base = varint::read(bytes)? == 1;
+        let known = varint::read(bytes)?;
+        let knows_base = known & 1 == 1;
+        line.is_second = known & 4 == 4;
+        if known & 2 == 2 {
+            line.doubled = [varint::read(bytes)?, varint::read(bytes)?];
+        }
         let mut base = [0; 2];
         for (which, base) in base.iter_mut().enumerate() {
             *base = varint::read(bytes)?;

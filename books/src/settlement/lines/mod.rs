@@ -82,8 +82,9 @@ impl Lines {
         self.lines[place].take(piece, next);
         let gain = self.gain_since(&before, session, chain);
         let freed = twice::release(&mut self.lines, session, piece);
-        let gain =
-            Gain { up: gain.up.saturating_add(freed[0]), down: gain.down.saturating_add(freed[1]), ..gain };
+        let held = twice::hold(&mut self.lines, session, piece, [gain.up, gain.down]);
+        let brings = |gain: u64, which: usize| (gain - held[which]).saturating_add(freed[which]);
+        let gain = Gain { up: brings(gain.up, 0), down: brings(gain.down, 1), ..gain };
         self.forget_beyond_bounds();
         gain
     }
@@ -192,7 +193,9 @@ impl Lines {
     /// session, which is to be given back.
     pub fn merge_twins(&mut self, other: &Self) -> Vec<Twice> {
         let twice = twice::between(&self.lines, &other.lines);
-        self.merge(other);
+        let mut other = other.clone();
+        other.lines.iter_mut().for_each(|line| line.is_second = true);
+        self.merge(&other);
         twice.iter().for_each(|twice| twice.withhold(&mut self.lines));
         twice
     }

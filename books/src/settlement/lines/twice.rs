@@ -59,7 +59,8 @@ fn claimed_twice(own: &[Line], other: &[Line]) -> Option<[u64; 2]> {
     let twice = |which: usize| {
         let highest = all.iter().filter_map(|line| line.ends.highest()).map(|end| end[which]).max();
         let moved = grown_to(highest.unwrap_or_default(), &all, which);
-        let certain = own[which].max(other[which]).max(moved);
+        let furthest = all.iter().map(|line| line.furthest(which)).max().unwrap_or_default();
+        let certain = own[which].max(other[which]).max(moved).max(furthest);
         own[which].saturating_add(other[which]).saturating_sub(certain)
     };
     Some([twice(0), twice(1)])
@@ -73,10 +74,12 @@ fn grown_to(counter: u64, lines: &[&Line], which: usize) -> u64 {
 }
 
 fn sum_of(session: &[Line]) -> [u64; 2] {
-    let chains = session.chunk_by(|a, b| a.chain == b.chain);
-    chains
-        .map(|chain| Total::of(chain).bytes)
-        .fold([0; 2], |sum, bytes| [sum[0].saturating_add(bytes[0]), sum[1].saturating_add(bytes[1])])
+    let chains = session.chunk_by(|a, b| a.chain == b.chain).map(|chain| Total::of(chain).bytes);
+    let doubled = session.iter().map(|line| line.doubled);
+    let add = |sum: [u64; 2], bytes: [u64; 2]| -> [u64; 2] {
+        std::array::from_fn(|which| sum[which].saturating_add(bytes[which]))
+    };
+    chains.chain(doubled).fold([0; 2], add)
 }
 
 /// What may be credited again of what was given back, now that a session has claimed this piece: as far as
@@ -94,6 +97,26 @@ pub(super) fn release(lines: &mut [Line], session: u64, piece: &Piece) -> [u64; 
     std::array::from_fn(|which| {
         let claims_again = piece.to[which] > piece.from[which] && piece.to[which] >= sum[which];
         free(lines, which, if claims_again { u64::MAX } else { moved[which] }, sum[which])
+    })
+}
+
+/// Of what a piece brings to a session that has claimed under both names, what the other name has brought
+/// already: an entry from before the alias that was settled behind it.
+pub(super) fn hold(lines: &mut [Line], session: u64, piece: &Piece, gain: [u64; 2]) -> [u64; 2] {
+    let first = lines.partition_point(|line| line.session < session);
+    let until = lines.partition_point(|line| line.session <= session);
+    let lines = &mut lines[first..until];
+    if gain == [0; 2] || !lines.iter().any(|line| line.is_second) {
+        return [0; 2];
+    }
+    let (second, own): (Vec<Line>, Vec<Line>) = lines.iter().cloned().partition(|line| line.is_second);
+    let (Some(twice), sum) = (claimed_twice(&own, &second), sum_of(lines)) else { return [0; 2] };
+    std::array::from_fn(|which| {
+        let claims_again = piece.to[which] >= sum[which];
+        let withheld: u64 = lines.iter().map(|line| line.withheld[which]).sum();
+        let held = if claims_again { 0 } else { gain[which].min(twice[which].saturating_sub(withheld)) };
+        lines[0].withheld[which] = lines[0].withheld[which].saturating_add(held);
+        held
     })
 }
 
