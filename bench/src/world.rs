@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use books::{Entry, EntryId};
-use contract::{AddressFamily, Event, InfoHash, Passkey, PeerId, TrafficEvent};
+use contract::{AddressFamily, Claim, Event, InfoHash, Passkey, PeerId, TrafficEvent};
 
 /// Unix seconds of the first event: 2023-11-14.
 const BEGIN: u64 = 1_700_000_000;
@@ -70,7 +70,10 @@ impl World {
         let (turn, session) = (number / self.sessions, number % self.sessions);
         let (ip, port) = self.address(session);
         let seeds = self.seeds(session);
-        let moved = scatter(number) % 500_000_000;
+        let moved = scatter(session) % 500_000_000;
+        let (du, dd) = (moved, if seeds { 0 } else { moved / 2 });
+        let ts = BEGIN + turn * u64::from(INTERVAL) + session * u64::from(INTERVAL) / self.sessions;
+        let (tu, td) = (du * (turn + 1), dd * (turn + 1));
         TrafficEvent {
             passkey: self.passkey(session),
             info_hash: self.info_hash(session),
@@ -78,17 +81,25 @@ impl World {
             port,
             ip,
             af: AddressFamily::V4,
-            du: moved,
-            dd: if seeds { 0 } else { moved / 2 },
+            du,
+            dd,
             left: if seeds { 0 } else { 1_000_000_000 },
             event: if turn == 0 { Event::Started } else { Event::None },
-            ts: BEGIN + turn * u64::from(INTERVAL) + session * u64::from(INTERVAL) / self.sessions,
+            ts,
             dt: if turn == 0 { 0 } else { u64::from(INTERVAL) },
             interval: INTERVAL,
             min_interval: INTERVAL / 2,
             fd: None,
             pd: None,
-            claim: None,
+            claim: Some(Claim {
+                at_ms: ts * 1000,
+                up: tu,
+                down: td,
+                born_ms: BEGIN * 1000 + session,
+                tu,
+                td,
+                n: number + 1,
+            }),
             extras: contract::Extras::default(),
         }
     }
