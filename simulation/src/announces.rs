@@ -1,14 +1,22 @@
-//! What clients say, and what they hear.
+//! What clients say, how it travels, and what they hear.
+//!
+//! Every path has a delay of its own, so what was said first may come last. On one path a client has one
+//! announce under way: it gives up when it is tired of waiting, but not before the announce has arrived or is
+//! lost. What has arrived may wait there: for a slow look-up, or because the tracker stands still.
 
 use std::net::IpAddr;
 
+use claims::Path;
 use contract::Event;
 use tracker::traffic::Booking;
 
-use crate::world::{Endpoint, Fact, Life, World};
+use crate::world::{Arrival, Endpoint, Fact, Life, Visit, World};
+
+/// After so long a client takes an announce for lost.
+const PATIENCE_MS: u64 = 60_000;
 
 impl World<'_> {
-    /// Announces at one endpoint, or at all of them.
+    /// Announces on one path, or on all of them.
     pub(crate) fn announces(&mut self, who: usize) {
         let count = self.clients[who].endpoints.len();
         let one = self.dice.index(count);
@@ -21,76 +29,124 @@ impl World<'_> {
     }
 
     pub(crate) fn announces_at(&mut self, who: usize, at: usize) {
-        let asked = self.clients[who].endpoints[at].asked;
-        let impatient = self.dice.percent(30);
         let life = self.clients[who].life;
         let owes = self.clients[who].endpoints[at].owes;
         let silent = life == Life::Gone || (life == Life::Stopping && owes.is_none());
-        if silent || (asked.is_some() && !impatient) {
+        if silent || self.still_waits(who, at) {
             return;
         }
-        let client = &mut self.clients[who];
-        let event = owes.unwrap_or(Event::None);
+        let fact = self.word(who, at);
+        let number = self.facts.len();
+        let lost = !self.settling && self.dice.percent(self.scenario.faults / 2);
+        self.tell(|| {
+            let Fact { run, up, down, event, .. } = &fact;
+            let fate = if lost { " (lost on the way)" } else { "" };
+            format!("announce {number}: client {who}/{at}, run {run}, {event:?}, up {up}, down {down}{fate}")
+        });
+        self.facts.push(fact);
+        self.sets_out(number, lost);
+    }
+
+    /// Whether an answer may still come.
+    fn still_waits(&mut self, who: usize, at: usize) -> bool {
+        let impatient = self.dice.percent(30);
+        let Endpoint { asked, sent_ms, there_ms, .. } = self.clients[who].endpoints[at];
+        let is_tired = impatient || self.now_ms >= sent_ms + PATIENCE_MS;
+        asked.is_some() && !(is_tired && self.now_ms > there_ms)
+    }
+
+    fn word(&self, who: usize, at: usize) -> Fact {
+        let client = &self.clients[who];
+        let event = client.endpoints[at].owes.unwrap_or(Event::None);
         let high = if event == Event::Completed { client.wobble } else { 0 };
-        let fact = Fact {
+        Fact {
             client: who,
             endpoint: at,
             session: client.session,
             run: client.run,
+            began: client.began,
             up: client.up,
             down: client.down + high,
+            left: client.left,
             event,
+            arrival: None,
             answered: false,
             heard: false,
             replaced_by: None,
-        };
-        client.endpoints[at].asked = Some(self.facts.len());
-        client.announced_ms = self.now_ms;
-        let Endpoint { tracker, ip, .. } = client.endpoints[at].clone();
-        let lost = !self.settling && self.dice.percent(self.scenario.faults / 2);
-        let number = self.facts.len();
-        self.tell(|| {
-            let Fact { run, up, down, event, .. } = fact;
-            let fate = if lost { " (lost on the way)" } else { "" };
-            format!("announce {number}: client {who}/{at}, run {run}, {event:?}, up {up}, down {down}, to tracker {tracker}{fate}")
-        });
-        self.facts.push(fact);
+        }
+    }
+
+    /// An announce travels as long as its path takes, and overtakes none on the same path.
+    fn sets_out(&mut self, number: usize, lost: bool) {
+        let Fact { client, endpoint, .. } = self.facts[number];
+        let most = if self.settling { 5 } else { self.clients[client].endpoints[endpoint].lag_ms };
+        let lag = self.dice.within(most / 5..=most);
+        let now = self.now_ms;
+        let endpoint = &mut self.clients[client].endpoints[endpoint];
+        endpoint.asked = Some(number);
+        endpoint.sent_ms = now;
+        endpoint.there_ms = (now + lag).max(endpoint.there_ms + 1);
         if !lost {
-            self.tracker_hears(tracker, number, ip);
+            let visit = Visit { fact: number, arrived_ms: endpoint.there_ms, lingers: false };
+            self.travelling.push(visit);
+        }
+    }
+
+    /// Whatever was to arrive by now has arrived.
+    pub(crate) fn announces_arrive(&mut self) {
+        let now = self.now_ms;
+        let mut arrived: Vec<Visit> =
+            self.travelling.extract_if(.., |visit| visit.arrived_ms <= now).collect();
+        arrived.sort_by_key(|visit| visit.arrived_ms);
+        for mut visit in arrived {
+            visit.lingers = !self.settling && self.dice.percent(self.scenario.look_ups);
+            let fact = &mut self.facts[visit.fact];
+            let endpoint = &self.clients[fact.client].endpoints[fact.endpoint];
+            let (slot, ip, url) = (endpoint.tracker, endpoint.ip, endpoint.url);
+            let identity = self.trackers[slot].identity;
+            fact.arrival = Some(Arrival { at_ms: visit.arrived_ms, path: path(identity, ip, url) });
+            self.sessions[fact.session].truth.reaches_a_tracker(fact);
+            self.trackers[slot].visits.push(visit);
         }
     }
 
     /// What a tracker books of an announce.
-    pub(crate) fn booking(&self, number: usize, ip: IpAddr, observed_ms: u64) -> Booking {
+    pub(crate) fn booking(&self, number: usize) -> Option<Booking> {
         let fact = &self.facts[number];
         let client = &self.clients[fact.client];
-        Booking {
-            passkey: self.scenario.users[client.user],
-            info_hash: self.scenario.torrents[client.torrent],
-            peer_id: client.peer_id,
-            ip,
+        let (passkey, info_hash, peer_id) = self.sessions[fact.session].key;
+        Some(Booking {
+            passkey,
+            info_hash,
+            peer_id,
+            ip: client.endpoints[fact.endpoint].ip,
             port: 6881,
             uploaded: fact.up,
             downloaded: fact.down,
-            left: client.left,
+            left: fact.left,
             event: fact.event,
-            at_ms: observed_ms,
-            path: claims::Path(1),
+            // The recorder knows.
+            at_ms: 0,
+            path: fact.arrival?.path,
             interval: 1800,
             min_interval: 900,
             fd: None,
             pd: None,
             extras: contract::Extras::default(),
-        }
+        })
     }
 
     /// The answer to an announce reaches its client, or is lost.
     pub(crate) fn answer(&mut self, number: usize, accepted: bool) {
+        let fact = &mut self.facts[number];
         if accepted {
-            self.facts[number].answered = true;
+            fact.answered = true;
         }
         let lost = !self.settling && self.dice.percent(self.scenario.faults);
-        let Fact { client: who, endpoint, event, .. } = self.facts[number];
+        let Fact { client: who, endpoint, event, session, .. } = *fact;
+        if accepted {
+            self.sessions[session].truth.is_answered(&self.facts[number]);
+        }
         let client = &mut self.clients[who];
         let at = &mut client.endpoints[endpoint];
         if lost || at.asked != Some(number) {
@@ -108,4 +164,13 @@ impl World<'_> {
             client.life = Life::Gone;
         }
     }
+}
+
+/// Two addresses of a client, or two URLs of a tracker, are two paths; so are two trackers.
+fn path(identity: u32, ip: IpAddr, url: u8) -> Path {
+    let address = match ip {
+        IpAddr::V4(ip) => ip.octets()[3],
+        IpAddr::V6(ip) => ip.octets()[15],
+    };
+    Path(identity << 16 | u32::from(url) << 8 | u32::from(address))
 }

@@ -3,11 +3,11 @@
 
 use books::EntryId;
 use books::groups::{Backlog, Group};
-use books::presence::Leases;
+use books::presence::{Judgement, Leases};
 
 use crate::mutation::Mutation;
 use crate::redis::{self, Reply, words};
-use crate::world::{Checked, Chore, GROUP, STREAM, Task, Violation, World, violation};
+use crate::world::{Checked, Chore, GROUP, STREAM, Task, Violation, World, key_of, violation};
 
 impl World<'_> {
     pub(crate) fn chore_is_done(&self, who: usize) -> bool {
@@ -75,7 +75,7 @@ impl World<'_> {
             Task::Sweep => {
                 let oldest = [unread, pending].into_iter().flatten().min();
                 let horizon = Backlog { oldest, ..Backlog::default() }.horizon(now);
-                self.sweep(who, horizon).map(drop)
+                self.sweep(who, Judgement { now, horizon }).map(drop)
             }
             Task::Trim { cutoff } => {
                 let group = Group {
@@ -95,11 +95,16 @@ impl World<'_> {
         }
     }
 
-    /// Judges leases up to `horizon`; how many were looked at.
-    pub(crate) fn sweep(&mut self, who: usize, horizon: u64) -> Result<i64, Violation> {
+    /// Judges leases; how many were looked at.
+    pub(crate) fn sweep(
+        &mut self,
+        who: usize,
+        Judgement { now, horizon }: Judgement,
+    ) -> Result<i64, Violation> {
         self.latest_now = self.latest_now.max(horizon);
         let mut args = self.bases();
-        args.extend([horizon.to_string(), "500".into(), Leases::default().memory_s().to_string()]);
+        let memory = Leases::default().memory_s();
+        args.extend([horizon, 500, memory, now].map(|number| number.to_string()));
         let reply = self.run_script(&self.scripts.sweep, &args)?;
         let [Reply::Int(examined), Reply::Int(expired)] = reply.items() else { return Ok(0) };
         let (examined, expired) = (*examined, *expired);
@@ -120,11 +125,7 @@ impl World<'_> {
         let doomed = stream.entries.range(..below).map(|(id, _)| *id);
         for id in doomed {
             let found = self.history.binary_search_by_key(&id, |entry| entry.id);
-            let settled = found.is_ok_and(|place| {
-                let event = &self.history[place].event;
-                let ts = i64::try_from(event.ts).unwrap_or(i64::MAX);
-                self.ledger.holds(&(event.passkey, event.info_hash, event.peer_id, ts))
-            });
+            let settled = found.is_ok_and(|place| self.ledger.holds(&key_of(&self.history[place].event)));
             if !settled {
                 return violation(format!("entry {id} is trimmed before it is settled"));
             }

@@ -1,19 +1,18 @@
 //! Clients: cumulative counters that grow, runs that begin and end, announces that are repeated until they
 //! are answered.
 //!
-//! As real ones, they owe each of their trackers a `started`, a `completed`, a `stopped` until it is
-//! answered, report `completed` a little high, restart with the same peer id or a new one, and vanish. On a
-//! private torrent nobody finds them before their first answer, so their counters are 0 until then.
+//! As real ones, they owe each of their paths a `started`, a `completed`, a `stopped` until it is answered,
+//! say nothing else on a path before its `started` was answered, report `completed` a little high, go on
+//! while they wait, restart a second later with the same peer id or a new one, and vanish. On a private
+//! torrent nobody finds them before their first answer, so their counters are 0 until then.
 
 use contract::Event;
 
-use crate::scenario::{Clocks, SKEW_MS};
 use crate::world::{Client, Endpoint, Life, World};
 
-/// Between two announces with different counters lies more than clocks may differ: else nobody could tell
-/// their order.
-const CALM_MS: u64 = 2 * SKEW_MS + 1;
 const MIB: u64 = 1 << 20;
+/// Nobody pauses for less.
+const PAUSE_MS: u64 = 1000;
 
 #[derive(Debug, Clone, Copy)]
 enum ClientAction {
@@ -29,11 +28,14 @@ impl World<'_> {
     pub(crate) fn add_client(&mut self) {
         let user = self.dice.index(self.scenario.users.len());
         let torrent = self.dice.index(self.scenario.torrents.len());
-        let (session, peer_id) = self.new_session(user, torrent);
+        let session = self.new_session(user, torrent);
         let seeds = self.dice.percent(30);
         // A client may have been running elsewhere before it hears of this tracker.
         let ran_before = self.dice.percent(15);
-        let endpoints = self.endpoints(if ran_before { None } else { Some(Event::Started) });
+        // It hears of it by its user, who adds the site's URL, or by a tracker that the site put in the place
+        // of its old one.
+        let is_added = self.dice.percent(50) && !self.scenario.credit_first;
+        let endpoints = self.endpoints(if ran_before && !is_added { None } else { Some(Event::Started) });
         let number = self.clients.len();
         self.tell(|| {
             format!(
@@ -45,7 +47,6 @@ impl World<'_> {
             user,
             torrent,
             session,
-            peer_id,
             run: 0,
             up: if ran_before { 700 * MIB } else { 0 },
             down: 0,
@@ -53,20 +54,35 @@ impl World<'_> {
             wobble: 0,
             life: Life::Running,
             introduced: ran_before,
+            began: !ran_before,
             endpoints,
-            announced_ms: 0,
+            acted_ms: 0,
         });
     }
 
     fn endpoints(&mut self, owes: Option<Event>) -> Vec<Endpoint> {
         let home = self.dice.index(self.trackers.len());
-        let others = self.scenario.clocks == Clocks::Synchronised && self.dice.percent(50);
-        let trackers = if others { 0..self.trackers.len() } else { home..home + 1 };
-        let both = self.dice.percent(30);
-        let ips: &[[u8; 4]] = if both { &[[192, 0, 2, 1], [192, 0, 2, 2]] } else { &[[192, 0, 2, 1]] };
-        let at =
-            |tracker| ips.iter().map(move |ip| Endpoint { tracker, ip: (*ip).into(), owes, asked: None });
-        trackers.flat_map(at).collect()
+        let trackers = if self.dice.percent(50) { 0..self.trackers.len() } else { home..home + 1 };
+        let addresses: &[u8] = if self.dice.percent(30) { &[1, 2] } else { &[1] };
+        let urls: &[u8] = if self.dice.percent(15) { &[0, 1] } else { &[0] };
+        let mut endpoints = Vec::new();
+        for tracker in trackers {
+            for (ip, url) in addresses.iter().flat_map(|ip| urls.iter().map(move |url| (*ip, *url))) {
+                let lag_ms = self.scenario.lags_ms[self.dice.index(self.scenario.lags_ms.len())];
+                let ip = [192, 0, 2, ip].into();
+                endpoints.push(Endpoint {
+                    tracker,
+                    ip,
+                    url,
+                    lag_ms,
+                    owes,
+                    asked: None,
+                    sent_ms: 0,
+                    there_ms: 0,
+                });
+            }
+        }
+        endpoints
     }
 
     /// A client does something.
@@ -84,13 +100,12 @@ impl World<'_> {
             (1, ClientAction::Vanish),
         ]);
         let running = self.clients[who].life == Life::Running;
-        // Counters and runs change only when the last announce is past every clock's error.
-        let calm = self.now_ms > self.clients[who].announced_ms + CALM_MS;
+        let rested = self.now_ms > self.clients[who].acted_ms + PAUSE_MS;
         match action {
-            ClientAction::Move if running && calm => self.moves(who),
-            ClientAction::Complete if running && calm => self.completes(who),
-            ClientAction::Stop if running => self.stops(who),
-            ClientAction::Restart if calm => self.restarts(who),
+            ClientAction::Move if running => self.moves(who),
+            ClientAction::Complete if running => self.completes(who),
+            ClientAction::Stop if running && rested => self.stops(who),
+            ClientAction::Restart if rested => self.restarts(who),
             ClientAction::Vanish => {
                 self.clients[who].life = Life::Gone;
                 self.tell(|| format!("client {who} vanishes"));
@@ -122,9 +137,7 @@ impl World<'_> {
             return;
         }
         client.down += client.left;
-        // A counter that is small itself and falls at a late `started` is that of a restart, to anybody who
-        // sees only the counters: such a client would be credited those few bytes again.
-        (client.left, client.wobble) = (0, if client.down >= MIB { wobble } else { 0 });
+        (client.left, client.wobble) = (0, wobble);
         for at in &mut client.endpoints {
             // A tracker that has not heard `started` hears that first; `completed` is not repeated for it.
             if at.owes.is_none() {
@@ -133,25 +146,30 @@ impl World<'_> {
         }
     }
 
+    /// What was not answered a `started` is told nothing.
     fn stops(&mut self, who: usize) {
         let client = &mut self.clients[who];
-        client.life = Life::Stopping;
-        client.endpoints.iter_mut().for_each(|at| at.owes = Some(Event::Stopped));
+        (client.life, client.acted_ms) = (Life::Stopping, self.now_ms);
+        for at in &mut client.endpoints {
+            at.owes = if at.owes == Some(Event::Started) { None } else { Some(Event::Stopped) };
+        }
+        if client.endpoints.iter().all(|at| at.owes.is_none()) {
+            client.life = Life::Gone;
+        }
     }
 
     fn restarts(&mut self, who: usize) {
-        let same = self.scenario.clocks == Clocks::Synchronised && self.dice.percent(60);
+        let same = self.dice.percent(60);
         let (user, torrent) = (self.clients[who].user, self.clients[who].torrent);
         let fresh = if same { None } else { Some(self.new_session(user, torrent)) };
         let client = &mut self.clients[who];
         match fresh {
             None => client.run += 1,
-            Some((session, peer_id)) => {
-                (client.session, client.peer_id, client.run) = (session, peer_id, 0);
-            }
+            Some(session) => (client.session, client.run) = (session, 0),
         }
         (client.up, client.down, client.wobble) = (0, 0, 0);
-        (client.life, client.introduced) = (Life::Running, false);
+        (client.life, client.introduced, client.began) = (Life::Running, false, true);
+        client.acted_ms = self.now_ms;
         client.endpoints.iter_mut().for_each(|at| (at.owes, at.asked) = (Some(Event::Started), None));
         let run = client.run;
         let (session, what) = (client.session, if same { "the same peer id" } else { "a new peer id" });

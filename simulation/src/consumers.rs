@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use books::presence::{self, Leases};
 use books::settlement::Rules;
+use books::site_clock::Dial;
 use books::{Entry, EntryId};
 use consumer::batch::Batch;
 use consumer::pump::{Attempt, Entries, Next, Reading, Settled, Settling, acknowledgement};
@@ -14,7 +15,7 @@ use redis::{Cmd, RedisError, RedisResult, Value};
 use service::redis::stream::{NewEntries, Pair};
 
 use crate::mutation::Mutation;
-use crate::redis::{Bytes, Reply};
+use crate::redis::{Bytes, Reply, words};
 use crate::world::{Checked, Connection, Consumer, GROUP, STREAM, Violation, World, violation};
 
 /// What becomes of a command on its way.
@@ -247,19 +248,33 @@ impl World<'_> {
 
     fn starts_again(&mut self, who: usize) {
         let renamed = self.dice.percent(40);
-        let Consumer { name, skew_ms, .. } = &self.consumers[who];
+        let name = &self.consumers[who].name;
         let name = if renamed { format!("{name}+") } else { name.clone() };
-        self.consumers[who] = Consumer::new(name, *skew_ms, self.scenario.batch_size, self.instant());
+        self.consumers[who] = Consumer::new(name, self.scenario.batch_size, self.instant());
     }
 
     pub(crate) fn consumer_is_idle(&self, who: usize) -> bool {
         self.consumers[who].pump.in_flight() == 0 && self.consumers[who].chore.is_none()
     }
 
+    /// Unix seconds on the site's clock, as a consumer sees it.
     pub(crate) fn consumer_now(&mut self, who: usize) -> u64 {
-        let now = self.clock(self.consumers[who].skew_ms) / 1000;
+        let (dial, instant) = (self.dial(), self.instant());
+        let now = self.consumers[who].clock.told(dial, instant) / 1000;
         self.latest_now = self.latest_now.max(now);
         now
+    }
+
+    fn dial(&self) -> Dial {
+        let head = self.keys.head();
+        let reply = self.redis.server.run(&words(&["HMGET", &head, "clock", "time"]));
+        let redis_ms = self.clock(self.redis.skew_ms);
+        let number = |reply: &Reply| reply.text().parse().ok();
+        let left = match reply.items() {
+            [clock, time] => number(clock).map(|clock| (clock, number(time).unwrap_or(redis_ms))),
+            _ => None,
+        };
+        Dial { left, redis_ms }
     }
 }
 

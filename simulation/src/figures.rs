@@ -11,8 +11,11 @@ pub struct Figures {
     pub kills: u64,
     /// Sessions.
     pub sessions: u64,
-    /// Sessions of which only a bound could be checked.
-    pub hazy: u64,
+    /// Sessions of which Redis forgot what nobody else had: they have at most the truth.
+    pub forgotten: u64,
+    /// Sessions whose reports can be explained by less than the truth: they have the least that explains
+    /// them.
+    pub open: u64,
 }
 
 impl std::ops::AddAssign for Figures {
@@ -21,6 +24,7 @@ impl std::ops::AddAssign for Figures {
         self.entries += other.entries;
         self.kills += other.kills;
         self.sessions += other.sessions;
-        self.hazy += other.hazy;
+        self.forgotten += other.forgotten;
+        self.open += other.open;
     }
 }

@@ -57,10 +57,10 @@ fn play(simulator: &Simulator, first: u64, count: u64) -> ExitCode {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let Figures { announces, entries, kills, sessions, hazy } = figures;
+    let Figures { announces, entries, kills, sessions, forgotten, open } = figures;
     println!(
         "{count} schedules from seed {first}: no promise was broken. {announces} announces, {entries} entries, \
-         {kills} processes killed, {sessions} sessions ({hazy} of them with a bound only)"
+         {kills} processes killed, {sessions} sessions (of {forgotten} Redis forgot what nobody had, {open} can be explained by less)"
     );
     ExitCode::SUCCESS
 }

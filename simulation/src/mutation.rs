@@ -17,12 +17,18 @@ pub enum Mutation {
     TrimUnguarded,
     /// Any entry that arrives decides about presence, however old.
     PresenceUnguarded,
-    /// A batch that is sent again is counted by the counters alone.
+    /// What is sent again is booked again.
     SequenceIgnored,
-    /// Every announce that follows on its session's last one is taken for a new one.
+    /// What was refused and is sent again is taken for booked.
     ProgressIgnored,
     /// A client is answered before its announce is in the spool.
     AnswerBeforeSpool,
+    /// An announce arrives when its look-up ends.
+    ArrivalTakenLate,
+    /// A Redis that went back in time is told only what comes next.
+    TailNotReplayed,
+    /// An announce is booked onto whatever snapshot there is.
+    ClaimsNotCompared,
 }
 
 /// The scripts of one run, patched when a mutation says so.
@@ -52,18 +58,27 @@ impl Scripts {
         match mutation {
             Some(Mutation::SnapshotBeforeAppend) => scripts.record = two_commands(&scripts.record),
             Some(Mutation::TimestampFromClock) => {
-                let unique = "if now <= last_ts then now = last_ts + 1; ts = int(now) end";
-                scripts.record = patched(&scripts.record, unique, "");
+                let given = "local remark\n";
+                let clock = "local remark\n  ts = int(math.floor(tonumber(at) / 1000))\n";
+                scripts.record = patched(&scripts.record, given, clock);
             }
             Some(Mutation::PresenceUnguarded) => {
                 scripts.apply = patched(&scripts.apply, "string.sub(before, 1, 60) < place", "true");
             }
             Some(Mutation::SequenceIgnored) => {
-                let known = "if last and seq <= last then";
+                let known = "if seq <= booked and not open[seq] then";
                 scripts.record = patched(&scripts.record, known, "if false then");
             }
             Some(Mutation::ProgressIgnored) => {
-                scripts.record = patched(&scripts.record, "if seq > highest and find", "if find");
+                let kept = "open[seq] = remark and true or nil";
+                scripts.record = patched(&scripts.record, kept, "");
+            }
+            Some(Mutation::TailNotReplayed) => {
+                scripts.record = patched(&scripts.record, "if last_call < KNOWN_CALL then", "if false then");
+            }
+            Some(Mutation::ClaimsNotCompared) => {
+                let compared = "if (present or '') ~= expected then";
+                scripts.record = patched(&scripts.record, compared, "if false then");
             }
             _ => {}
         }
@@ -81,7 +96,7 @@ local function attempt(command, stream, id, ...)
   return 'deferred'
 end";
     let record = patched(record, attempt, deferring);
-    patched(&record, "return outcomes\n", "return { outcomes, DEFERRED }\n")
+    patched(&record, "return answer\n", "return { answer, DEFERRED }\n")
 }
 
 fn patched(text: &str, from: &str, to: &str) -> String {

@@ -4,27 +4,21 @@ use contract::{InfoHash, Passkey};
 
 use crate::dice::Dice;
 
-/// How far clocks may be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Clocks {
-    /// Trackers and Redis agree to within [`SKEW_MS`]; clients move to other trackers and restart as they
-    /// like.
-    Synchronised,
-    /// Any clock jumps at any time, by up to a day; each client keeps to one tracker and one run.
-    Wild,
-}
-
 /// How Redis writes its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
     /// A confirmed write is on the disk.
     Always,
-    /// A crash loses what was confirmed since the last write.
-    EverySecond,
+    /// The file, or the replica that takes over, is behind by less than trackers keep in their tails.
+    WithinTheTail,
+    /// It is behind by any time, or there is none.
+    Careless,
 }
 
-/// Milliseconds by which a synchronised clock is off at most.
-pub(crate) const SKEW_MS: u64 = 250;
+/// Milliseconds by which clocks are off that nobody set.
+pub(crate) const DRIFT_MS: u64 = 250;
+/// Delays of paths, in milliseconds.
+const LAGS_MS: [u64; 5] = [50, 500, 3000, 10_000, 40_000];
 
 /// The fixed facts of a schedule.
 #[derive(Debug, Clone)]
@@ -43,7 +37,12 @@ pub(crate) struct Scenario {
     pub(crate) batch_size: u64,
     /// Random steps before everything settles.
     pub(crate) steps: u64,
-    pub(crate) clocks: Clocks,
+    /// The delays that its paths may have, at most.
+    pub(crate) lags_ms: &'static [u64],
+    /// How many announces in a hundred wait for a slow look-up.
+    pub(crate) look_ups: u64,
+    /// Any clock may be set at any time, by up to a day.
+    pub(crate) clocks_are_set: bool,
     /// Redis's file.
     pub(crate) durability: Durability,
     /// Records a tracker's spool holds, about; 0: it has none.
@@ -71,8 +70,14 @@ impl Scenario {
             consumers: dice.within(1..=3),
             batch_size: dice.within(1..=8),
             steps: dice.within(60..=200),
-            clocks: if dice.percent(75) { Clocks::Synchronised } else { Clocks::Wild },
-            durability: if dice.percent(85) { Durability::Always } else { Durability::EverySecond },
+            lags_ms: &LAGS_MS[..dice.index(LAGS_MS.len()) + 1],
+            look_ups: if dice.percent(50) { dice.within(1..=40) } else { 0 },
+            clocks_are_set: dice.percent(25),
+            durability: match dice.within(0..=99) {
+                0..60 => Durability::Always,
+                60..92 => Durability::WithinTheTail,
+                _ => Durability::Careless,
+            },
             spool: if dice.percent(50) { dice.within(3..=20) } else { 0 },
             retries: if dice.percent(70) { 3 } else { 0 },
             skip_idle: dice.percent(10),
@@ -80,6 +85,7 @@ impl Scenario {
             faults: dice.within(0..=12),
         }
     }
+
     /// The spool's limit. Its files are so small then that most hold a single batch.
     pub(crate) fn spool_bytes(&self) -> u64 {
         self.spool * 140 + 24

@@ -11,7 +11,7 @@ use crate::figures::Figures;
 use crate::ledger::Ledger;
 use crate::mutation::{Mutation, Scripts};
 use crate::redis::{Keyspace, Server};
-use crate::scenario::{SKEW_MS, Scenario};
+use crate::scenario::{DRIFT_MS, Scenario};
 use crate::trace::Trace;
 use crate::world::{Consumer, RedisHost, T0_MS, Violation, World};
 
@@ -63,9 +63,8 @@ impl Simulator {
         figures.announces = world.facts.len() as u64;
         figures.entries = world.history.len() as u64;
         figures.sessions = world.sessions.len() as u64;
-        let hazy =
-            world.sessions.iter().filter(|session| session.truth.up.hazy() || session.truth.down.hazy());
-        figures.hazy = hazy.count() as u64;
+        figures.forgotten =
+            world.sessions.iter().filter(|session| session.truth.forgotten.is_some()).count() as u64;
         Report { violation: outcome.err(), trace: world.trace.lines(), entries: world.history, figures }
     }
 
@@ -85,10 +84,10 @@ impl Simulator {
             up: true,
             skew_ms: skew(&mut dice),
             disk: None,
-            unwritten: BTreeSet::new(),
+            unwritten: Vec::new(),
+            owed: Vec::new(),
             seen: EntryId::default(),
-            lost_entries: false,
-            rolled_back: false,
+            went_back: false,
         };
         let trace = if tracing == Tracing::On { Trace::kept() } else { Trace::default() };
         let mut world = World {
@@ -107,6 +106,8 @@ impl Simulator {
             consumers: Vec::new(),
             messages: Vec::new(),
             facts: Vec::new(),
+            travelling: Vec::new(),
+            identities: 0,
             sessions: Vec::new(),
             ledger: Ledger::default(),
             event_keys: BTreeSet::new(),
@@ -119,9 +120,9 @@ impl Simulator {
     }
 }
 
-/// A synchronised clock.
+/// A clock that nobody set.
 fn skew(dice: &mut Dice) -> i64 {
-    i64::try_from(dice.within(0..=2 * SKEW_MS)).unwrap_or(0) - i64::try_from(SKEW_MS).unwrap_or(0)
+    i64::try_from(dice.within(0..=2 * DRIFT_MS)).unwrap_or(0) - i64::try_from(DRIFT_MS).unwrap_or(0)
 }
 
 impl World<'_> {
@@ -135,8 +136,7 @@ impl World<'_> {
         }
         let now = self.instant();
         for number in 0..scenario.consumers {
-            let skew_ms = skew(&mut self.dice);
-            self.consumers.push(Consumer::new(format!("c{number}"), skew_ms, scenario.batch_size, now));
+            self.consumers.push(Consumer::new(format!("c{number}"), scenario.batch_size, now));
         }
         (0..scenario.clients).for_each(|_| self.add_client());
     }

@@ -1,7 +1,11 @@
 //! The random steps of a schedule: who acts next, how much time passes, what breaks.
 
-use crate::scenario::Clocks;
 use crate::world::{Checked, Tracker, World};
+
+/// After so long what is under way is lost.
+const MOST_TRAVEL_MS: u64 = 60_000;
+/// Messages that arrive at once, before time goes on.
+const MOST_MESSAGES: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -26,12 +30,13 @@ enum Fault {
     ConsumerKill,
     LinkDown,
     ScriptFlush,
-    ClockJump,
+    ClockSet,
 }
 
 impl World<'_> {
     fn nothing_is_under_way(&self) -> bool {
-        self.messages.is_empty() && self.trackers.iter().all(Tracker::is_idle)
+        let under_way = self.messages.len() + self.travelling.len();
+        under_way == 0 && self.trackers.iter().all(Tracker::is_idle)
     }
 
     /// One step.
@@ -45,7 +50,11 @@ impl World<'_> {
             _ if self.nothing_is_under_way() => 86_400_000,
             _ => 3_000_000,
         };
+        if ms > 5000 && self.dice.percent(80) {
+            self.messages_arrive()?;
+        }
         self.pass_time(ms);
+        self.old_messages_are_lost();
         let faults = self.scenario.faults;
         let step = self.dice.weighted(&[
             (30, Step::Client),
@@ -96,6 +105,20 @@ impl World<'_> {
         self.deliver(message)
     }
 
+    /// What is under way is usually there before long.
+    fn messages_arrive(&mut self) -> Checked {
+        for _ in 0..MOST_MESSAGES {
+            self.some_message_arrives()?;
+        }
+        Ok(())
+    }
+
+    /// Nobody keeps a connection for long whose other end is silent.
+    fn old_messages_are_lost(&mut self) {
+        let now = self.now_ms;
+        self.messages.retain(|message| now < message.sent_ms + MOST_TRAVEL_MS);
+    }
+
     fn some_message_is_lost(&mut self) {
         if !self.messages.is_empty() {
             let place = self.dice.index(self.messages.len());
@@ -113,7 +136,7 @@ impl World<'_> {
             (4, Fault::ConsumerKill),
             (2, Fault::LinkDown),
             (1, Fault::ScriptFlush),
-            (3, Fault::ClockJump),
+            (3, Fault::ClockSet),
         ]);
         let slot = self.dice.index(self.trackers.len());
         let who = self.dice.index(self.consumers.len());
@@ -125,7 +148,7 @@ impl World<'_> {
             Fault::ConsumerKill => self.consumer_crashes(who),
             Fault::LinkDown => self.trackers[slot].link_up = false,
             Fault::ScriptFlush => drop(self.redis.server.run(&crate::redis::words(&["SCRIPT", "FLUSH"]))),
-            Fault::ClockJump => self.clock_jumps(slot, who),
+            Fault::ClockSet => self.clock_is_set(slot),
         }
         self.figures.kills +=
             u64::from(matches!(fault, Fault::TrackerKill | Fault::RedisCrash | Fault::ConsumerKill));
@@ -143,26 +166,19 @@ impl World<'_> {
         }
     }
 
-    /// Consumers' clocks may jump in any schedule: they decide about nothing but presence, which the last
-    /// sweep settles.
-    fn clock_jumps(&mut self, slot: usize, who: usize) {
+    fn clock_is_set(&mut self, slot: usize) {
+        if !self.scenario.clocks_are_set {
+            return;
+        }
         let far = i64::try_from(self.dice.within(0..=172_800_000)).unwrap_or(0) - 86_400_000;
-        let wild = self.scenario.clocks == Clocks::Wild;
-        let whose = match self.dice.index(3) {
-            0 if wild => {
-                self.trackers[slot].skew_ms = far;
-                "a tracker's"
-            }
-            1 if wild => {
-                self.redis.skew_ms = far;
-                self.set_redis_clock();
-                "Redis's"
-            }
-            _ => {
-                self.consumers[who].skew_ms = far;
-                "a consumer's"
-            }
+        let whose = if self.dice.percent(50) {
+            self.trackers[slot].skew_ms = far;
+            "a tracker's"
+        } else {
+            self.redis.skew_ms = far;
+            self.set_redis_clock();
+            "Redis's"
         };
-        self.tell(|| format!("{whose} clock jumps to {far} ms off"));
+        self.tell(|| format!("{whose} clock is set {far} ms off"));
     }
 }

@@ -2,25 +2,27 @@
 //! driver does: it carries the recorder's actions out, one after the other and whenever the dice say so,
 //! until it is killed in between.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tracker::traffic::{
-    Action, DiskRequest, DiskResult, Input, Limits, MemoryDisk, Rules, Store, Submission,
+    Action, DiskRequest, DiskResult, Input, Limits, MemoryDisk, Rules, Store, Submission, TailLimits,
 };
 
 use crate::mutation::Mutation;
-use crate::scenario::Clocks;
-use crate::world::{Recording, Tracker, World};
+use crate::world::{Recording, Tracker, Visit, World};
 
 /// Announces in one call.
 const BATCH: usize = 6;
+/// How often in a hundred steps an announce goes on to the recorder, with and without a slow look-up.
+const LINGERING: u64 = 10;
+const PROMPT: u64 = 85;
 
 impl World<'_> {
     pub(crate) fn add_tracker(&mut self, skew_ms: i64) {
         let disk = MemoryDisk::default();
         let Ok(store) = Store::on(disk.clone(), self.scenario.spool_bytes()) else { return };
-        self.trackers.push(Tracker::new(skew_ms, disk, store));
+        self.identities += 1;
+        self.trackers.push(Tracker::new(self.identities, skew_ms, disk, store));
         self.start_recorder(self.trackers.len() - 1);
     }
 
@@ -31,12 +33,14 @@ impl World<'_> {
             retry_count: self.scenario.retries,
             retry_interval: Duration::from_millis(200),
             has_spool: self.scenario.spool > 0,
+            tail: TailLimits::default(),
         };
         let rules = self.rules();
+        let now = (self.clock(self.trackers[slot].skew_ms), self.instant());
         let tracker = &mut self.trackers[slot];
-        let id = format!("t{slot}p{}", tracker.started);
+        let id = (tracker.started, format!("t{slot}p{}", tracker.started));
         tracker.started += 1;
-        tracker.recordings.push_back(Recording::new(id, limits, rules));
+        tracker.recordings.push_back(Recording::new(id, limits, rules, now));
         let place = tracker.recordings.len() - 1;
         // Only a spool must not have two owners.
         if place == 0 || self.scenario.spool == 0 {
@@ -53,10 +57,23 @@ impl World<'_> {
         }
     }
 
-    pub(crate) fn tracker_hears(&mut self, slot: usize, fact: usize, ip: IpAddr) {
-        let observed_ms = self.clock(self.trackers[slot].skew_ms);
-        let booking = self.booking(fact, ip, observed_ms);
-        let arrived = self.instant();
+    /// What has arrived is read in any order, and waits for its look-up.
+    fn visits_go_on(&mut self, slot: usize) {
+        for _ in 0..self.trackers[slot].visits.len() {
+            let place = self.dice.index(self.trackers[slot].visits.len());
+            let lingers = self.trackers[slot].visits[place].lingers;
+            if self.settling || self.dice.percent(if lingers { LINGERING } else { PROMPT }) {
+                let visit = self.trackers[slot].visits.swap_remove(place);
+                self.is_submitted(slot, visit);
+            }
+        }
+    }
+
+    fn is_submitted(&mut self, slot: usize, Visit { fact, arrived_ms, .. }: Visit) {
+        let is_late = self.mutation == Some(Mutation::ArrivalTakenLate);
+        let arrived_ms = if is_late { self.now_ms } else { arrived_ms };
+        let arrived = self.instant_of(arrived_ms);
+        let Some(booking) = self.booking(fact) else { return };
         let Some(newest) = self.trackers[slot].recordings.back_mut() else { return };
         newest.unanswered.insert(fact);
         newest.queue.push_back(Submission { booking, arrived, token: fact });
@@ -64,6 +81,7 @@ impl World<'_> {
 
     /// A tracker does what it can without waiting.
     pub(crate) fn tracker_step(&mut self, slot: usize) {
+        self.visits_go_on(slot);
         for place in 0..self.trackers[slot].recordings.len() {
             self.disk_step(slot, place);
             self.notices_lost_call(slot, place);
@@ -112,13 +130,16 @@ impl World<'_> {
 
     /// The next recorder begins when the one before it has ended.
     fn next_recorder(&mut self, slot: usize) {
-        let tracker = &mut self.trackers[slot];
-        while tracker.recordings.len() > 1 && tracker.recordings[0].machine.has_ended() {
-            tracker.recordings.pop_front();
-            if self.scenario.spool > 0 {
-                self.forget_what_clocks_cannot_order(slot);
-                return self.hand(slot, 0, Input::Begin);
-            }
+        let recordings = &mut self.trackers[slot].recordings;
+        if recordings.len() < 2 || !recordings[0].machine.has_ended() {
+            return;
+        }
+        recordings.pop_front();
+        self.what_no_tail_has();
+        if self.scenario.spool > 0 {
+            self.hand(slot, 0, Input::Begin);
+        } else {
+            self.next_recorder(slot);
         }
     }
 
@@ -153,11 +174,8 @@ impl World<'_> {
     }
 
     /// A reload puts another recorder in the place of this one, which finishes what it has. Without a spool
-    /// both work at the same time, so only the clock tells their announces apart.
+    /// both work at the same time.
     pub(crate) fn tracker_reloads(&mut self, slot: usize) {
-        if self.scenario.spool == 0 && self.scenario.clocks == Clocks::Wild {
-            return;
-        }
         let Some(newest) = self.trackers[slot].recordings.back_mut() else { return };
         newest.replaced = true;
         self.tell(|| format!("tracker {slot} is reloaded"));
@@ -166,18 +184,16 @@ impl World<'_> {
 
     pub(crate) fn tracker_crashes(&mut self, slot: usize) {
         self.tell(|| format!("tracker {slot} is killed and started again"));
-        self.forget_what_clocks_cannot_order(slot);
         let dead = std::mem::take(&mut self.trackers[slot].recordings);
+        let turned_away = std::mem::take(&mut self.trackers[slot].visits);
         self.disk_restarts(slot);
-        self.start_recorder(slot);
-        dead.into_iter().flat_map(|dead| dead.unanswered).for_each(|fact| self.answer(fact, false));
-    }
-
-    /// With clocks that cannot be compared, what another recorder left on the wire must not come after its
-    /// successor.
-    fn forget_what_clocks_cannot_order(&mut self, slot: usize) {
-        if self.scenario.clocks == Clocks::Wild {
-            self.messages.retain(|message| message.slot != slot);
+        self.what_no_tail_has();
+        if self.scenario.spool == 0 {
+            self.identities += 1;
+            self.trackers[slot].identity = self.identities;
         }
+        self.start_recorder(slot);
+        turned_away.iter().for_each(|visit| self.answer(visit.fact, false));
+        dead.into_iter().flat_map(|dead| dead.unanswered).for_each(|fact| self.answer(fact, false));
     }
 }

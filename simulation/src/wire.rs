@@ -7,7 +7,10 @@ use std::rc::Rc;
 use tracker::traffic::{Call, FailureKind, Input, Receipt, SendFailure};
 
 use crate::redis::{Bytes, Reply, Server};
-use crate::world::{Checked, Flight, Message, What, World};
+use crate::world::{Checked, Flight, Message, Tail, What, World};
+
+/// How long a tracker waits for an answer.
+const CALL_MS: u64 = 5000;
 
 impl World<'_> {
     /// Puts a call on the wire, if there is one.
@@ -17,7 +20,7 @@ impl World<'_> {
         let facts = tracker.facts_of(call, script.tracker_id());
         let id: Rc<str> = script.tracker_id().into();
         let other = call.other_tracker_id().map(|other| script.on_behalf_of(other));
-        let command = other.as_ref().unwrap_or(script).call(call.entries(), call.confirmed());
+        let command = other.as_ref().unwrap_or(script).call(call.batch(), call.said());
         let mut args: Vec<Bytes> = command.args_iter().map(|arg| bytes(&arg)).collect();
         if self.mutation.is_some() {
             args[1] = Server::sha(&self.scripts.record).into_bytes();
@@ -25,19 +28,24 @@ impl World<'_> {
         let number = call.number;
         self.tell(|| format!("tracker {slot} ({id}) makes call {number}: announces {facts:?}"));
         let lost = !(self.trackers[slot].link_up && self.redis.up);
-        self.trackers[slot].recordings[place].flight = Some(Flight { number, lost, deferred: None });
+        let flight = Flight { number, lost, sent_ms: self.now_ms, deferred: None };
+        self.trackers[slot].recordings[place].flight = Some(flight);
         if !lost {
             let what = What::Book(Rc::new(args), Rc::new(facts));
-            self.messages.push(Message { slot, from: (id, number), what });
+            self.messages.push(Message { slot, sent_ms: self.now_ms, from: (id, number), what });
         }
     }
 
     /// A connection that cannot be made fails at once, a silent one when the tracker is tired of it.
     pub(crate) fn notices_lost_call(&mut self, slot: usize, place: usize) {
-        let flight = &self.trackers[slot].recordings[place].flight;
-        if let Some(Flight { number, lost: true, .. }) = *flight {
-            self.give_up(slot, place, number);
+        let Some(flight) = &self.trackers[slot].recordings[place].flight else { return };
+        if flight.lost || self.is_overdue(flight) {
+            self.give_up(slot, place, flight.number);
         }
+    }
+
+    fn is_overdue(&self, flight: &Flight) -> bool {
+        self.now_ms > flight.sent_ms + CALL_MS
     }
 
     /// A tracker has waited long enough for an answer.
@@ -60,10 +68,11 @@ impl World<'_> {
 
     /// A message arrives: at Redis, or back at its recorder if that still lives.
     pub(crate) fn deliver(&mut self, message: Message) -> Checked {
-        let Message { slot, from, what } = message;
+        let Message { slot, from, what, .. } = message;
         let what = match what {
             What::Book(call, facts) => {
-                let (receipt, reply) = self.redis_books(&call, &facts)?;
+                let tail = Tail { slot, number: self.recorder(slot, &from.0) };
+                let (receipt, reply) = self.redis_books(tail, &call, &facts)?;
                 What::Booked(receipt, reply)
             }
             What::Append(args) => {
@@ -80,12 +89,13 @@ impl World<'_> {
                 return Ok(());
             }
         };
-        self.messages.push(Message { slot, from, what });
+        self.messages.push(Message { slot, sent_ms: self.now_ms, from, what });
         Ok(())
     }
 
     fn booked(&mut self, slot: usize, from: &(Rc<str>, u64), receipt: Receipt, reply: &Reply) {
         let Some(place) = self.recording(slot, &from.0) else { return };
+        self.notices_lost_call(slot, place);
         let stream = b"tracker:traffic".to_vec();
         let command = |fields: &Reply| {
             let words = fields.items().iter().map(|word| word.text().as_bytes().to_vec());
@@ -117,7 +127,7 @@ impl World<'_> {
         match appends.front() {
             Some(append) => {
                 let what = What::Append(append.clone());
-                self.messages.push(Message { slot, from: from.clone(), what });
+                self.messages.push(Message { slot, sent_ms: self.now_ms, from: from.clone(), what });
             }
             None => {
                 let Some((receipt, _)) = recording.flight.take().and_then(|flight| flight.deferred) else {
@@ -136,6 +146,11 @@ impl World<'_> {
             appends.pop_front();
         }
         self.append_next(slot, place, from);
+    }
+
+    /// Which of a tracker's recorders has this id, or had it.
+    fn recorder(&self, slot: usize, id: &str) -> Option<u32> {
+        self.recording(slot, id).map(|place| self.trackers[slot].recordings[place].number)
     }
 
     fn recording(&self, slot: usize, id: &str) -> Option<usize> {

@@ -13,7 +13,9 @@ use contract::{Event, InfoHash, Keys, PeerId, TrafficEvent};
 use harness::RedisServer;
 use simulation::redis::{Reply, Server, words};
 use simulation::{Dice, Scripts, Simulator, Tracing};
-use tracker::traffic::{Booking, NumberedBooking, RecordScript, Rules};
+use tracker::traffic::{
+    Booking, Bookkeeper, Computed, NumberedBooking, Outcome, Progress, Receipt, RecordScript, Rules, Verdict,
+};
 
 const STREAM: &str = "tracker:traffic";
 
@@ -46,6 +48,11 @@ impl Side {
     /// Runs a command and says what came of it in words that both sides share: entries by number, collections
     /// in order.
     fn ask(&mut self, args: &[Vec<u8>]) -> String {
+        let reply = self.reply(args);
+        self.shared(&reply)
+    }
+
+    fn reply(&mut self, args: &[Vec<u8>]) -> Reply {
         let reply = (self.run)(args);
         let all = (self.run)(&words(&["XRANGE", STREAM, "-", "+"]));
         for entry in all.items() {
@@ -54,7 +61,7 @@ impl Side {
                 self.ids.push(id);
             }
         }
-        self.shared(&reply)
+        reply
     }
 
     fn shared(&self, reply: &Reply) -> String {
@@ -151,21 +158,56 @@ fn reply(value: redis::Value) -> Reply {
     }
 }
 
-/// A batch of announces by a few sessions, of two trackers and all kinds.
-fn batch(dice: &mut Dice, sequence: &mut u64) -> Vec<Vec<u8>> {
-    let script = RecordScript::new(format!("t{}", dice.within(0..=1)), Rules::new(&Keys::default()));
-    let count = dice.within(1..=4);
-    let bookings: Vec<NumberedBooking> = (0..count)
-        .map(|_| {
-            *sequence += u64::from(dice.percent(80));
-            NumberedBooking::new(booking(dice, *sequence), *sequence)
-        })
-        .collect();
-    let arg = |arg| match arg {
-        redis::Arg::Simple(bytes) => <[u8]>::to_vec(bytes),
-        _ => Vec::new(),
-    };
-    script.call(&bookings, dice.within(0..=1) * *sequence).args_iter().map(arg).collect()
+/// Two trackers that announces of a few sessions reach, in any order.
+struct Trackers {
+    scripts: [RecordScript; 2],
+    bookkeepers: [Bookkeeper; 2],
+    sequence: u64,
+    /// What was computed from a snapshot that is not the present one.
+    stale: [Vec<NumberedBooking>; 2],
+}
+
+impl Trackers {
+    fn new() -> Self {
+        let rules = Rules::new(&Keys::default());
+        let script = |id: &str| RecordScript::new(id, rules.clone());
+        let bookkeeper = || Bookkeeper::new(rules.clone());
+        Self {
+            scripts: [script("t0"), script("t1")],
+            bookkeepers: [bookkeeper(), bookkeeper()],
+            sequence: 100,
+            stale: Default::default(),
+        }
+    }
+
+    /// A batch, some of it sent again or not for the first time.
+    fn batch(&mut self, dice: &mut Dice) -> (usize, Vec<Computed>, Vec<Vec<u8>>) {
+        let which = dice.index(2);
+        let mut entries = std::mem::take(&mut self.stale[which]);
+        for _ in 0..dice.within(1..=4) {
+            self.sequence += u64::from(dice.percent(80));
+            entries.push(NumberedBooking::new(booking(dice, self.sequence), self.sequence));
+        }
+        let batch = self.bookkeepers[which].compute(entries);
+        let said = Progress {
+            known_call: if dice.percent(5) { 1_000_000 } else { 0 },
+            call: self.sequence,
+            expected_ms: Some(1_700_000_000_000 + self.sequence),
+            guessed_ms: 0,
+            to_come: if dice.percent(5) { self.sequence.to_string() } else { String::new() },
+        };
+        let arg = |arg| match arg {
+            redis::Arg::Simple(bytes) => <[u8]>::to_vec(bytes),
+            _ => Vec::new(),
+        };
+        let call = self.scripts[which].call(&batch, &said).args_iter().map(arg).collect();
+        (which, batch, call)
+    }
+
+    fn answered(&mut self, which: usize, batch: &[Computed], outcomes: &[Outcome]) {
+        let again = self.bookkeepers[which].settle(batch, outcomes);
+        self.stale[which] = again.into_iter().map(|(_, entry)| entry).collect();
+    }
 }
 
 fn booking(dice: &mut Dice, step: u64) -> Booking {
@@ -235,20 +277,43 @@ fn script(text: &str, args: impl Iterator<Item = String>) -> Vec<Vec<u8>> {
     head.chain(bases.chain(args).map(String::into_bytes)).collect()
 }
 
+/// Both book a batch in the same way, at a time of their own.
+fn record(trackers: &mut Trackers, dice: &mut Dice, (real, model): (&mut Side, &mut Side), seed: u64) {
+    let (which, batch, call) = trackers.batch(dice);
+    let receipts = [real, model].map(|side| {
+        let reply = side.reply(&call);
+        Receipt::read(value(&reply), batch.len())
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}: {reply:?}"))
+    });
+    assert_eq!(receipts[1].verdict, receipts[0].verdict, "seed {seed}");
+    if let Verdict::SeenTo(outcomes) = &receipts[0].verdict {
+        trackers.answered(which, &batch, outcomes);
+    }
+}
+
+fn value(reply: &Reply) -> redis::Value {
+    match reply {
+        Reply::Nil => redis::Value::Nil,
+        Reply::Int(number) => redis::Value::Int(*number),
+        Reply::Bulk(bytes) => redis::Value::BulkString(bytes.clone()),
+        Reply::Array(items) => redis::Value::Array(items.iter().map(value).collect()),
+        Reply::Status(_) | Reply::Error(_) => redis::Value::SimpleString(reply.text().to_owned()),
+    }
+}
+
 #[test]
 fn the_redis_in_memory_answers_as_a_redis_server_does() {
     for seed in 0..4 {
         let server = RedisServer::start();
         let (mut real, mut model) = (real(&server), model());
-        let (mut dice, mut sequence) = (Dice::new(seed), 100);
+        let (mut dice, mut trackers) = (Dice::new(seed), Trackers::new());
         for step in 0..250 {
-            let (of_real, of_model) = if dice.percent(35) {
-                let batch = batch(&mut dice, &mut sequence);
-                (batch.clone(), batch)
-            } else {
-                let mut same = dice.clone();
-                (command(&mut dice, &mut real), command(&mut same, &mut model))
-            };
+            if dice.percent(35) {
+                record(&mut trackers, &mut dice, (&mut real, &mut model), seed);
+                continue;
+            }
+            let mut same = dice.clone();
+            let (of_real, of_model) = (command(&mut dice, &mut real), command(&mut same, &mut model));
             let (is, shown) = (real.ask(&of_real), model.ask(&of_model));
             assert_eq!(
                 shown,

@@ -224,7 +224,7 @@ fn record_calls() -> Result<Work> {
         for some in numbers.chunks(100) {
             let entries = some.iter().map(|number| NumberedBooking::new(later(*number, turn), *number));
             let batch = bookkeeper.compute(entries.collect());
-            black_box(script.call(&batch, traffic::Progress::default()).get_packed_command());
+            black_box(script.call(&batch, &traffic::Progress::default()).get_packed_command());
             bookkeeper.settle(&batch, &booked[..batch.len()]);
         }
     };

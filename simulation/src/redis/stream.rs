@@ -89,6 +89,7 @@ pub(super) fn run(keys: &mut Keyspace, name: &[u8], args: &[Bytes]) -> Outcome {
         b"XPENDING" => xpending(keys, args),
         b"XTRIM" => xtrim(keys, args),
         b"XRANGE" => xrange(keys, args),
+        b"XREVRANGE" => newest(keys, args),
         b"XLEN" => {
             let key = args.first().ok_or_else(syntax)?;
             Ok(Reply::count(keys.stream(key)?.map_or(0, |stream| stream.entries.len())))
@@ -281,6 +282,15 @@ fn xtrim(keys: &mut Keyspace, args: &[Bytes]) -> Outcome {
     let kept = stream.entries.split_off(&below);
     let removed = std::mem::replace(&mut stream.entries, kept);
     Ok(Reply::count(removed.len()))
+}
+
+/// `XREVRANGE key + - COUNT n`: the newest.
+fn newest(keys: &mut Keyspace, args: &[Bytes]) -> Outcome {
+    let [key, _newest, _oldest, _count, count] = args else { return Err(syntax()) };
+    let count = usize::try_from(number(count)?).unwrap_or(usize::MAX);
+    let Some(stream) = keys.stream(key)? else { return Ok(Reply::Array(Vec::new())) };
+    let entries = stream.entries.iter().rev().take(count);
+    Ok(Reply::Array(entries.map(|(id, fields)| entry_reply(*id, Some(fields))).collect()))
 }
 
 /// `XRANGE key - +`: everything.

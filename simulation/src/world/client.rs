@@ -1,8 +1,8 @@
-//! A client: who it is, how far its counters got, which trackers it announces to, and what it owes each.
+//! A client: who it is, how far its counters got, by which paths it announces, and what it owes on each.
 
 use std::net::IpAddr;
 
-use contract::{Event, PeerId};
+use contract::Event;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -12,15 +12,22 @@ pub(crate) enum Life {
     Gone,
 }
 
-/// One address of a client at one tracker.
+/// A path: one URL of a tracker and one address of the client. There a client has one announce under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) tracker: usize,
     pub(crate) ip: IpAddr,
-    /// The event that this tracker must hear.
+    /// Which of the tracker's URLs it is: HTTP's or UDP's.
+    pub(crate) url: u8,
+    /// How long an announce travels, in milliseconds, at most.
+    pub(crate) lag_ms: u64,
+    /// The event that must be heard here.
     pub(crate) owes: Option<Event>,
     /// The announce that waits for its answer.
     pub(crate) asked: Option<usize>,
+    /// When the last announce was sent, and when it reached the tracker or would have.
+    pub(crate) sent_ms: u64,
+    pub(crate) there_ms: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -28,7 +35,6 @@ pub(crate) struct Client {
     pub(crate) user: usize,
     pub(crate) torrent: usize,
     pub(crate) session: usize,
-    pub(crate) peer_id: PeerId,
     pub(crate) run: u32,
     pub(crate) up: u64,
     pub(crate) down: u64,
@@ -37,8 +43,11 @@ pub(crate) struct Client {
     pub(crate) wobble: u64,
     pub(crate) life: Life,
     pub(crate) introduced: bool,
+    /// Its run began with a `started`: it was not running before it heard of the site.
+    pub(crate) began: bool,
     pub(crate) endpoints: Vec<Endpoint>,
-    pub(crate) announced_ms: u64,
+    /// When its present run began or ended.
+    pub(crate) acted_ms: u64,
 }
 
 impl Client {

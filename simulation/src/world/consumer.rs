@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use books::site_clock::SiteClock;
 use books::{Entry, EntryId};
 use consumer::pump::Pump;
 use consumer::reader::{Reader, Source};
@@ -23,7 +24,7 @@ pub(crate) enum Connection {
 /// One consumer process.
 pub(crate) struct Consumer {
     pub(crate) name: String,
-    pub(crate) skew_ms: i64,
+    pub(crate) clock: SiteClock,
     pub(crate) pump: Pump,
     pub(crate) reader: Reader,
     /// A read is under way.
@@ -36,7 +37,7 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    pub(crate) fn new(name: String, skew_ms: i64, batch_size: u64, now: Instant) -> Self {
+    pub(crate) fn new(name: String, batch_size: u64, now: Instant) -> Self {
         let batch_size = usize::try_from(batch_size).unwrap_or(1);
         let source = Source {
             stream: STREAM.into(),
@@ -47,7 +48,7 @@ impl Consumer {
         };
         Self {
             name,
-            skew_ms,
+            clock: SiteClock::default(),
             pump: Pump::new(batch_size, 1),
             reader: Reader::new(source, now),
             reads: false,

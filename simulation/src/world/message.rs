@@ -11,6 +11,7 @@ use crate::redis::{Bytes, Reply};
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) slot: usize,
+    pub(crate) sent_ms: u64,
     /// The recorder that calls: its id, and which of its calls this is.
     pub(crate) from: (Rc<str>, u64),
     pub(crate) what: What,
@@ -33,6 +34,7 @@ pub(crate) struct Flight {
     pub(crate) number: u64,
     /// It never left: there is no way to Redis.
     pub(crate) lost: bool,
+    pub(crate) sent_ms: u64,
     /// What Redis said, and the entries that only a mutated tracker appends by itself.
     pub(crate) deferred: Option<(Receipt, VecDeque<Rc<Vec<Bytes>>>)>,
 }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use books::EntryId;
 use books::ledger::LedgerError;
 use books::presence;
-use contract::{Event, Keys, PeerId};
+use claims::Path;
+use contract::{Event, Keys, PeerId, TrafficEvent};
 
 pub(crate) use client::{Client, Endpoint, Life};
 pub(crate) use consumer::{CLAIM_IDLE_MS, Chore, Connection, Consumer, Task};
@@ -46,9 +47,14 @@ pub(crate) struct Fact {
     pub(crate) endpoint: usize,
     pub(crate) session: usize,
     pub(crate) run: u32,
+    /// Its run began with a `started`.
+    pub(crate) began: bool,
     pub(crate) up: u64,
     pub(crate) down: u64,
+    pub(crate) left: u64,
     pub(crate) event: Event,
+    /// It reached a tracker.
+    pub(crate) arrival: Option<Arrival>,
     /// The client was told that it counts.
     pub(crate) answered: bool,
     /// Redis booked it.
@@ -57,11 +63,29 @@ pub(crate) struct Fact {
     pub(crate) replaced_by: Option<usize>,
 }
 
+/// When an announce reached a tracker, by true time, and how it came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) at_ms: u64,
+    pub(crate) path: Path,
+}
+
+/// An announce on its way to a tracker, or there and not yet handed to its recorder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visit {
+    pub(crate) fact: usize,
+    pub(crate) arrived_ms: u64,
+    /// A look-up keeps it waiting.
+    pub(crate) lingers: bool,
+}
+
 /// A session and what it has really earned.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) key: SessionKey,
     pub(crate) truth: Truth,
+    /// The line on which its newest entry claims.
+    pub(crate) born_ms: Option<u64>,
 }
 
 /// Redis, and what of it survives a crash.
@@ -71,14 +95,31 @@ pub(crate) struct RedisHost<'a> {
     pub(crate) skew_ms: i64,
     /// The file, when it lags behind the memory.
     pub(crate) disk: Option<Keyspace>,
-    /// Sessions booked since the file was written.
-    pub(crate) unwritten: BTreeSet<usize>,
+    /// What was booked since the file was written, oldest first.
+    pub(crate) unwritten: Vec<Booked>,
+    /// What it lost and is to be told again.
+    pub(crate) owed: Vec<Booked>,
     /// Entries looked at up to here.
     pub(crate) seen: EntryId,
-    /// Whether a confirmed entry was ever lost.
-    pub(crate) lost_entries: bool,
-    /// Whether its file was ever behind when it crashed: then presence may lack what was acknowledged.
-    pub(crate) rolled_back: bool,
+    /// Whether it ever came back older than it was.
+    pub(crate) went_back: bool,
+}
+
+/// An announce that Redis booked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Booked {
+    pub(crate) fact: usize,
+    /// Where it can be had again.
+    pub(crate) tail: Tail,
+    pub(crate) at_ms: u64,
+}
+
+/// Whose tail it is: which of a tracker's recorders has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) slot: usize,
+    /// `None`: it is gone.
+    pub(crate) number: Option<u32>,
 }
 
 /// Everything.
@@ -100,9 +141,12 @@ pub(crate) struct World<'a> {
     pub(crate) consumers: Vec<Consumer>,
     pub(crate) messages: Vec<Message>,
     pub(crate) facts: Vec<Fact>,
+    pub(crate) travelling: Vec<Visit>,
+    /// Trackers' identities given so far.
+    pub(crate) identities: u32,
     pub(crate) sessions: Vec<Session>,
     pub(crate) ledger: Ledger,
-    /// Every key that was ever in the stream.
+    /// The key of every entry in the history.
     pub(crate) event_keys: BTreeSet<Key>,
     /// Every entry that was ever in the stream and was not lost with Redis's file.
     pub(crate) history: Vec<books::Entry>,
@@ -119,45 +163,47 @@ impl World<'_> {
 
     /// What clocks show that never jump: those by which recorders and consumers wait.
     pub(crate) fn instant(&self) -> Instant {
-        self.epoch + Duration::from_millis(self.now_ms - T0_MS)
+        self.instant_of(self.now_ms)
+    }
+
+    pub(crate) fn instant_of(&self, true_ms: u64) -> Instant {
+        self.epoch + Duration::from_millis(true_ms - T0_MS)
     }
 
     /// Lets time pass.
     pub(crate) fn pass_time(&mut self, ms: u64) {
+        self.redis_writes_before(self.now_ms + ms);
         self.now_ms += ms;
         self.set_redis_clock();
+        self.announces_arrive();
     }
 
     pub(crate) fn tell<T: std::fmt::Display>(&mut self, line: impl FnOnce() -> T) {
         self.trace.tell(self.now_ms - T0_MS, line);
     }
 
-    pub(crate) fn new_session(&mut self, user: usize, torrent: usize) -> (usize, PeerId) {
+    pub(crate) fn new_session(&mut self, user: usize, torrent: usize) -> usize {
         let mut id = [b'-'; 20];
         id[1..7].copy_from_slice(b"SB0001");
         id[12..].copy_from_slice(&(self.sessions.len() as u64 + 1).to_be_bytes());
-        let peer_id = PeerId(id);
-        let key = (self.scenario.users[user], self.scenario.torrents[torrent], peer_id);
-        self.sessions.push(Session { key, truth: Truth::default() });
-        (self.sessions.len() - 1, peer_id)
+        let key = (self.scenario.users[user], self.scenario.torrents[torrent], PeerId(id));
+        self.sessions.push(Session { key, truth: Truth::default(), born_ms: None });
+        self.sessions.len() - 1
     }
 
     pub(crate) fn session_of(&self, key: &SessionKey) -> Option<usize> {
         self.sessions.iter().position(|session| session.key == *key)
     }
 
-    /// Never more than the truth: what is settled of a session is at most what its client moved (and what
-    /// Redis lost after it had confirmed it, which is then counted twice).
+    /// Never more than the truth: what is settled of a session is at most what its client moved.
     pub(crate) fn no_more_than_the_truth(&self, session: usize) -> Checked {
-        let Session { key, truth } = &self.sessions[session];
+        let Session { key, truth, .. } = &self.sessions[session];
         let (up, down) = self.ledger.session(key);
-        for (word, settled, meter, lost) in
-            [("up", up, &truth.up, truth.lost.0), ("down", down, &truth.down, truth.lost.1)]
-        {
-            let most = if truth.lost_reports { meter.reported() + lost } else { meter.earned() };
+        for (word, settled, meter) in [("up", up, &truth.up), ("down", down, &truth.down)] {
+            let most = meter.most();
             if settled.unsigned_abs() > most {
                 return violation(format!(
-                    "session {session} has {settled} bytes {word} in the ledger, and earned {most}"
+                    "session {session} has {settled} bytes {word} in the ledger, and its client moved {most}"
                 ));
             }
         }
@@ -190,6 +236,11 @@ impl World<'_> {
             reply => Ok(reply),
         }
     }
+}
+
+/// An event's key in the ledger.
+pub(crate) fn key_of(event: &TrafficEvent) -> Key {
+    (event.passkey, event.info_hash, event.peer_id, i64::try_from(event.ts).unwrap_or(i64::MAX))
 }
 
 /// A broken promise.

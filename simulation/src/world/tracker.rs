@@ -1,16 +1,20 @@
 //! A tracker host: the shipped recorder and spool, and what is still to be done of what they asked for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
 use tracker::traffic::{
     Call, DiskRequest, DiskResult, Limits, MemoryDisk, RecordScript, RecorderMachine, Rules, Store,
     Submission,
 };
 
+use super::Visit;
 use super::message::Flight;
 
 /// One recorder, from a start or a reload to the next one's.
 pub(crate) struct Recording {
+    /// Which of its tracker's recorders it is.
+    pub(crate) number: u32,
     pub(crate) machine: RecorderMachine<usize>,
     pub(crate) script: RecordScript,
     /// Announces that the recorder has not taken yet.
@@ -30,9 +34,15 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    pub(crate) fn new(id: String, limits: Limits, rules: Rules) -> Self {
+    pub(crate) fn new(
+        (number, id): (u32, String),
+        limits: Limits,
+        rules: Rules,
+        now: (u64, Instant),
+    ) -> Self {
         Self {
-            machine: RecorderMachine::new(id.clone(), limits),
+            number,
+            machine: RecorderMachine::new(id.clone(), limits, rules.clone(), now),
             script: RecordScript::new(id, rules),
             queue: VecDeque::new(),
             unanswered: BTreeSet::new(),
@@ -56,6 +66,10 @@ pub(crate) struct Tracker {
     pub(crate) recordings: VecDeque<Recording>,
     /// How many recorders there were: each books under an id of its own.
     pub(crate) started: u32,
+    /// Which tracker it is to its clients' paths: kept on its disk, or drawn anew by each process.
+    pub(crate) identity: u32,
+    /// What has reached it and is not with its recorder yet.
+    pub(crate) visits: Vec<Visit>,
     pub(crate) skew_ms: i64,
     pub(crate) link_up: bool,
     pub(crate) disk: MemoryDisk,
@@ -67,10 +81,12 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    pub(crate) fn new(skew_ms: i64, disk: MemoryDisk, store: Store<MemoryDisk>) -> Self {
+    pub(crate) fn new(identity: u32, skew_ms: i64, disk: MemoryDisk, store: Store<MemoryDisk>) -> Self {
         Self {
             recordings: VecDeque::new(),
             started: 0,
+            identity,
+            visits: Vec::new(),
             skew_ms,
             link_up: true,
             disk,
@@ -81,7 +97,12 @@ impl Tracker {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.recordings.iter().all(Recording::is_idle) && self.store.is_empty()
+        self.visits.is_empty() && self.recordings.iter().all(Recording::is_idle) && self.store.is_empty()
+    }
+
+    /// Whether one of its recorders still has its tail.
+    pub(crate) fn has_tail(&self, number: Option<u32>) -> bool {
+        self.recordings.iter().any(|recording| Some(recording.number) == number)
     }
 
     /// The announce that is booked under a number.
@@ -92,6 +113,6 @@ impl Tracker {
 
     pub(crate) fn facts_of(&self, call: &Call, own: &str) -> Vec<usize> {
         let tracker_id = call.other_tracker_id().unwrap_or(own);
-        call.entries().iter().filter_map(|entry| self.fact(tracker_id, entry.sequence)).collect()
+        call.entries().filter_map(|entry| self.fact(tracker_id, entry.sequence)).collect()
     }
 }

@@ -4,23 +4,30 @@
 -- books nothing.
 --
 -- KEYS[1]     the stream
--- KEYS[2]     this tracker's progress: a hash with `booked`, the highest number that was seen to, and `open`,
---             numbers up to that one that were not booked
+-- KEYS[2]     progress of the tracker that numbered the announces: a hash with `booked`, the highest number
+--             that was seen to, `open`, numbers up to that one that were not booked, and `call`, its own last
+--             call
 -- KEYS[3]     the stream's head: a hash with `n`, the last entry's number, and the site's clock in ms with
 --             Redis' own at that moment, `clock` and `time`
 -- KEYS[3+i]   the snapshot of announce i
--- ARGV[1..4]  TTL of this tracker's progress (s), the highest number that the tracker knows to be booked
---             (0: none), the highest of the batch, the time that it expects of the site's clock (0: none)
+-- ARGV[1..4]  TTL of this tracker's progress (s), the last of its calls that the tracker knows to be carried
+--             out (0: none), the highest number of the batch, the time that it expects of the site's clock
+--             (0: none)
 -- ARGV[5..8]  hashes: old passkey -> new, new passkey -> the old one that is being folded into it, v2 info
 --             hash -> v1, v1 -> the v2 that is being folded into it
 -- ARGV[9]     what snapshots' names begin with
 -- ARGV[10]    the announces in MessagePack, one value behind the other in the order of the variables below
 -- ARGV[11]    snapshots to fold in MessagePack, three values for each: the announce, the name, what it holds
+-- ARGV[12..14] the hash with the calling tracker's own progress, which is not KEYS[2] when it books what
+--             another process has left behind; the number of this call (0: none); numbers that are still to
+--             come although the batch has higher ones
+-- ARGV[15]    the time by the calling tracker's own clock
 --
 -- Answers: how many announces it has seen to, the site's clock, by how much Redis' own is ahead of it, and an
 -- array for each announce that was not simply booked: its place, a word, and what belongs to that. A Redis
--- that has booked less than the tracker was told went back in time: it books nothing, and the first value of
--- the answer is -1, the last the highest number that it has booked.
+-- that has carried out fewer calls than the tracker knows of went back in time: it books nothing, and the
+-- first value of the answer is -1, the last two the last call that it knows and the highest number of that
+-- tracker's own.
 --
 -- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and `claims`, `claims2`,
 -- `claims3`: the session as the crate `claims` writes it, in pieces of at most 64 bytes, so that Redis keeps
@@ -30,11 +37,15 @@
 -- seen before. So what can be computed elsewhere is, and the usual announce takes three commands.
 
 local STREAM, PROGRESS, HEAD = KEYS[1], KEYS[2], KEYS[3]
-local CONFIRMED, NEWEST, EXPECTED_TIME = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local KNOWN_CALL, NEWEST, EXPECTED_TIME = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local ALIASES, ROTATING, TORRENT_ALIASES, FOLDING = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local PREFIX, BATCH = ARGV[9], ARGV[10]
+local OWN, CALL, TO_COME = ARGV[12], tonumber(ARGV[13]), ARGV[14]
+local GUESSED_TIME = tonumber(ARGV[15])
 local WIDTH = 28
 local MOST_BACK = 100000
+-- Milliseconds by which two clocks that nobody has set differ at most, and for which a call travels.
+local MOST_TRAVEL = 60000
 -- Flags of an announce.
 local MOVED, IDLE, LATE, LONG = 1, 2, 4, 8
 
@@ -46,22 +57,30 @@ local function int(number) return format('%.0f', number) end
 local head = call('HMGET', HEAD, 'n', 'clock', 'time')
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- A tracker that was told no time yet goes on from the last one by Redis' own clock, whichever way that was
--- set since.
+-- A tracker that was told no time yet goes on from the last one by Redis' own clock, and by its own where
+-- somebody has set Redis' since.
 local clock = tonumber(head[2])
 if EXPECTED_TIME > 0 then
   clock = math.max(clock or 0, EXPECTED_TIME)
 elseif clock then
-  clock = clock + math.max(0, now - tonumber(head[3] or now))
+  local since, guessed = now - tonumber(head[3] or now), GUESSED_TIME - clock
+  if since < 0 or (guessed >= 0 and guessed + MOST_TRAVEL < since) then since = math.max(0, guessed) end
+  clock = clock + since
 else
   clock = now
 end
 
-local progress = call('HMGET', PROGRESS, 'booked', 'open')
+local progress = call('HMGET', PROGRESS, 'booked', 'open', 'call')
 local booked = tonumber(progress[1]) or 0
-if booked < CONFIRMED then return { -1, clock, now - clock, booked } end
+local last_call = tonumber((OWN == PROGRESS and progress[3] or OWN ~= PROGRESS and call('HGET', OWN, 'call')) or 0)
+if last_call < KNOWN_CALL then
+  return { -1, clock, now - clock, last_call, tonumber(call('HGET', OWN, 'booked')) or 0 }
+end
 local open = {}
 for number in string.gmatch(progress[2] or '', '%d+') do open[tonumber(number)] = true end
+for number in string.gmatch(TO_COME, '%d+') do
+  if tonumber(number) > booked then open[tonumber(number)] = true end
+end
 
 local n = tonumber(head[1])
 if not n then
@@ -192,7 +211,15 @@ for number in pairs(open) do
   -- One that a foreign value keeps from being booked is open for a while only.
   if number + MOST_BACK > NEWEST then still_open[#still_open + 1] = int(number) end
 end
-call('HSET', PROGRESS, 'booked', int(math.max(booked, NEWEST)), 'open', table.concat(still_open, ' '))
+local now_booked, now_called = int(math.max(booked, NEWEST)), int(math.max(last_call, CALL))
+local now_open = table.concat(still_open, ' ')
+if OWN == PROGRESS then
+  call('HSET', PROGRESS, 'booked', now_booked, 'open', now_open, 'call', now_called)
+else
+  call('HSET', PROGRESS, 'booked', now_booked, 'open', now_open)
+  call('HSET', OWN, 'call', now_called)
+  call('EXPIRE', OWN, ARGV[1])
+end
 call('EXPIRE', PROGRESS, ARGV[1])
 if n ~= tonumber(head[1]) then call('HSET', HEAD, 'n', int(n)) end
 return answer

@@ -119,9 +119,11 @@ pub struct Clock {
 pub enum Verdict {
     /// Seen to; the outcomes in the batch's order.
     SeenTo(Vec<Outcome>),
-    /// Redis has booked less than it confirmed: it went back in time. It booked nothing of the batch.
+    /// Redis does not know calls that it has answered: it went back in time. It booked nothing of the batch.
     WentBack {
-        /// The highest number that it has booked of this tracker.
+        /// The last of this tracker's calls that it knows.
+        call: u64,
+        /// The highest of this tracker's own numbers that it has booked.
         booked: u64,
     },
 }
@@ -138,8 +140,9 @@ impl Receipt {
         let site_ms = u64::try_from(number(items.next().as_ref())?).map_err(|_| unexpected())?;
         let clock = Clock { site_ms, ahead_ms: number(items.next().as_ref())? };
         if count == -1 {
-            let booked = u64::try_from(number(items.next().as_ref())?).map_err(|_| unexpected())?;
-            return Ok(Self { clock, verdict: Verdict::WentBack { booked } });
+            let mut known = || u64::try_from(number(items.next().as_ref())?).map_err(|_| unexpected());
+            let verdict = Verdict::WentBack { call: known()?, booked: known()? };
+            return Ok(Self { clock, verdict });
         }
         if usize::try_from(count) != Ok(expected) {
             return Err(unexpected());
@@ -215,9 +218,9 @@ mod tests {
 
     #[test]
     fn a_redis_that_went_back_says_how_far() {
-        let mut answer = vec![Value::Int(-1), Value::Int(1000), Value::Int(0), Value::Int(7)];
+        let mut answer = vec![Value::Int(-1), Value::Int(1000), Value::Int(0), Value::Int(3), Value::Int(7)];
         let verdict = Receipt::read(Value::Array(answer.clone()), 3).unwrap().verdict;
-        assert_eq!(verdict, Verdict::WentBack { booked: 7 });
+        assert_eq!(verdict, Verdict::WentBack { call: 3, booked: 7 });
         answer.pop();
         assert!(Receipt::read(Value::Array(answer), 3).is_err());
     }

@@ -81,6 +81,9 @@ impl Rules {
 #[derive(Debug, Clone)]
 pub struct RecordScript {
     script: Script,
+    /// The process that calls.
+    caller: String,
+    /// The process that numbered what it books.
     tracker_id: String,
     rules: Rules,
 }
@@ -89,7 +92,8 @@ impl RecordScript {
     /// `tracker_id`: up to 8 characters, different for every process that ever writes to this Redis.
     #[must_use]
     pub fn new(tracker_id: impl Into<String>, rules: Rules) -> Self {
-        Self { script: Script::new(Self::text()), tracker_id: tracker_id.into(), rules }
+        let tracker_id = tracker_id.into();
+        Self { script: Script::new(Self::text()), caller: tracker_id.clone(), tracker_id, rules }
     }
 
     /// The script itself.
@@ -131,8 +135,10 @@ impl RecordScript {
         let mut places: Vec<usize> = (0..entries.len()).collect();
         let mut batch = bookkeeper.compute(entries);
         while !batch.is_empty() {
-            let said = Progress { confirmed: 0, expected_ms: None };
-            let Verdict::SeenTo(answer) = self.run(connection, &batch, said).await?.verdict else { break };
+            let Verdict::SeenTo(answer) = self.run(connection, &batch, &Progress::default()).await?.verdict
+            else {
+                break;
+            };
             let again = bookkeeper.settle(&batch, &answer);
             for (place, outcome) in places.iter().zip(answer) {
                 outcomes[*place] = outcome;
@@ -151,7 +157,7 @@ impl RecordScript {
         &self,
         connection: &mut MultiplexedConnection,
         batch: &[Computed],
-        said: Progress,
+        said: &Progress,
     ) -> RedisResult<Receipt> {
         let call = self.call(batch, said);
         let reply = match call.query_async::<Value>(connection).await {
@@ -168,7 +174,7 @@ impl RecordScript {
     /// The command that books a batch: `EVALSHA` of [`RecordScript::text`]. For whoever runs the script on a
     /// Redis of its own, as the simulation does.
     #[must_use]
-    pub fn call(&self, batch: &[Computed], said: Progress) -> Cmd {
+    pub fn call(&self, batch: &[Computed], said: &Progress) -> Cmd {
         let rules = &self.rules;
         let announces = encode(batch);
         let room = announces.len() + (batch.len() + 8) * KEY_ROOM;
@@ -180,13 +186,15 @@ impl RecordScript {
             self.name_snapshot(&mut key, &booking.passkey, &booking.info_hash, &booking.peer_id);
             call.write_arg(&key);
         }
-        call.arg(rules.snapshot_ttl_secs).arg(said.confirmed);
+        call.arg(rules.snapshot_ttl_secs).arg(said.known_call);
         call.arg(batch.iter().map(|computed| computed.entry.sequence).max().unwrap_or(0));
         call.arg(said.expected_ms.unwrap_or(0));
         call.arg(&rules.alias_key).arg(&rules.rotating_key);
         call.arg(&rules.torrent_alias_key).arg(&rules.folding_key).arg(&rules.snapshot_prefix);
         call.write_arg(&announces);
         call.write_arg(&encode_folds(batch, |computed| self.name_of_source(computed)));
+        call.arg(format!("{}{}", rules.recorder_prefix, self.caller)).arg(said.call).arg(&said.to_come);
+        call.arg(said.guessed_ms);
         call
     }
 
@@ -209,11 +217,17 @@ impl RecordScript {
     }
 }
 
-/// What a tracker knows of Redis when it calls it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a tracker tells Redis beside what it wants booked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// The highest number that Redis is known to have booked; 0 for none.
-    pub confirmed: u64,
+    /// The last of its calls that it knows to be carried out; 0 for none.
+    pub known_call: u64,
+    /// The number of this one; 0 when Redis need not remember it.
+    pub call: u64,
     /// What the site's clock should be; `None` before Redis told it.
     pub expected_ms: Option<u64>,
+    /// What it is by the tracker's own clock.
+    pub guessed_ms: u64,
+    /// Numbers, with blanks between, that are still to come although the batch has higher ones.
+    pub to_come: String,
 }

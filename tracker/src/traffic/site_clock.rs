@@ -5,35 +5,89 @@
 //! it last and its own monotonic clock, and Redis never tells an earlier one. Where Redis' own clock differs
 //! (somebody set it), the trackers run a little faster or slower until they have caught up: a step of any
 //! clock changes no order, and moves times by no more than the step.
+//!
+//! A moment has one time, whenever it is asked for: a report that waited long is stamped by the line that was
+//! in force when it arrived.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// At most this fast a difference is made up for: one part in so many.
-const SLEW: i64 = 10;
-/// A difference of a second is made up for in this many.
-const RELAXATION_MS: i64 = 10_000;
+/// At most this fast a difference is made up for: one part in so many. Slowly, because a tracker that is not
+/// told meanwhile goes on as before: between the two, times differ by as much as the others have made up.
+const SLEW: i64 = 100;
+/// Milliseconds for which a line makes up for anything without being told again.
+const SLEW_LASTS_MS: i64 = 600_000;
+/// A smaller difference in milliseconds is how long calls take.
+const TOLERATED_MS: i64 = 50;
+/// A guess that was further ahead is taken back, although reports were stamped by it already.
+const BELIEVABLE_MS: u64 = 60_000;
+/// Lines that are remembered. A new one begins where a clock was set, or another tracker is ahead.
+const MOST_LINES: usize = 64;
 
 /// The site's clock as one tracker knows it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct SiteClock {
-    /// A time of the site's clock, and when it was that.
-    base_ms: u64,
-    base: Instant,
-    /// How far Redis' own clock was ahead of the site's then.
-    ahead_ms: i64,
+    /// Oldest first; never empty.
+    lines: VecDeque<Line>,
     /// Redis told it; otherwise it is this machine's guess.
     told: bool,
+    /// Reports have been stamped.
+    is_used: bool,
+}
+
+/// What time it is from some moment on.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    from: Instant,
+    from_ms: u64,
+    /// How far Redis' own clock was ahead then: to be made up for.
+    ahead_ms: i64,
+}
+
+impl Line {
+    fn at(&self, moment: Instant) -> u64 {
+        match moment.checked_duration_since(self.from) {
+            Some(after) => self.from_ms.saturating_add_signed(milliseconds(after) + self.made_up(after)),
+            None => self.from_ms.saturating_add_signed(-milliseconds(self.from - moment)),
+        }
+    }
+
+    fn made_up(&self, after: Duration) -> i64 {
+        let most = milliseconds(after).min(SLEW_LASTS_MS) / SLEW;
+        self.ahead_ms.clamp(-most, most)
+    }
+
+    /// Whether it would have Redis' clock so far ahead now, about.
+    fn foresaw(&self, ahead_ms: i64, now: Instant) -> bool {
+        let left = self.ahead_ms - self.made_up(now.saturating_duration_since(self.from));
+        (left - ahead_ms).abs() <= TOLERATED_MS
+    }
 }
 
 impl SiteClock {
     /// Before Redis was asked: this machine's wall clock, in milliseconds.
     pub(super) fn guessed(wall_ms: u64, now: Instant) -> Self {
-        Self { base_ms: wall_ms, base: now, ahead_ms: 0, told: false }
+        let line = Line { from: now, from_ms: wall_ms, ahead_ms: 0 };
+        Self { lines: VecDeque::from([line]), told: false, is_used: false }
     }
 
-    /// Redis said what time it is, in answer to a call that left at `sent`.
-    pub(super) fn told(&mut self, clock_ms: u64, ahead_ms: i64, sent: Instant) {
-        *self = Self { base_ms: clock_ms, base: sent, ahead_ms, told: true };
+    /// Redis said what time it is, in an answer that has just come. It is that time or later: some other
+    /// tracker may have told Redis while the call was under way.
+    pub(super) fn told(&mut self, clock_ms: u64, ahead_ms: i64, now: Instant) {
+        let is_believed = self.told || self.is_used && self.at(now) <= clock_ms.saturating_add(BELIEVABLE_MS);
+        if !is_believed {
+            self.lines.clear();
+        }
+        let here_ms = if is_believed { self.at(now) } else { 0 };
+        let goes_on = self.lines.back().is_some_and(|line| line.foresaw(ahead_ms, now));
+        if self.told && clock_ms <= here_ms && goes_on {
+            return;
+        }
+        self.told = true;
+        self.lines.push_back(Line { from: now, from_ms: clock_ms.max(here_ms), ahead_ms });
+        if self.lines.len() > MOST_LINES {
+            self.lines.pop_front();
+        }
     }
 
     /// What time the next call may expect it to be; `None` before Redis has told it any.
@@ -46,22 +100,21 @@ impl SiteClock {
         self.told
     }
 
+    /// When a report arrived, which a later report of its path must not precede.
+    pub(super) fn stamp(&mut self, arrived: Instant) -> u64 {
+        self.is_used = true;
+        self.at(arrived)
+    }
+
     /// When something was.
     pub(super) fn at(&self, moment: Instant) -> u64 {
-        match moment.checked_duration_since(self.base) {
-            Some(after) => {
-                let elapsed = milliseconds(after);
-                let slew = elapsed.saturating_mul(self.ahead_ms) / RELAXATION_MS;
-                let slew = slew.clamp(-elapsed / SLEW, elapsed / SLEW);
-                self.base_ms.saturating_add_signed(elapsed + slew)
-            }
-            None => self.base_ms.saturating_add_signed(-milliseconds(self.base - moment)),
-        }
+        let then = self.lines.iter().rev().find(|line| line.from <= moment);
+        then.or(self.lines.front()).map_or(0, |line| line.at(moment))
     }
 }
 
 fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / (RELAXATION_MS * SLEW))
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
 #[cfg(test)]
@@ -79,23 +132,66 @@ mod tests {
         let now = Instant::now();
         let mut clock = SiteClock::guessed(5, now);
         assert_eq!((clock.expected(now), clock.at(after(now, 7))), (None, 12));
-        clock.told(T0, 0, now);
-        assert_eq!(clock.expected(after(now, 250)), Some(T0 + 250));
-        clock.told(T0 + 9000, 0, after(now, 500));
-        assert_eq!(clock.at(now), T0 + 8500, "an announce that came before");
+        clock.told(T0, 0, after(now, 500));
+        assert_eq!(clock.expected(after(now, 750)), Some(T0 + 250));
+        assert_eq!(clock.at(now), T0 - 500, "an announce that came before");
+    }
+
+    #[test]
+    fn a_guess_by_which_reports_were_stamped_is_gone_on_from_unless_it_was_far_ahead() {
+        let now = Instant::now();
+        for (guess, then) in [(T0 - 9000, T0), (T0 + 9000, T0 + 9000), (T0 + 90_000, T0)] {
+            let mut clock = SiteClock::guessed(guess, now);
+            clock.stamp(now);
+            clock.told(T0, 0, now);
+            assert_eq!(clock.at(now), then);
+        }
     }
 
     #[test]
     fn a_step_of_redis_clock_is_made_up_for_slowly_and_never_backwards() {
         let now = Instant::now();
+        for (ahead_ms, expected) in [(3_600_000, T0 + 1010), (-3_600_000, T0 + 990), (7, T0 + 1007)] {
+            let mut clock = SiteClock::guessed(5, now);
+            clock.told(T0, ahead_ms, now);
+            assert_eq!(clock.at(after(now, 1000)), expected);
+            let times: Vec<u64> = (0..100).map(|ms| clock.at(after(now, ms))).collect();
+            assert!(times.is_sorted());
+        }
+    }
+
+    #[test]
+    fn what_two_trackers_say_at_the_same_time_pushes_neither_ahead() {
+        let now = Instant::now();
         let mut clock = SiteClock::guessed(5, now);
-        clock.told(T0, 3_600_000, now);
-        assert_eq!(clock.at(after(now, 1000)), T0 + 1100);
+        clock.told(T0, 0, now);
+        for call in 1..1000 {
+            // The call left at 2 * call; meanwhile another tracker with the same clock said what time it is.
+            clock.told(T0 + 2 * call + 1, 0, after(now, 2 * call + 2));
+        }
+        assert_eq!(clock.at(after(now, 2000)), T0 + 2000);
+    }
+
+    #[test]
+    fn a_moment_keeps_its_time_whatever_redis_says_later() {
+        let now = Instant::now();
+        let mut clock = SiteClock::guessed(5, now);
         clock.told(T0, -3_600_000, now);
-        assert_eq!(clock.at(after(now, 1000)), T0 + 900);
-        clock.told(T0, 100, now);
-        assert_eq!(clock.at(after(now, 1000)), T0 + 1010);
-        let times: Vec<u64> = (0..100).map(|ms| clock.at(after(now, ms))).collect();
-        assert!(times.is_sorted());
+        let moments = [1000, 2000, 3000].map(|ms| after(now, ms));
+        let at = moments.map(|moment| clock.at(moment));
+        clock.told(T0 + 5000, 3_600_000, after(now, 3100));
+        clock.told(T0 + 5000, -3_600_000, after(now, 4000));
+        assert_eq!(moments.map(|moment| clock.at(moment)), at);
+        assert!(clock.at(after(now, 3100)) >= T0 + 5000);
+    }
+
+    #[test]
+    fn it_remembers_a_bounded_past() {
+        let now = Instant::now();
+        let mut clock = SiteClock::guessed(5, now);
+        for call in 0..1000 {
+            clock.told(T0 + call * 60_000, 0, after(now, call));
+        }
+        assert_eq!(clock.lines.len(), MOST_LINES);
     }
 }

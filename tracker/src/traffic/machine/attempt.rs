@@ -86,6 +86,20 @@ impl Attempt {
         self.computed.iter().map(Computed::as_booked).collect()
     }
 
+    /// Whether Redis has booked the entry with this number.
+    pub(super) fn has_booked(&self, number: u64) -> bool {
+        self.booked.iter().flat_map(|part| part.iter()).any(|computed| computed.entry.sequence == number)
+    }
+
+    /// The numbers that Redis has not booked, if it has booked some of the list.
+    pub(super) fn missing(&self) -> Vec<u64> {
+        let is_whole = self.computed.is_empty() && self.outcomes.iter().all(Outcome::is_recorded);
+        if is_whole || self.booked.is_empty() {
+            return Vec::new();
+        }
+        self.numbers.iter().copied().filter(|number| !self.has_booked(*number)).collect()
+    }
+
     /// What became of each entry, and what is booked.
     pub(super) fn into_parts(self) -> (Vec<Outcome>, Vec<Arc<Vec<Computed>>>) {
         (self.outcomes, self.booked)

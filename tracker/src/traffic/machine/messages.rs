@@ -91,8 +91,8 @@ impl Call {
 
     /// What to tell Redis with it.
     #[must_use]
-    pub fn said(&self) -> Progress {
-        self.said
+    pub fn said(&self) -> &Progress {
+        &self.said
     }
 
     /// The entries, as they are numbered.

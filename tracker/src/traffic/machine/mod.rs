@@ -45,6 +45,10 @@ use tail::Tail;
 /// How long Redis is left alone after it failed, while there is a spool to answer from.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// While it might still lose what it confirmed, Redis is called at least so often: who has nothing to book
+/// would not notice.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// What one recorder may do at a time, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -74,11 +78,15 @@ pub struct RecorderMachine<T> {
     sequence: u64,
     /// The highest number of this process that Redis is known to have booked.
     confirmed: u64,
+    /// When the last call was made.
+    called_at: Instant,
+    /// The last call that Redis is known to have carried out, and remembers.
+    known_call: u64,
+    /// Numbers that Redis was shown and has not booked, with the other process that gave them.
+    to_come: Vec<(Option<Arc<str>>, u64)>,
     /// How many calls were made, and the one whose answer is awaited. Any other answer comes too late.
     calls: u64,
     awaited: Option<u64>,
-    /// When the call under way left.
-    sent: Instant,
     clock: SiteClock,
     bookkeeper: Bookkeeper,
     tail: Tail,
@@ -120,7 +128,6 @@ impl<T> RecorderMachine<T> {
             tail_is_writing: false,
             tail_fails: false,
             began: now,
-            sent: now,
             tracker_id,
             limits,
             stage: Stage::Waiting,
@@ -128,6 +135,9 @@ impl<T> RecorderMachine<T> {
             actions: VecDeque::new(),
             sequence: 0,
             confirmed: 0,
+            called_at: now,
+            known_call: 0,
+            to_come: Vec::new(),
             calls: 0,
             awaited: None,
             failed_at: None,
@@ -169,6 +179,7 @@ impl<T> RecorderMachine<T> {
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Direct(Some(batch)) => batch.deadline(),
+            Stage::Direct(None) if self.may_look() => Some(self.called_at + LOOK),
             Stage::CatchingUp(catch_up) if catch_up.wants_to_go_on() => self.failed_at.map(|at| at + PAUSE),
             _ => None,
         }
@@ -178,7 +189,7 @@ impl<T> RecorderMachine<T> {
     #[must_use]
     pub fn room(&self) -> usize {
         match &self.stage {
-            Stage::Direct(None) => self.limits.batch,
+            Stage::Direct(None) if self.awaited.is_none() => self.limits.batch,
             Stage::CatchingUp(catch_up) if catch_up.takes_reports() => self.limits.batch,
             _ => 0,
         }
@@ -205,7 +216,7 @@ impl<T> RecorderMachine<T> {
     fn number(&mut self, reports: &mut Vec<Submission<T>>) -> (Vec<NumberedBooking>, Vec<T>) {
         let numbered = reports.drain(..).map(|Submission { mut booking, arrived, token }| {
             self.sequence += 1;
-            booking.at_ms = self.clock.at(arrived);
+            booking.at_ms = self.clock.stamp(arrived);
             (NumberedBooking::new(booking, self.sequence), token)
         });
         numbered.unzip()
@@ -213,15 +224,17 @@ impl<T> RecorderMachine<T> {
 
     /// Makes a call. `other`: the process that numbered the entries, when it was not this one.
     fn send(&mut self, batch: Arc<Vec<Computed>>, other: Option<Arc<str>>, now: Instant) {
-        let confirmed = match &self.rewind {
-            _ if other.is_some() => 0,
-            Some(rewind) => rewind.booked(),
-            None => self.confirmed,
-        };
         self.calls += 1;
-        self.awaited = Some(self.calls);
-        self.sent = now;
-        let said = Progress { confirmed, expected_ms: self.clock.expected(now) };
+        (self.awaited, self.called_at) = (Some(self.calls), now);
+        // A rewind that is broken off begins anew: until its end Redis remembers where it went back to.
+        let is_partial = self.rewind.as_ref().is_some_and(Rewind::goes_on);
+        let said = Progress {
+            known_call: self.known_call,
+            call: if is_partial { 0 } else { self.calls },
+            expected_ms: self.clock.expected(now),
+            guessed_ms: self.clock.at(now),
+            to_come: self.rewind.as_ref().map(|_| self.still_to_come(other.as_ref())).unwrap_or_default(),
+        };
         let call = Call { number: self.calls, batch, numbered_by: other, said };
         self.actions.push_back(Action::Send(call));
     }
@@ -229,8 +242,9 @@ impl<T> RecorderMachine<T> {
     fn answered(&mut self, answer: Result<Receipt, SendFailure>, now: Instant) {
         let verdict = match answer {
             Ok(Receipt { clock, verdict }) => {
+                self.note_call(&verdict);
                 self.failed_at = None;
-                self.clock.told(clock.site_ms, clock.ahead_ms, self.sent);
+                self.clock.told(clock.site_ms, clock.ahead_ms, now);
                 Ok(verdict)
             }
             Err(failure) => {
@@ -240,14 +254,28 @@ impl<T> RecorderMachine<T> {
             }
         };
         match verdict {
-            Ok(Verdict::WentBack { booked }) => self.go_back(booked, now),
+            Ok(Verdict::WentBack { call, booked }) => self.go_back(call, booked, now),
             Ok(Verdict::SeenTo(outcomes)) if self.rewind.is_some() => self.rewound(outcomes, now),
             Ok(Verdict::SeenTo(outcomes)) => self.dispatch(Ok(outcomes), now),
             Err(failure) => {
                 // Redis says again how far back it is.
-                self.rewind = None;
+                if self.rewind.take().is_some() {
+                    self.known_call = self.calls;
+                }
                 self.dispatch(Err(failure), now);
             }
+        }
+    }
+
+    fn may_look(&self) -> bool {
+        self.awaited.is_none() && self.tail.len() > 0
+    }
+
+    fn note_call(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::WentBack { call, .. } => self.known_call = *call,
+            Verdict::SeenTo(_) if self.rewind.as_ref().is_some_and(Rewind::goes_on) => {}
+            Verdict::SeenTo(_) => self.known_call = self.calls,
         }
     }
 
@@ -255,13 +283,22 @@ impl<T> RecorderMachine<T> {
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Direct(Some(batch)) => self.batch_answered(batch, answer, now),
             Stage::CatchingUp(catch_up) => self.replay_answered(catch_up, answer, now),
-            other => self.stage = other,
+            other => {
+                self.stage = other;
+                // It was a look: Redis has everything.
+                if answer.is_ok() {
+                    self.tail.forget_what_is_old(now);
+                }
+            }
         }
     }
 
     fn go_on(&mut self, now: Instant) {
         match &self.stage {
             Stage::Direct(Some(_)) => self.retry(now),
+            Stage::Direct(None) if self.may_look() && self.called_at + LOOK <= now => {
+                self.send(Arc::default(), None, now);
+            }
             Stage::CatchingUp(_) => self.catch_up(now),
             _ => {}
         }
@@ -273,12 +310,29 @@ impl<T> RecorderMachine<T> {
 
     /// Keeps what is booked of a list, and says what became of each entry.
     fn keep_tail(&mut self, attempt: Attempt, other: Option<&Arc<str>>, now: Instant) -> Vec<Outcome> {
+        self.note_what_is_to_come(&attempt, other);
         let (outcomes, booked) = attempt.into_parts();
         for batch in booked {
-            self.tail.push(batch, other.cloned(), now);
+            self.tail.push(self.calls, batch, other.cloned(), now);
         }
         self.tell(Notice::Remembers { sessions: self.bookkeeper.known(), tail: self.tail.len() });
         outcomes
+    }
+
+    /// A rewind books higher numbers first than those which Redis has refused and which are in the spool.
+    fn note_what_is_to_come(&mut self, attempt: &Attempt, other: Option<&Arc<str>>) {
+        self.to_come.retain(|(process, number)| process.as_ref() != other || !attempt.has_booked(*number));
+        for number in attempt.missing() {
+            let numbered = (other.cloned(), number);
+            if !self.to_come.contains(&numbered) {
+                self.to_come.push(numbered);
+            }
+        }
+    }
+
+    fn still_to_come(&self, other: Option<&Arc<str>>) -> String {
+        let theirs = self.to_come.iter().filter(|(process, _)| process.as_ref() == other);
+        theirs.map(|(_, number)| number.to_string()).collect::<Vec<_>>().join(" ")
     }
 
     fn disk_is_done(&mut self, result: DiskResult, now: Instant) {

@@ -16,12 +16,9 @@ use crate::traffic::reply::Outcome;
 /// The way back to where Redis was.
 #[derive(Debug)]
 pub(super) struct Rewind {
-    attempt: Attempt,
-    /// The other process that numbered its entries.
-    other: Option<Arc<str>>,
+    /// `None`: Redis has all of it again, and is told that it is up to date.
+    part: Option<(Attempt, Option<Arc<str>>)>,
     rest: VecDeque<Part>,
-    /// The highest of this process' numbers that Redis has again.
-    booked: u64,
     again: u64,
 }
 
@@ -32,48 +29,50 @@ type Part = (Option<Arc<str>>, Vec<NumberedBooking>);
 pub(super) type Waiting = (Arc<Vec<Computed>>, Option<Arc<str>>);
 
 impl Rewind {
-    pub(super) fn booked(&self) -> u64 {
-        self.booked
+    /// Whether there is more to tell Redis.
+    pub(super) fn goes_on(&self) -> bool {
+        self.part.is_some()
     }
 }
 
 impl<T> RecorderMachine<T> {
-    /// Redis has booked no number above this one, although it confirmed some.
-    pub(super) fn go_back(&mut self, booked: u64, now: Instant) {
-        let lost = self.tail.after(booked);
+    /// Redis knows no call after this one, although it answered some; and it has booked no number of this
+    /// process above the other.
+    pub(super) fn go_back(&mut self, call: u64, booked: u64, now: Instant) {
+        let lost = self.tail.after(call, self.limits.replay_batch);
         self.bookkeeper.go_back(lost.iter().flat_map(|(_, batch)| batch.iter().copied()));
         let parts = lost.into_iter();
         let parts = parts.map(|(other, batch)| (other, batch.into_iter().map(Computed::as_booked).collect()));
         let rest: VecDeque<Part> = parts.collect();
         let again = rest.iter().map(|(_, entries)| entries.len() as u64).sum();
         self.tell(Notice::WentBack { behind: self.confirmed.saturating_sub(booked), again });
-        self.rewind_on(rest, booked, again, now);
+        self.rewind_on(rest, again, now);
     }
 
     pub(super) fn rewound(&mut self, outcomes: Vec<Outcome>, now: Instant) {
-        let Some(mut rewind) = self.rewind.take() else { return };
-        if rewind.attempt.answered(outcomes, &mut self.bookkeeper) {
-            let own = if rewind.other.is_none() { rewind.attempt.numbers() } else { &[] };
-            let booked = own.iter().copied().fold(rewind.booked, u64::max);
-            self.keep_tail(rewind.attempt, rewind.other.as_ref(), now);
-            self.rewind_on(rewind.rest, booked, rewind.again, now);
+        let Some(Rewind { part, rest, again }) = self.rewind.take() else { return };
+        let Some((mut attempt, other)) = part else {
+            self.tell(Notice::Restored(again));
+            return self.send_what_waits(now);
+        };
+        if attempt.answered(outcomes, &mut self.bookkeeper) {
+            self.keep_tail(attempt, other.as_ref(), now);
+            self.rewind_on(rest, again, now);
         } else {
-            let (batch, other) = (rewind.attempt.batch(), rewind.other.clone());
-            self.rewind = Some(rewind);
+            let batch = attempt.batch();
+            self.rewind = Some(Rewind { part: Some((attempt, other.clone())), rest, again });
             self.send(batch, other, now);
         }
     }
 
-    fn rewind_on(&mut self, mut rest: VecDeque<Part>, booked: u64, again: u64, now: Instant) {
+    fn rewind_on(&mut self, mut rest: VecDeque<Part>, again: u64, now: Instant) {
         let Some((other, entries)) = rest.pop_front() else {
-            self.rewind = None;
-            self.confirmed = booked;
-            self.tell(Notice::Restored(again));
-            return self.send_what_waits(now);
+            self.rewind = Some(Rewind { part: None, rest, again });
+            return self.send(Arc::default(), None, now);
         };
         let attempt = Attempt::new(entries, &mut self.bookkeeper);
         let batch = attempt.batch();
-        self.rewind = Some(Rewind { attempt, other: other.clone(), rest, booked, again });
+        self.rewind = Some(Rewind { part: Some((attempt, other.clone())), rest, again });
         self.send(batch, other, now);
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Tail {
 /// What Redis confirmed at one time.
 #[derive(Debug)]
 struct Confirmed {
+    /// The last call that was made until then.
+    call: u64,
     at: Instant,
     batch: Arc<Vec<Computed>>,
     /// The other process that numbered it.
@@ -35,9 +37,20 @@ impl Tail {
         Self { limits, batches: VecDeque::new(), entries: 0 }
     }
 
-    pub(super) fn push(&mut self, batch: Arc<Vec<Computed>>, other: Option<Arc<str>>, now: Instant) {
+    pub(super) fn push(
+        &mut self,
+        call: u64,
+        batch: Arc<Vec<Computed>>,
+        other: Option<Arc<str>>,
+        now: Instant,
+    ) {
         self.entries += batch.len();
-        self.batches.push_back(Confirmed { at: now, batch, other });
+        self.batches.push_back(Confirmed { call, at: now, batch, other });
+        self.forget_what_is_old(now);
+    }
+
+    /// Redis has had time enough to write it down.
+    pub(super) fn forget_what_is_old(&mut self, now: Instant) {
         let most = usize::try_from(self.limits.max_bytes).unwrap_or(usize::MAX) / ENTRY_BYTES;
         let age = Duration::from_secs(self.limits.seconds);
         while let Some(oldest) = self.batches.front()
@@ -48,14 +61,24 @@ impl Tail {
         }
     }
 
-    /// What has a number above this one, in the order in which Redis confirmed it; and everything that other
-    /// processes numbered, because Redis knows whether it has that.
-    pub(super) fn after(&self, number: u64) -> Vec<Lost<'_>> {
-        let lost = self.batches.iter().map(|confirmed| {
-            let is_lost = |it: &&Computed| confirmed.other.is_some() || it.entry.sequence > number;
-            (confirmed.other.clone(), confirmed.batch.iter().filter(is_lost).collect::<Vec<_>>())
+    /// What was booked after this call, in parts of `most`. In the order of the numbers, which is not that in
+    /// which Redis confirmed them: it takes a number below its highest for one that it has booked.
+    pub(super) fn after(&self, call: u64, most: usize) -> Vec<Lost<'_>> {
+        let mut lost: Vec<Lost<'_>> = Vec::new();
+        for Confirmed { batch, other, .. } in self.batches.iter().filter(|confirmed| confirmed.call > call) {
+            match lost.iter_mut().find(|(known, _)| known == other) {
+                Some((_, known)) => known.extend(batch.iter()),
+                None => lost.push((other.clone(), batch.iter().collect())),
+            }
+        }
+        for (_, entries) in &mut lost {
+            entries.sort_by_key(|it| it.entry.sequence);
+            entries.dedup_by_key(|it| it.entry.sequence);
+        }
+        let parts = lost.iter().flat_map(|(other, entries)| {
+            entries.chunks(most.max(1)).map(|part| (other.clone(), part.to_vec()))
         });
-        lost.filter(|(_, entries)| !entries.is_empty()).collect()
+        parts.collect()
     }
 
     pub(super) fn len(&self) -> usize {

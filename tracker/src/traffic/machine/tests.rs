@@ -193,7 +193,8 @@ fn clients_are_answered_when_redis_has_booked_their_batch_and_the_next_one_gathe
     scene.books();
     assert_eq!(scene.answers(), [(10, Ok(())), (20, Ok(()))]);
     scene.report(&[30]);
-    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(30, 3)], 2));
+    let (call, said) = (&scene.calls[0], scene.calls[0].said());
+    assert_eq!((content(call), said.known_call + 1, said.call), (vec![(30, 3)], call.number, call.number));
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn a_tracker_killed_between_the_disk_and_the_answer_leaves_the_announce_to_the_n
     next.disk();
     let call = &next.calls[0];
     assert_eq!(content(call), [(10, 1), (20, 2)]);
-    assert_eq!((call.other_tracker_id(), call.said().confirmed), (Some("aaaa"), 0));
+    assert_eq!((call.other_tracker_id(), call.said().call), (Some("aaaa"), call.number));
     next.books();
     next.disk();
     assert_eq!((next.machine.state, next.machine.confirmed), (RecorderState::Direct, 0));
@@ -481,33 +482,35 @@ fn an_outage_is_told_once_and_its_end_too() {
     assert_eq!(scene.notices.iter().filter(over).count(), 1);
 }
 
-/// Redis says that it has booked only so much.
-fn goes_back(scene: &mut Scene, booked: u64) {
+/// Redis says that it knows calls and numbers only up to these.
+fn goes_back(scene: &mut Scene, known: u64, booked: u64) {
     let call = scene.call();
     let clock = Clock { site_ms: T0, ahead_ms: 0 };
-    let receipt = Receipt { clock, verdict: Verdict::WentBack { booked } };
+    let receipt = Receipt { clock, verdict: Verdict::WentBack { call: known, booked } };
     scene.hand(Input::Answered { call: call.number, answer: Ok(receipt) });
 }
 
 #[test]
 fn a_redis_that_went_back_gets_the_tail_again_under_the_old_numbers_and_seconds() {
     let mut scene = Scene::direct(&MemoryDisk::default());
-    let mut seconds = Vec::new();
+    let (mut seconds, mut calls) = (Vec::new(), Vec::new());
     for client in [10, 20, 30] {
         scene.report(&[client]);
         seconds.push(scene.calls[0].batch()[0].booked.ts);
+        calls.push(scene.calls[0].number);
         scene.books();
     }
     scene.answers();
     scene.report(&[40]);
-    goes_back(&mut scene, 1);
-    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(20, 2)], 1));
+    goes_back(&mut scene, calls[0], 1);
+    let said = scene.calls[0].said();
+    assert_eq!((content(&scene.calls[0]), said.known_call, said.call), (vec![(20, 2), (30, 3)], calls[0], 0));
+    assert_eq!(scene.calls[0].batch()[1].booked.ts, seconds[2]);
     scene.books();
-    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(30, 3)], 2));
-    assert_eq!(scene.calls[0].batch()[0].booked.ts, seconds[2]);
+    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().call), (vec![], scene.calls[0].number));
     scene.books();
     assert_eq!(scene.answers(), [], "what was under way waits for that");
-    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(40, 4)], 3));
+    assert_eq!(content(&scene.calls[0]), [(40, 4)]);
     scene.books();
     assert_eq!(scene.answers(), [(40, Ok(()))]);
     let told = |notice: &&Notice| matches!(notice, Notice::WentBack { behind: 2, again: 2 });
@@ -523,13 +526,19 @@ fn a_redis_that_fails_while_it_is_given_the_tail_is_given_it_again() {
     }
     scene.answers();
     scene.report(&[30]);
-    goes_back(&mut scene, 0);
-    scene.books();
+    goes_back(&mut scene, 0, 0);
+    let given = scene.calls[0].number;
     scene.fails(FailureKind::Unreachable);
     scene.waits();
-    assert_eq!((content(&scene.calls[0]), scene.calls[0].said().confirmed), (vec![(30, 3)], 2));
-    goes_back(&mut scene, 1);
-    assert_eq!(content(&scene.calls[0]), [(20, 2)]);
+    let said = scene.calls[0].said();
+    assert_eq!(
+        (content(&scene.calls[0]), said.known_call),
+        (vec![(30, 3)], given),
+        "Redis remembers none of it"
+    );
+    goes_back(&mut scene, 0, 1);
+    assert_eq!(content(&scene.calls[0]), [(10, 1), (20, 2)]);
+    scene.books();
     scene.books();
     scene.books();
     assert_eq!(scene.answers(), [(30, Ok(()))]);
@@ -544,7 +553,7 @@ fn a_redis_that_went_back_further_than_the_tail_reaches_is_told_of_and_used() {
     scene.report(&[20]);
     scene.books();
     scene.report(&[30]);
-    goes_back(&mut scene, 0);
+    goes_back(&mut scene, 0, 0);
     assert_eq!(content(&scene.calls[0]), [(20, 2)]);
     assert!(scene.notices.iter().any(|notice| matches!(notice, Notice::WentBack { behind: 2, again: 1 })));
 }
