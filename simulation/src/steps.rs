@@ -171,7 +171,9 @@ impl World<'_> {
             return;
         }
         let far = i64::try_from(self.dice.within(0..=172_800_000)).unwrap_or(0) - 86_400_000;
-        let whose = if self.dice.percent(50) {
+        // Between its start and Redis' first answer a tracker with a spool has only its own clock; killed
+        // before that answer, it leaves stamps that nobody can mend.
+        let whose = if self.dice.percent(50) && self.scenario.spool == 0 {
             self.trackers[slot].skew_ms = far;
             "a tracker's"
         } else {

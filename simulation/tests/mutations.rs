@@ -17,49 +17,49 @@ fn found(mutation: Mutation, within: u64) -> String {
 }
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn an_acknowledgement_before_the_commit_is_found() {
     assert!(found(Mutation::AckBeforeCommit, 1000).contains("settled"));
 }
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn a_snapshot_that_moves_before_its_entry_is_appended_is_found() {
     assert!(found(Mutation::SnapshotBeforeAppend, 1000).contains("earned"));
 }
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn timestamps_that_are_not_unique_are_found() {
     assert!(found(Mutation::TimestampFromClock, 1000).contains("the key of an earlier one"));
 }
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn trimming_what_somebody_still_needs_is_found() {
     assert!(found(Mutation::TrimUnguarded, 1000).contains("trimmed before it is settled"));
 }
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn presence_that_any_entry_decides_is_found() {
     assert!(found(Mutation::PresenceUnguarded, 1000).contains("presence"));
 }
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn sequence_numbers_that_nobody_looks_at_are_found() {
     assert!(found(Mutation::SequenceIgnored, 5000).contains("earned"));
 }
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn progress_that_nobody_looks_at_is_found() {
     assert!(found(Mutation::ProgressIgnored, 5000).contains("earned"));
 }
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn answers_before_the_spool_is_written_are_found() {
     assert!(found(Mutation::AnswerBeforeSpool, 2000).contains("never booked"));
 }

@@ -5,7 +5,7 @@
 use simulation::{Simulator, Tracing};
 
 #[test]
-#[ignore = "until reports that were spooled before Redis told the time keep their order"]
+#[ignore = "until the schedules that docs/simulation.md names are clean"]
 fn the_books_balance_through_every_schedule() {
     let simulator = Simulator::new(None).unwrap();
     for seed in 0..2000 {

@@ -73,21 +73,26 @@ impl SiteClock {
 
     /// Redis said what time it is, in an answer that has just come. It is that time or later: some other
     /// tracker may have told Redis while the call was under way.
-    pub(super) fn told(&mut self, clock_ms: u64, ahead_ms: i64, now: Instant) {
+    ///
+    /// Says by how much reports were stamped wrongly, when that shows only now.
+    pub(super) fn told(&mut self, clock_ms: u64, ahead_ms: i64, now: Instant) -> Option<i64> {
         let is_believed = self.told || self.is_used && self.at(now) <= clock_ms.saturating_add(BELIEVABLE_MS);
+        let mut mistaken = None;
         if !is_believed {
+            mistaken = self.is_used.then(|| clock_ms.cast_signed() - self.at(now).cast_signed());
             self.lines.clear();
         }
         let here_ms = if is_believed { self.at(now) } else { 0 };
         let goes_on = self.lines.back().is_some_and(|line| line.foresaw(ahead_ms, now));
         if self.told && clock_ms <= here_ms && goes_on {
-            return;
+            return None;
         }
         self.told = true;
         self.lines.push_back(Line { from: now, from_ms: clock_ms.max(here_ms), ahead_ms });
         if self.lines.len() > MOST_LINES {
             self.lines.pop_front();
         }
+        mistaken
     }
 
     /// What time the next call may expect it to be; `None` before Redis has told it any.

@@ -264,10 +264,13 @@ impl<T> RecorderMachine<T> {
     fn send_spooled(&mut self, batch: Option<Arc<Batch>>, now: Instant) {
         let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
         let now_ms = self.clock.at(now);
-        // Stamped before Redis had told what time it is, by a clock that was ahead.
+        let (up_to, by_ms) = self.mistaken;
+        let is_own = batch.as_ref().is_some_and(|batch| batch.tracker_id == self.tracker_id);
+        // Stamped before Redis had told what time it is, by a clock that was off.
         let entry = |entry: &NumberedBooking| {
             let mut entry = entry.clone();
-            entry.booking.at_ms = entry.booking.at_ms.min(now_ms);
+            let by_ms = if is_own && entry.sequence <= up_to { by_ms } else { 0 };
+            entry.booking.at_ms = entry.booking.at_ms.saturating_add_signed(by_ms).min(now_ms);
             entry
         };
         let sent = batch.map(|batch| Sent {

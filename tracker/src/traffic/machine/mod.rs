@@ -78,6 +78,9 @@ pub struct RecorderMachine<T> {
     sequence: u64,
     /// The highest number of this process that Redis is known to have booked.
     confirmed: u64,
+    /// Reports up to this number were stamped before Redis had told the time, wrongly by so many
+    /// milliseconds.
+    mistaken: (u64, i64),
     /// When the last call was made.
     called_at: Instant,
     /// The last call that Redis is known to have carried out, and remembers.
@@ -136,6 +139,7 @@ impl<T> RecorderMachine<T> {
             sequence: 0,
             confirmed: 0,
             called_at: now,
+            mistaken: (0, 0),
             known_call: 0,
             to_come: Vec::new(),
             calls: 0,
@@ -244,7 +248,9 @@ impl<T> RecorderMachine<T> {
             Ok(Receipt { clock, verdict }) => {
                 self.note_call(&verdict);
                 self.failed_at = None;
-                self.clock.told(clock.site_ms, clock.ahead_ms, now);
+                if let Some(by_ms) = self.clock.told(clock.site_ms, clock.ahead_ms, now) {
+                    self.mistaken = (self.sequence, by_ms);
+                }
                 Ok(verdict)
             }
             Err(failure) => {
