@@ -126,9 +126,12 @@ async fn balance(user: usize, context: &RunContext, verdict: &mut Verdict) {
     verdict.seeding[1] += settled.seed_seconds;
     let missed = truth.raw.missed_by(settled.raw);
     verdict.difference += missed;
-    let wrong = differences(&truth, &settled);
+    let stepped = context.world.tally.get(Figure::SteppedSeconds);
+    let wrong = differences(&truth, &settled, stepped);
     if !wrong.is_empty() {
-        verdict.users.push(user);
+        if missed > 0 {
+            verdict.users.push(user);
+        }
         verdict.violations.extend(wrong.into_iter().map(|wrong| format!("user {user} {wrong}")));
     }
 }
@@ -143,7 +146,8 @@ fn expected(user: usize, context: &RunContext) -> Truth {
     truth
 }
 
-fn differences(truth: &Truth, settled: &Settled) -> Vec<String> {
+/// `stepped`: seconds by which clocks were set, together. Each run may have got as many, or lack them.
+fn differences(truth: &Truth, settled: &Settled, stepped: u64) -> Vec<String> {
     let mut wrong = Vec::new();
     if truth.raw.missed_by(settled.raw) > 0 {
         wrong.push(format!("has {:?} in the ledger, and the truth is {:?}", settled.raw, truth.raw));
@@ -155,7 +159,7 @@ fn differences(truth: &Truth, settled: &Settled) -> Vec<String> {
         wrong.push(format!("completed {}, and the truth is {least} to {most}", settled.completions));
     }
     let seeding = truth.seeding;
-    let spare = seeding.runs * SPARE_SECONDS;
+    let spare = seeding.runs * (SPARE_SECONDS + stepped);
     let least = (seeding.at_least / 1000 * 9 / 10).saturating_sub(spare);
     let most = seeding.at_most.div_ceil(1000) * 11 / 10 + spare;
     if !(least..=most).contains(&settled.seed_seconds) {

@@ -210,6 +210,10 @@ fn flip_spool(tracker: &ManagedProcess, context: &RunContext) {
 async fn step_clock(process: &ManagedProcess, offset_ms: i64, time: Duration, context: &RunContext) {
     let Some(clock) = process.clock() else { return };
     context.world.tally.add(Figure::ClockJumps);
+    if !process.name().starts_with("consumer") {
+        // There and back.
+        context.world.tally.add_so_many(Figure::SteppedSeconds, offset_ms.unsigned_abs().div_ceil(500));
+    }
     let set = |offset_ms| {
         if let Err(error) = clock.set(offset_ms) {
             context.journal.write(&format!("the clock of {} cannot be set: {error}", process.name()));

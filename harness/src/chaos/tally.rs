@@ -23,6 +23,7 @@ pub(crate) enum Figure {
     SlowLinks,
     FullDisks,
     ClockJumps,
+    SteppedSeconds,
     RedisCommands,
     SlowPages,
     Flips,
@@ -38,7 +39,7 @@ pub(crate) enum Figure {
 
 impl Figure {
     /// Every figure with its name in JSON and its line in the table.
-    pub(crate) const ALL: [(Self, &str, &str); 29] = [
+    pub(crate) const ALL: [(Self, &str, &str); 30] = [
         (Self::Answered, "announces_answered", "announces answered"),
         (Self::AnsweredOverUdp, "announces_answered_udp", "  of these over UDP"),
         (Self::Refused, "announces_refused", "announces refused"),
@@ -61,6 +62,7 @@ impl Figure {
         (Self::SlowLinks, "slow_links", "times a link was slow"),
         (Self::FullDisks, "full_disks", "times a disk was full"),
         (Self::ClockJumps, "clock_jumps", "jumps of a clock"),
+        (Self::SteppedSeconds, "stepped_seconds", "  seconds by which trackers' and Redis' clocks jumped"),
         (Self::RedisCommands, "redis_commands", "SCRIPT FLUSH, CLIENT KILL, BGREWRITEAOF"),
         (Self::SlowPages, "slow_pages", "times the site's page was slow"),
         (Self::Flips, "flips", "bits flipped in a spool"),
@@ -82,6 +84,10 @@ pub(crate) struct Tally([AtomicU64; Figure::ALL.len()]);
 impl Tally {
     pub(crate) fn add(&self, figure: Figure) {
         self.0[figure as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_so_many(&self, figure: Figure, count: u64) {
+        self.0[figure as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     /// Keeps the largest of all values.
