@@ -31,7 +31,6 @@ fn something_happened(report: &Value) {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims, and the ledger keeps them"]
 fn the_books_balance_after_a_quarter_of_a_minute_of_chaos() {
     let report = balances(Some(4711));
     something_happened(&report);
@@ -42,7 +41,6 @@ fn the_books_balance_after_a_quarter_of_a_minute_of_chaos() {
 }
 
 #[test]
-#[ignore = "until the recorder books by claims, and the ledger keeps them"]
 fn the_books_balance_with_a_seed_that_nobody_has_tried() {
     something_happened(&balances(None));
 }

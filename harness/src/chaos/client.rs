@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::{InfoHash, Passkey};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::exchange::{AnnounceCopy, CopyOutcome, Protocol, SendMode};
+use crate::exchange::{AnnounceCopy, CopyOutcome, Protocol, Route, SendMode};
 use crate::session::{Announce, Change, Session};
 use crate::tally::Figure;
 use crate::transport::Transport;
@@ -27,10 +28,13 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// One path.
 #[derive(Debug)]
 struct Line {
+    /// By which names its announce URL and its torrent go: other names would be other paths, each with a
+    /// `started` of its own.
+    names: (Passkey, InfoHash),
     lag: Duration,
     /// Not here while it is asked.
     transport: Option<Transport>,
-    route: crate::exchange::Route,
+    route: Route,
 }
 
 /// One copy that came to its end.
@@ -114,13 +118,8 @@ impl Client {
         let Some(mut transport) = self.lines[way].transport.take() else { return };
         let announce = self.session.says(&mut self.dice, way, now);
         let ticket = self.world.books.says(self.account, announce, now);
-        let user = &self.world.users[self.session.user];
-        let copy = AnnounceCopy {
-            passkey: user.announces_with(&mut self.dice),
-            info_hash: self.session.torrent.announced(&mut self.dice),
-            peer_id: self.session.peer_id,
-            announce,
-        };
+        let (passkey, info_hash) = self.lines[way].names;
+        let copy = AnnounceCopy { passkey, info_hash, peer_id: self.session.peer_id, announce };
         let mode = SendMode::draw(&mut self.dice);
         let patience = Duration::from_millis(self.dice.random_range(PATIENCE_MS));
         let (lag, story) = (self.lines[way].lag, self.story(way, mode, &copy));
@@ -167,11 +166,12 @@ fn appear(world: &World, dice: &mut ChaCha8Rng) -> (Session, usize, Vec<Line>) {
     let routes: Vec<_> = world.routes.sample(dice, count).copied().collect();
     let line = |route| {
         let lag = Duration::from_millis(*LAGS_MS.choose(dice).unwrap_or(&0));
-        Line { lag, transport: Some(Transport::new(route)), route }
+        let names = (world.users[user].announces_with(dice), torrent.announced(dice));
+        Line { names, lag, transport: Some(Transport::new(route)), route }
     };
     let lines: Vec<Line> = routes.into_iter().map(line).collect();
     let pace = u64::try_from(world.pace.as_millis()).unwrap_or(u64::MAX);
-    let session = Session::new(dice, (user, torrent), lines.len(), (world.now(), pace));
+    let session = Session::new(dice, torrent, lines.len(), (world.now(), pace));
     let account = world.books.open(user, session.torrent.clone(), session.peer_id, session.baseline());
     (session, account, lines)
 }

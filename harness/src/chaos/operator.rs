@@ -74,6 +74,8 @@ impl Operator {
         let file = backup.display().to_string();
         once(context, &["ledger", "backup", &file]).await?;
         sleep(time).await;
+        // A Redis that forgets an adoption would have to be told again.
+        let _at_the_desk = context.desk.clone().lock_owned().await;
         let ledger = self.ledger.clone();
         let end = Instant::now() + PATIENCE;
         while let Err(error) = put_back(&backup, &ledger).await {

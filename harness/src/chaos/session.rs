@@ -88,7 +88,6 @@ struct Way {
 /// A session: (passkey, info hash, peer id).
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    pub(crate) user: usize,
     pub(crate) torrent: Arc<Torrent>,
     pub(crate) peer_id: PeerId,
     habit: Habit,
@@ -123,7 +122,7 @@ impl Session {
     /// A client that appears: with nothing, or after it ran elsewhere.
     pub(crate) fn new(
         dice: &mut ChaCha8Rng,
-        (user, torrent): (usize, Arc<Torrent>),
+        torrent: Arc<Torrent>,
         paths: usize,
         (now, pace_ms): (u64, u64),
     ) -> Self {
@@ -134,7 +133,6 @@ impl Session {
         let habit = if dice.random_bool(0.6) { Habit::Everywhere } else { Habit::FirstThatAnswers };
         let pace_ms = if habit == Habit::Everywhere { pace_ms * paths as u64 } else { pace_ms };
         let mut session = Self {
-            user,
             torrent,
             peer_id: PeerId(peer_id),
             habit,
@@ -407,7 +405,7 @@ mod tests {
     fn session(paths: usize, habit: Habit) -> (Session, ChaCha8Rng) {
         let mut dice = ChaCha8Rng::seed_from_u64(1);
         let torrent = Arc::new(Torrent::plain());
-        let mut session = Session::new(&mut dice, (0, torrent), paths, (0, 1_000));
+        let mut session = Session::new(&mut dice, torrent, paths, (0, 1_000));
         (session.habit, session.speed, session.left) = (habit, Bytes { up: 10, down: 0 }, 0);
         session.ways.iter_mut().for_each(|way| way.due = 0);
         (session, dice)
