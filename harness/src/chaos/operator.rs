@@ -21,6 +21,8 @@ use crate::world::User;
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long a command is given again.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Whose the entries are that nobody can read.
+pub(crate) const NOBODY: &str = "chaos-nobody";
 const PAGES: i32 = 64;
 
 /// Whoever runs `trackerctl`.
@@ -124,7 +126,7 @@ async fn bury(context: &RunContext) -> Result<()> {
         .arg(stream)
         .arg("*")
         .arg("passkey")
-        .arg("chaos-nobody")
+        .arg(NOBODY)
         .arg("du")
         .arg("much")
         .exec_async(&mut redis)
