@@ -28,7 +28,6 @@ fn alias(site: &Site, v1: &Session, v2: &Session) {
 }
 
 #[test]
-#[ignore = "until the ledger folds the names of a torrent"]
 fn a_v2_hash_that_gets_its_alias_late_loses_nothing() {
     let site = Site::start();
     let v1 = site.session("late-alias");
@@ -42,7 +41,6 @@ fn a_v2_hash_that_gets_its_alias_late_loses_nothing() {
 }
 
 #[test]
-#[ignore = "until the ledger folds the names of a torrent"]
 fn a_hybrid_that_is_announced_under_both_hashes_before_its_alias_is_charged_once() {
     let site = Site::start();
     let v1 = site.session("both-hashes");

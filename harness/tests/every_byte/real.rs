@@ -190,7 +190,8 @@ fn sixty_small_torrents_at_two_trackers_over_all_transports_are_charged_once_eac
     });
     let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "{} of 60: {wrong:?}", wrong.len());
-    // Not every torrent's: while an announce is under way on each of its paths, libtorrent keeps it to itself.
+    // Not every torrent's: while an announce is under way on each of its paths, libtorrent keeps it to
+    // itself.
     let events = net.site.events(LEECHER);
     let completions = events.iter().filter(|event| event.event == Event::Completed);
     let said: BTreeSet<InfoHash> = completions.map(|event| event.info_hash).collect();
