@@ -155,7 +155,7 @@ async fn a_ledger_that_is_lost_is_made_anew_from_the_stream() {
     }
     site.has("alicealice", 50);
     app.stop().await.unwrap();
-    site.sh("rm /var/lib/seedbook/ledger.db*");
+    site.sh("rm -f /var/lib/seedbook/ledger.db*");
     site.sh(&blocks("The ledger is lost")[0]);
     let app = site.consumer().await;
     site.has("alicealice", 50);
