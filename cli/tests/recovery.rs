@@ -182,6 +182,9 @@ async fn a_backup_is_made_while_a_consumer_settles_and_replaces_no_file() {
     let app = site.consumer().await;
     for i in 0..200 {
         site.uploads("alicealice", 1000 * i, 10);
+        if i == 0 {
+            site.has("alicealice", 10);
+        }
         if i == 100 {
             site.sh(&blocks("Make a backup")[0]);
         }

@@ -31,6 +31,10 @@ nix::getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, Figures, GetSt
 /// Where it has `tcpi_last_data_recv`, in milliseconds: behind eight bytes and eleven numbers.
 const LAST_DATA_RECEIVED: usize = 13;
 
+/// The kernel counts these in ticks of up to so much, and may say one too many: a request must not look older
+/// than the one that was answered before it.
+const TICK: Duration = Duration::from_millis(10);
+
 /// A connection.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -76,7 +80,8 @@ impl Waiting for Stream {
             // A proxy's bytes come without a stamp.
             Self::Unregistered(None) | Self::Unix(_) => return Duration::ZERO,
         };
-        told.map_or(Duration::ZERO, |figures| Duration::from_millis(figures[LAST_DATA_RECEIVED].into()))
+        let waited = |figures: Figures| Duration::from_millis(figures[LAST_DATA_RECEIVED].into());
+        told.map_or(Duration::ZERO, waited).saturating_sub(TICK)
     }
 }
 
