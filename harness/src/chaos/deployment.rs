@@ -202,7 +202,9 @@ impl Place<'_> {
         let replica_port = free_port();
         let process =
             |name: &str, arguments| ManagedProcess::new(name, self.folder, "redis-server".into(), arguments);
-        let primary = process("redis", settings::redis(port, folder)).with_clock(self.clock("redis")?);
+        let primary = process("redis", settings::redis(port, folder))
+            .with_clock(self.clock("redis")?)
+            .with_manifest(folder.join("appendonlydir/appendonly.aof.manifest"));
         let replica = process("replica", settings::replica(replica_port, replica_folder, link.port()));
         let replica_client = redis::Client::open(format!("redis://127.0.0.1:{replica_port}/0"))?;
         let (folder, replica_folder) = (folder.to_owned(), replica_folder.to_owned());

@@ -154,6 +154,11 @@ pub(crate) async fn restart_if_ended(process: &mut ManagedProcess, context: &Run
     if let Some(status) = process.ended() {
         context.journal.write(&format!("{} ended by itself: {status}", process.name()));
         context.world.tally.add(Figure::EndedThemselves);
+        match process.mend() {
+            Ok(false) => {}
+            Ok(true) => context.world.tally.add(Figure::Rollbacks),
+            Err(error) => context.journal.write(&format!("{} cannot be mended: {error}", process.name())),
+        }
         sleep(RESTART).await;
         process.start();
     }

@@ -1,11 +1,16 @@
 //! One process of the run: started, killed, paused, and started again when it ended by itself, as a service
 //! manager would.
 
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use harness::{Clock, Process};
 use rustix::process::Signal;
+
+/// How Redis says that it does not start with such a file.
+const UNREADABLE: &str = "Bad file format reading the append only file";
 
 /// A tracker, a consumer or Redis.
 #[derive(Debug)]
@@ -17,6 +22,8 @@ pub(crate) struct ManagedProcess {
     clock: Option<Clock>,
     /// A tracker's.
     spool: Option<PathBuf>,
+    /// The manifest of Redis' append-only file.
+    manifest: Option<PathBuf>,
     /// Where its metrics are; `None` for Redis.
     metrics: Option<String>,
     process: Option<Process>,
@@ -26,7 +33,17 @@ impl ManagedProcess {
     /// A process that is not running yet. Its log is `folder/name.log`.
     pub(crate) fn new(name: &str, folder: &Path, program: PathBuf, arguments: Vec<String>) -> Self {
         let (name, folder) = (name.to_owned(), folder.to_owned());
-        Self { name, folder, program, arguments, clock: None, spool: None, metrics: None, process: None }
+        Self {
+            name,
+            folder,
+            program,
+            arguments,
+            clock: None,
+            spool: None,
+            manifest: None,
+            metrics: None,
+            process: None,
+        }
     }
 
     /// Where its `/metrics` are.
@@ -37,6 +54,31 @@ impl ManagedProcess {
     /// Says where its spool is.
     pub(crate) fn with_spool(self, spool: &Path) -> Self {
         Self { spool: Some(spool.to_owned()), ..self }
+    }
+
+    /// Says where Redis' append-only file is.
+    pub(crate) fn with_manifest(self, manifest: PathBuf) -> Self {
+        Self { manifest: Some(manifest), ..self }
+    }
+
+    /// Cuts a file off that Redis cannot read to its end (a disk was full), as Redis' log advises. Whether
+    /// there was one.
+    pub(crate) fn mend(&self) -> io::Result<bool> {
+        let Some(manifest) = &self.manifest else { return Ok(false) };
+        let log = fs::read_to_string(self.log())?;
+        if !log.lines().next_back().is_some_and(|line| line.contains(UNREADABLE)) {
+            return Ok(false);
+        }
+        let mut check = Command::new("redis-check-aof")
+            .arg("--fix")
+            .arg(manifest)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        if let Some(mut answers) = check.stdin.take() {
+            answers.write_all(b"y\ny\ny\n")?;
+        }
+        Ok(check.wait()?.success())
     }
 
     pub(crate) fn spool(&self) -> Option<&Path> {
