@@ -14,6 +14,7 @@ mod consumers;
 mod dice;
 mod disks;
 mod ending;
+mod fact;
 mod figures;
 mod ledger;
 mod mutation;

@@ -6,7 +6,7 @@
 //! lowest of a run that began with `started` is 0. Never less than what was answered: each run's highest
 //! counter that was, less the lowest of the run with which the session began in the books.
 
-use crate::world::Fact;
+use crate::fact::Fact;
 
 /// What one run said of one counter.
 #[derive(Debug, Clone, Copy)]

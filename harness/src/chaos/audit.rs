@@ -10,7 +10,8 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamRangeReply};
 use tokio::time::sleep;
 
-use crate::books::{Bounds, Bytes, ClientState, Truth};
+use crate::announce::Bytes;
+use crate::books::{Bounds, ClientState, Truth};
 use crate::injector::{RunContext, connection, restart_if_ended};
 use crate::managed_process::ManagedProcess;
 use crate::operator::NOBODY;

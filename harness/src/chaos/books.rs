@@ -11,50 +11,13 @@ use std::sync::Arc;
 use contract::{Event, InfoHash, PeerId};
 use parking_lot::Mutex;
 
-use crate::session::Announce;
-use crate::world::Torrent;
+use crate::announce::{Announce, Bytes};
+use crate::torrent::Torrent;
 
 /// Lines kept of one session; most need a tenth of it.
 const LONGEST_STORY: usize = 400;
 /// Of two announces that lie closer together than this nobody says which came later: two machines' clocks.
 const CLOSE_MS: u64 = 400;
-
-/// What both counters moved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Bytes {
-    pub(crate) up: u64,
-    pub(crate) down: u64,
-}
-
-impl AddAssign for Bytes {
-    fn add_assign(&mut self, other: Self) {
-        self.up += other.up;
-        self.down += other.down;
-    }
-}
-
-impl Bytes {
-    /// Whether both counters are at most the other's.
-    pub(crate) fn within(self, bound: Self) -> bool {
-        self.up <= bound.up && self.down <= bound.down
-    }
-
-    pub(crate) fn sum(self) -> u64 {
-        self.up + self.down
-    }
-
-    fn max(self, other: Self) -> Self {
-        Self { up: self.up.max(other.up), down: self.down.max(other.down) }
-    }
-
-    fn less(self, other: Self) -> Self {
-        Self { up: self.up.saturating_sub(other.up), down: self.down.saturating_sub(other.down) }
-    }
-
-    fn times(self, factors: Self) -> Self {
-        Self { up: self.up * factors.up, down: self.down * factors.down }
-    }
-}
 
 /// At least what was answered, at most what was said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::announce::Announce;
 use crate::exchange::{AnnounceCopy, CopyOutcome, Protocol, Route, SendMode};
-use crate::session::{Announce, Change, Session};
+use crate::session::{Change, Session};
 use crate::tally::Figure;
 use crate::transport::Transport;
 use crate::world::World;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use harness::{Clock, Trackerctl, binary, eventually_async, free_port, page};
 
-use crate::books::Bytes;
+use crate::announce::Bytes;
 use crate::disk::Disk;
 use crate::exchange::Route;
 use crate::fault::Kind;

@@ -7,8 +7,7 @@ use contract::{Event, InfoHash, Passkey, PeerId};
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 
-use crate::books::Bytes;
-use crate::session::Announce;
+use crate::announce::{Announce, Bytes};
 
 /// What a tracker is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! and paused, their connections to Redis cut and stalled, their disks filled. Then everything comes to rest,
 //! and the ledger is compared with what the clients were told. See docs/chaos.md.
 
+mod announce;
 mod audit;
 mod books;
 mod client;
@@ -27,6 +28,7 @@ mod session;
 mod settings;
 mod site;
 mod tally;
+mod torrent;
 mod transport;
 mod udp;
 mod watch;

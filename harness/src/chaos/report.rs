@@ -8,8 +8,9 @@ use redis::streams::{StreamId, StreamRangeReply};
 use redis::{Commands, FromRedisValue, RedisResult};
 use serde_json::{Map, Value, json};
 
+use crate::announce::Bytes;
 use crate::audit::Verdict;
-use crate::books::{Account, Bytes};
+use crate::books::Account;
 use crate::injector::RunContext;
 use crate::tally::{Figure, Tally};
 

@@ -11,8 +11,9 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
 
-use crate::books::{Bytes, ClientState};
-use crate::world::Torrent;
+use crate::announce::{Announce, Bytes};
+use crate::books::ClientState;
+use crate::torrent::Torrent;
 
 const MIB: u64 = 1 << 20;
 
@@ -49,19 +50,6 @@ enum Phase {
     },
     /// Its counters stand, and it repeats them until every path has answered.
     LastWords,
-}
-
-/// What a client says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Announce {
-    /// The run, counted from 0.
-    pub(crate) run: usize,
-    pub(crate) event: Event,
-    pub(crate) counters: Bytes,
-    pub(crate) left: u64,
-    pub(crate) said: u64,
-    /// Nothing will follow that says more.
-    pub(crate) is_last: bool,
 }
 
 /// What becomes of a client.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::books::Bytes;
+use crate::announce::Bytes;
 use crate::deployment::Endpoints;
 use crate::injector::connection;
 use crate::tally::Figure;

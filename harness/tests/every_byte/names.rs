@@ -8,7 +8,7 @@ use crate::announce::over_http;
 use crate::session::{GB, Session};
 use crate::site::Site;
 
-/// Says that the second is the first one's other name, and waits until the trackers know.
+/// Says that the second is the first one's other name, and waits until the trackers and the ledger know.
 fn alias(site: &Site, v1: &Session, v2: &Session) {
     let (v1_hash, v2_hash) = (v1.info_hash().hex(), v2.info_hash().hex());
     let _: () = site.redis.connection().hset("pt:torrents:alias", &*v2_hash, &*v1_hash).unwrap();
@@ -25,6 +25,11 @@ fn alias(site: &Site, v1: &Session, v2: &Session) {
             (booked.ok()? > 0).then_some(())
         });
     }
+    eventually("the ledger knows of the alias", || {
+        let known =
+            site.ledger().query_row("SELECT count(*) FROM torrent_aliases", [], |row| row.get::<_, i64>(0));
+        (known.ok()? > 0).then_some(())
+    });
 }
 
 #[test]

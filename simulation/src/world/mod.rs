@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use books::EntryId;
 use books::ledger::LedgerError;
 use books::presence;
-use claims::Path;
-use contract::{Event, Keys, PeerId, TrafficEvent};
+use contract::{Keys, PeerId, TrafficEvent};
 
 pub(crate) use client::{Client, Endpoint, Life};
 pub(crate) use consumer::{CLAIM_IDLE_MS, Chore, Connection, Consumer, Task};
@@ -21,6 +20,7 @@ pub(crate) use message::{Flight, Message, What};
 pub(crate) use tracker::{Recording, Tracker};
 
 use crate::dice::Dice;
+pub(crate) use crate::fact::{Arrival, Fact};
 use crate::figures::Figures;
 use crate::ledger::{Key, Ledger, SessionKey};
 use crate::mutation::{Mutation, Scripts};
@@ -39,36 +39,6 @@ pub(crate) const T0_MS: u64 = 1_700_000_000_000;
 pub struct Violation(pub String);
 
 pub(crate) type Checked = Result<(), Violation>;
-
-/// One announce that a client sent, and what became of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Fact {
-    pub(crate) client: usize,
-    pub(crate) endpoint: usize,
-    pub(crate) session: usize,
-    pub(crate) run: u32,
-    /// Its run began with a `started`.
-    pub(crate) began: bool,
-    pub(crate) up: u64,
-    pub(crate) down: u64,
-    pub(crate) left: u64,
-    pub(crate) event: Event,
-    /// It reached a tracker.
-    pub(crate) arrival: Option<Arrival>,
-    /// The client was told that it counts.
-    pub(crate) answered: bool,
-    /// Redis booked it.
-    pub(crate) heard: bool,
-    /// A newer announce of the same run took its place in a spool.
-    pub(crate) replaced_by: Option<usize>,
-}
-
-/// When an announce reached a tracker, by true time, and how it came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) at_ms: u64,
-    pub(crate) path: Path,
-}
 
 /// An announce on its way to a tracker, or there and not yet handed to its recorder.
 #[derive(Debug, Clone, Copy)]

@@ -65,7 +65,7 @@ fn a_claim_says_where_it_goes_on() {
     let reply = Value::Array(vec![text("7-1"), two_entries(), Value::Array(vec![text("3-0")])]);
     let mut ids = Vec::new();
     let cursor = claimed(&reply, |id, _| ids.push(id.ms)).unwrap();
-    assert_eq!((cursor, ids), (EntryId { ms: 7, seq: 1 }, vec![1, 2]));
+    assert_eq!((cursor, ids), (EntryId { ms: 7, seq: 1 }, vec![1, 2, 3]), "the deleted one, too");
     assert!(claimed(&two_entries(), |_, _| ()).is_err());
 }
 
