@@ -12,7 +12,8 @@ use tokio::time::sleep;
 
 use crate::announce::Bytes;
 use crate::books::{Bounds, ClientState, Truth};
-use crate::injector::{RunContext, connection, restart_if_ended};
+use crate::context::{RunContext, connection};
+use crate::injector::restart_if_ended;
 use crate::managed_process::ManagedProcess;
 use crate::operator::NOBODY;
 use crate::tally::Figure;

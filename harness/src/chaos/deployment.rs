@@ -9,6 +9,7 @@ use harness::{Clock, Trackerctl, binary, eventually_async, free_port, page};
 
 use crate::announce::Bytes;
 use crate::disk::Disk;
+use crate::endpoints::Endpoints;
 use crate::exchange::Route;
 use crate::fault::Kind;
 use crate::link::Link;
@@ -47,24 +48,6 @@ pub(crate) struct Disks {
     pub(crate) spools: [Disk; 2],
     pub(crate) ledger: Disk,
     pub(crate) redis: Disk,
-}
-
-/// Where things are.
-#[derive(Debug, Clone)]
-pub(crate) struct Endpoints {
-    redis: u16,
-    /// All ways to the trackers.
-    pub(crate) routes: Vec<Route>,
-    /// The URLs of the trackers' metrics.
-    pub(crate) metrics: Vec<String>,
-    pub(crate) control: Trackerctl,
-}
-
-impl Endpoints {
-    /// Redis itself, around every proxy.
-    pub(crate) fn redis_url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.redis)
-    }
 }
 
 impl Deployment {

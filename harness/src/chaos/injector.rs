@@ -1,20 +1,14 @@
 //! Carries the plans of faults out: one injector for each process, link and disk that can fail, all at once.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use harness::Trackerctl;
-use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisResult};
+use anyhow::Result;
+use redis::RedisResult;
 use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
+use crate::context::{RunContext, connection};
 use crate::disk::Disk;
 use crate::fault::{Ending, Fault, Target};
 use crate::flip::flip;
@@ -25,42 +19,11 @@ use crate::plan::Step;
 use crate::redis_pair::RedisPair;
 use crate::site::SitePage;
 use crate::tally::{Figure, Tally};
-use crate::world::{DECOY, World};
+use crate::world::DECOY;
 
 /// How often an injector looks whether its process ended by itself, and how long such a process stays down.
 const LOOK: Duration = Duration::from_millis(100);
 const RESTART: Duration = Duration::from_millis(300);
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// One line for each fault.
-#[derive(Debug)]
-pub(crate) struct Journal {
-    file: Mutex<File>,
-    begin: Instant,
-}
-
-impl Journal {
-    pub(crate) fn open(path: &Path, begin: Instant) -> Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file: Mutex::new(file), begin })
-    }
-
-    pub(crate) fn write(&self, what: &str) {
-        let at = self.begin.elapsed().as_secs_f64();
-        // A journal that cannot be written costs its lines, not the run.
-        writeln!(self.file.lock(), "{at:9.3} {what}").ok();
-    }
-}
-
-/// The journal, the world and `trackerctl`, shared by injectors and audit.
-#[derive(Debug, Clone)]
-pub(crate) struct RunContext {
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) world: Arc<World>,
-    pub(crate) control: Trackerctl,
-    /// Whoever writes to Redis what no tracker would write again holds this, and a Redis that forgets.
-    pub(crate) desk: Arc<tokio::sync::Mutex<()>>,
-}
 
 /// What an injector makes fail.
 #[derive(Debug)]
@@ -239,14 +202,6 @@ async fn command_redis(fault: Fault, context: &RunContext) -> RedisResult<()> {
     };
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]).exec_async(&mut redis).await
-}
-
-/// A connection around every proxy, for a run that must not wait for it.
-pub(crate) async fn connection(client: &redis::Client) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE));
-    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 async fn fail_link(link: &Link, fault: Fault, tally: &Tally) {

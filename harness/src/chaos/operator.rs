@@ -13,8 +13,8 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use tokio::time::{Instant, sleep};
 
+use crate::context::{RunContext, connection};
 use crate::fault::Fault;
-use crate::injector::{RunContext, connection};
 use crate::tally::Figure;
 use crate::world::User;
 

@@ -10,8 +10,8 @@ use rand::RngExt;
 use redis::InfoDict;
 use tokio::time::{Instant, sleep};
 
+use crate::context::{RunContext, connection};
 use crate::fault::{Loss, Way};
-use crate::injector::{RunContext, connection};
 use crate::link::{Link, Mode};
 use crate::managed_process::ManagedProcess;
 use crate::tally::Figure;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::announce::Bytes;
 use crate::audit::Verdict;
 use crate::books::Account;
-use crate::injector::RunContext;
+use crate::context::RunContext;
 use crate::tally::{Figure, Tally};
 
 const SHOWN_USERS: usize = 3;

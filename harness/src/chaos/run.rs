@@ -14,9 +14,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::audit::{self, Verdict};
 use crate::client::Client;
+use crate::context::{Journal, RunContext};
 use crate::deployment::{Deployment, Place};
 use crate::fault::{Kind, Target};
-use crate::injector::{FaultInjector, Journal, RunContext, Victim, restart_if_ended};
+use crate::injector::{FaultInjector, Victim, restart_if_ended};
 use crate::managed_process::ManagedProcess;
 use crate::plan::plan;
 use crate::redis_pair::RedisPair;

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::announce::Bytes;
-use crate::deployment::Endpoints;
-use crate::injector::connection;
+use crate::context::connection;
+use crate::endpoints::Endpoints;
 use crate::tally::Figure;
 use crate::world::World;
 

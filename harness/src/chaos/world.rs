@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::announce::Bytes;
 use crate::books::Books;
-use crate::deployment::Endpoints;
+use crate::endpoints::Endpoints;
 use crate::exchange::Route;
 use crate::tally::Tally;
 use crate::torrent::Torrent;
