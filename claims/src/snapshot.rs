@@ -14,6 +14,7 @@ const VERSION: u8 = 0x10;
 /// The first byte where only counters are known: an older tracker wrote the snapshot.
 const COUNTERS: u8 = b'=';
 const STOPPED: u8 = 1;
+const DIGEST_BYTES: usize = 4;
 
 /// A session as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,13 +144,18 @@ impl Snapshot {
     /// The snapshot as it is kept.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        let first = VERSION | if self.stopped { STOPPED } else { 0 };
         let mut bytes = Vec::with_capacity(128);
+        // The version comes first: by it this is told from what an older tracker wrote.
+        bytes.push(first);
+        bytes.extend([0; DIGEST_BYTES]);
         self.encode_bytes(&mut bytes);
+        let digest = digest(first, &bytes[1 + DIGEST_BYTES..]);
+        bytes[1..=DIGEST_BYTES].copy_from_slice(&digest);
         seven_bits(&bytes)
     }
 
     fn encode_bytes(&self, out: &mut Vec<u8>) {
-        out.push(VERSION | if self.stopped { STOPPED } else { 0 });
         number(out, self.born_ms);
         number(out, self.newest_ms.saturating_sub(self.born_ms));
         number(out, self.ts.saturating_sub(self.newest_ms / 1000));
@@ -166,7 +172,8 @@ impl Snapshot {
         let bytes = eight_bits(text)?;
         let mut rest = &*bytes;
         let first = byte(&mut rest)?;
-        if first & !STOPPED != VERSION {
+        let (told, mut rest) = rest.split_first_chunk().ok_or(DecodeError)?;
+        if first & !STOPPED != VERSION || *told != digest(first, rest) {
             return Err(DecodeError);
         }
         let born_ms = unsigned(&mut rest)?;
@@ -199,6 +206,13 @@ impl Snapshot {
         let announced = Announced { report, left: 0, word: Word::Present, endpoint: 0, ts };
         Self::first(&announced, Session::default(), 0).0
     }
+}
+
+/// Of everything (FNV-1a): whoever compares the beginning of two snapshots compares all of them. After
+/// Redis went back in time two of one session can have the same times, and differ only at their ends.
+fn digest(first: u8, rest: &[u8]) -> [u8; DIGEST_BYTES] {
+    let step = |digest: u32, byte: u8| (digest ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    rest.iter().copied().fold(step(0x811c_9dc5, first), step).to_le_bytes()
 }
 
 /// Eight bytes of seven bits for seven of eight.
@@ -253,6 +267,15 @@ mod tests {
         let text = after(1, 20).encode();
         assert!(text.len() <= 64 && std::str::from_utf8(&text).is_ok(), "{} bytes", text.len());
         assert!(after(2, 20).encode().len() <= 2 * 64);
+    }
+
+    #[test]
+    fn what_differs_anywhere_differs_at_its_beginning() {
+        let (one, mut other) = (after(4, 20), after(4, 20));
+        other.session.book(&announced(9, 3).report, 120_000);
+        let (one, other) = (one.encode(), other.encode());
+        assert!(one.len() > 64 && one != other && one[..8] != other[..8]);
+        assert!(one[0] != b'=' && other[0] != b'=', "that is how an older tracker's begins");
     }
 
     #[test]

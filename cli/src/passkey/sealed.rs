@@ -46,8 +46,8 @@ pub(crate) struct Seal {
 /// What to open.
 #[derive(Debug, Args)]
 pub(crate) struct Open {
-    /// The credential, as it stands in an announce URL.
-    #[arg(value_name = "TEXT")]
+    /// The credential, as it stands in an announce URL. One in 64 begins with `-`.
+    #[arg(value_name = "TEXT", allow_hyphen_values = true)]
     credential: String,
     /// Also refuse it as the tracker with this `max_age` would, such as 30d.
     #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]

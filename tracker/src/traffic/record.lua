@@ -31,7 +31,7 @@
 --
 -- A snapshot holds the public fields uploaded, downloaded, port, ip, af, ts, and `claims`, `claims2`,
 -- `claims3`: the session as the crate `claims` writes it, in pieces of at most 64 bytes, so that Redis keeps
--- the hash in its compact form. The first piece changes with every announce, so comparing that is enough.
+-- the hash in its compact form. The first piece has a digest of all, so comparing that is enough.
 --
 -- This is where Redis spends its time: on each command, each of its arguments, and each text that Lua has not
 -- seen before. So what can be computed elsewhere is, and the usual announce takes three commands.
