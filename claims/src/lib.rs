@@ -8,8 +8,8 @@
 //! A *run* is the life of one pair of counters in the client. What was said can often be explained in more
 //! than one way: which path's `started` belongs to which run? The books take, for each counter by itself, the
 //! **least total of all explanations** (stories). The truth is one of the stories, so nobody is ever credited
-//! too much; a further report never lowers the least, so each report claims at once by how much the least
-//! grows; and, but for what is said below, the order in which reports are booked does not matter.
+//! too much. But for what is said below, a further report never lowers the least, so each report claims at
+//! once by how much the least grows, and the order in which reports are booked does not matter.
 //!
 //! What makes that small enough for a snapshot: between two `started` (or falls) a path stays in one run, so
 //! all that it said there is one segment of which only the ends count. A session is a handful of segments,

@@ -128,7 +128,7 @@ pub struct TrafficEvent {
     pub extras: Extras,
 }
 
-/// An event's place among its session's claims and among the stream's entries (contract, section 3).
+/// An event's place among its session's claims and among the stream's entries (docs/contract.md).
 ///
 /// The event claims `(tu - du, tu]` and `(td - dd, td]` of all that the session has claimed since it was
 /// born, so whoever remembers what of that line was seen counts no byte twice.

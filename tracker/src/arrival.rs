@@ -1,5 +1,5 @@
 //! When a request reached this machine, from whom, and which way. Nothing that happens to it later makes it
-//! newer, and reports of one session that came different ways are in no order (docs/contract.md, section 4).
+//! newer, and reports of one session that came different ways are in no order (docs/contract.md).
 
 use std::net::IpAddr;
 use std::time::Instant;

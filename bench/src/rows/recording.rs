@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tracker::announce::{Account, Admission, Admitted, Announce, Families, PeerIds, Report, UserTag};
 use tracker::app::metrics::Metrics;
 use tracker::arrival::Way;
-use tracker::traffic::{self, Recorder, Rules, Setup, TailOptions};
+use tracker::traffic::{self, Recorder, Rules, Setup, TailLimits};
 
 use crate::cores::CoreSet;
 use crate::cost::{self, micros_each};
@@ -176,7 +176,7 @@ fn setup(redis: &RedisServer) -> Setup {
         rules: Rules::new(&Keys::default()),
         retry_count: 3,
         wait_replicas: 0,
-        tail: TailOptions::default(),
+        tail: TailLimits::default(),
         require_durable_redis: false,
         retry_interval: Duration::from_millis(200),
         spool: None,

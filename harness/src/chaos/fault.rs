@@ -98,7 +98,7 @@ pub(crate) enum Loss {
 pub(crate) enum Kind {
     /// Small disks that can be filled; they need namespaces.
     Disks,
-    /// Clocks that step; they need libfaketime.
+    /// Clocks that step; they need a C compiler.
     Clocks,
     /// Announces over IPv6.
     Ipv6,

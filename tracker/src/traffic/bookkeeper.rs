@@ -1,5 +1,5 @@
 //! The books' rule where it is applied: from what is known of a session and a report to the event that is
-//! appended and the snapshot that is kept (contract, section 4).
+//! appended and the snapshot that is kept (docs/contract.md).
 //!
 //! Redis books what is computed here only onto the snapshot that it was computed from. Where it has another
 //! one (a second tracker was faster, this one has just started), it shows it, and the report is computed

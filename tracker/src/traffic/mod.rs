@@ -28,7 +28,7 @@ pub use machine::{
     Action, Call, Input, Limits, Notice, RecordError, RecorderMachine, RecorderState, Submission,
 };
 pub use metrics::RecorderMetrics;
-pub use options::{EventField, FirstStarted, Options, SpoolOptions, TailOptions};
+pub use options::{EventField, FirstStarted, Options, SpoolOptions};
 pub use recorder::{Recorded, Recorder, Setup, SpawnError, spawn};
 pub use replay::{ReplayError, Replayed, replay};
 pub use reply::{Clock, Outcome, Present, Receipt, Verdict};

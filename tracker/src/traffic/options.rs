@@ -11,6 +11,7 @@ use service::redis::{Broker, Timeouts, url_problem};
 
 use super::recorder::Setup;
 use super::script::Rules;
+use super::spool::TailLimits;
 
 /// Clients give up within minutes; what differs by more than that is no skew.
 const SKEWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -46,7 +47,7 @@ pub struct Options {
     /// How far two paths of one client may differ: a client's own timeout.
     pub path_skew: Period,
     /// What is kept of what Redis confirmed.
-    pub tail: TailOptions,
+    pub tail: TailLimits,
     /// What of clients the event tells besides.
     pub event_fields: Vec<EventField>,
     /// Do not start on a Redis that may lose what it confirmed without being asked to.
@@ -55,32 +56,6 @@ pub struct Options {
     pub wait_replicas: u32,
     /// Where announces are kept while Redis is away.
     pub spool: SpoolOptions,
-}
-
-/// What is kept of what Redis confirmed, to be told to one that came back older.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TailOptions {
-    /// For how long.
-    pub seconds: u64,
-    /// And how much at most.
-    pub max_bytes: u64,
-}
-
-impl TailOptions {
-    /// For how long it is kept.
-    #[must_use]
-    pub fn lasts(&self) -> Duration {
-        Duration::from_secs(self.seconds)
-    }
-}
-
-impl Default for TailOptions {
-    /// Redis writes its append-only file to the disk once a second, and a replica is promoted within some
-    /// tens of seconds.
-    fn default() -> Self {
-        Self { seconds: 60, max_bytes: 64 * 1024 * 1024 }
-    }
 }
 
 /// What an event may tell of a client besides.
@@ -143,7 +118,7 @@ impl Default for Options {
             snapshot_ttl: Period::from_secs(21 * 86_400),
             first_started: FirstStarted::Baseline,
             path_skew: Period(Duration::from_millis(claims::DEFAULT_SKEW_MS)),
-            tail: TailOptions::default(),
+            tail: TailLimits::default(),
             event_fields: Vec::new(),
             require_durable_redis: false,
             wait_replicas: 0,
@@ -211,7 +186,7 @@ impl Options {
             },
             retry_count: self.retry_count,
             retry_interval: self.retry_interval.0,
-            tail: self.tail.clone(),
+            tail: self.tail,
             require_durable_redis: self.require_durable_redis,
             wait_replicas: self.wait_replicas,
             spool: (!self.spool.directory.as_os_str().is_empty()).then(|| self.spool.clone()),

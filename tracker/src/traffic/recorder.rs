@@ -17,7 +17,7 @@ use super::driver::{self, Work};
 use super::machine::{Limits, RecordError, RecorderMachine, RecorderState, Submission};
 use super::metrics::RecorderMetrics;
 use super::notices::{Notices, SharedState};
-use super::options::{SpoolOptions, TailOptions};
+use super::options::SpoolOptions;
 use super::script::{RecordScript, Rules};
 use super::sender::RedisSender;
 use super::spool::{OpenError, Spool, TailLimits};
@@ -46,7 +46,7 @@ pub struct Setup {
     /// How long to wait before it is sent again.
     pub retry_interval: Duration,
     /// What is kept of what Redis confirmed.
-    pub tail: TailOptions,
+    pub tail: TailLimits,
     /// Do not start on a Redis that may lose what it confirmed without being asked to.
     pub require_durable_redis: bool,
     /// How many replicas must have a batch before its clients are answered.
@@ -163,7 +163,7 @@ pub fn spawn(
     let spool = spool_of(&setup, &metrics, predecessor)?;
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
     if let Some(spool) = &spool {
-        spool.set_tail_limits(setup.tail_limits());
+        spool.set_tail_limits(setup.tail);
     }
     // Without a folder to keep it in the tracker is another one after each start, which costs each session a
     // path.
@@ -191,10 +191,6 @@ pub fn spawn(
 }
 
 impl Setup {
-    pub(super) fn tail_limits(&self) -> TailLimits {
-        TailLimits { seconds: self.tail.seconds, max_bytes: self.tail.max_bytes }
-    }
-
     pub(super) fn limits(&self) -> Limits {
         Limits {
             batch: MAX_BATCH,
@@ -202,7 +198,7 @@ impl Setup {
             retry_count: self.retry_count,
             retry_interval: self.retry_interval,
             has_spool: self.spool.is_some(),
-            tail: self.tail_limits(),
+            tail: self.tail,
         }
     }
 }

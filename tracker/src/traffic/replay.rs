@@ -76,7 +76,7 @@ pub async fn replay(setup: &Setup, seen_to: &mut dyn FnMut(u64)) -> Result<Repla
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
     let (id, now) = (script.tracker_id().to_owned(), (unix_milliseconds(), Instant::now()));
     let machine = RecorderMachine::new(id, setup.limits(), setup.rules.clone(), now);
-    spool.set_tail_limits(setup.tail_limits());
+    spool.set_tail_limits(setup.tail);
     let sender = RedisSender::new(link, script, setup.wait_replicas, setup.timeouts);
     Replay { machine, sender, spool, replayed: Replayed::default(), seen_to }.run().await
 }

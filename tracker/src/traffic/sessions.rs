@@ -56,7 +56,6 @@ impl Sessions {
         self.old.remove(&key);
     }
 
-    /// A Redis that went back in time has other snapshots.
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }

@@ -9,6 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 
+use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use super::disk::{Disk, DiskFile};
@@ -26,8 +27,9 @@ const FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// How long what was written may wait to be synced.
 const SYNC_MS: u64 = 1000;
 
-/// How much of what Redis confirmed is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much of what Redis confirmed is kept: option `tail`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TailLimits {
     /// Longer than Redis may lose.
     pub seconds: u64,
@@ -36,6 +38,8 @@ pub struct TailLimits {
 }
 
 impl Default for TailLimits {
+    /// Redis writes its append-only file to the disk once a second, and a replica is promoted within some
+    /// tens of seconds.
     fn default() -> Self {
         Self { seconds: 60, max_bytes: 64 * 1024 * 1024 }
     }
