@@ -40,7 +40,10 @@ fn info_and_pending_show_how_far_the_group_is() {
     read.arg("GROUP").arg("site").arg("c1").arg("COUNT").arg(2).arg("STREAMS").arg(STREAM).arg(">");
     read.exec(&mut redis.connection()).unwrap();
 
+    let _: () = redis.connection().hset("tracker:traffic:head", "n", 3).unwrap();
+
     let info = run(&redis.url(), &["--json", "stream", "info"]).expect(0).json();
+    assert_eq!(info["numbered"], 3);
     assert_eq!((info["length"].as_u64(), info["first"]["id"].as_str()), (Some(3), Some(first.as_str())));
     assert_eq!(
         (info["groups"][0]["lag"].as_u64(), info["groups"][0]["pending"].as_u64()),

@@ -16,6 +16,8 @@ struct Info {
     length: usize,
     first: Option<Mark>,
     last: Option<Mark>,
+    /// The number of the newest entry that any tracker has added.
+    numbered: u64,
     memory_bytes: u64,
     groups: Vec<Group>,
     dead_letters: u64,
@@ -50,15 +52,17 @@ async fn read(redis: &mut Redis, context: &Context) -> Result<Info, Failure> {
     let mut lengths = redis::pipe();
     lengths.exists(&stream).xlen(context.keys.dead_letters()).xlen(context.keys.failed());
     lengths.cmd("MEMORY").arg("USAGE").arg(&stream);
-    let (exists, dead_letters, failed, memory): (bool, u64, u64, Option<u64>) = redis.pipe(&lengths).await?;
-    let memory_bytes = memory.unwrap_or(0);
+    lengths.hget(context.keys.head(), "n");
+    let (exists, dead_letters, failed, memory, numbered): (bool, u64, u64, Option<u64>, Option<u64>) =
+        redis.pipe(&lengths).await?;
     let mut info = Info {
         stream,
         exists,
         length: 0,
         first: None,
         last: None,
-        memory_bytes,
+        numbered: numbered.unwrap_or(0),
+        memory_bytes: memory.unwrap_or(0),
         groups: Vec::new(),
         dead_letters,
         failed,
@@ -117,6 +121,7 @@ impl Report for Info {
             ("entries", self.length.to_string()),
             ("first", mark(&self.first)),
             ("last", mark(&self.last)),
+            ("numbered", format!("up to {}", self.numbered)),
             ("memory", bytes(self.memory_bytes)),
             ("dead letters", self.dead_letters.to_string()),
             ("given up", self.failed.to_string()),

@@ -19,6 +19,8 @@ use crate::metrics::gauges_by;
 
 /// How often Redis is looked at: an operator may change it, and another one may take over.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// The first that names the entries it no longer has when they are claimed.
+const OLDEST_MAJOR: u64 = 7;
 /// After an attempt that failed.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -42,19 +44,26 @@ pub enum Doubt {
          appendonly to yes"
     )]
     NoAppendOnlyFile,
+    /// It does not tell what was deleted before it was settled (its `XAUTOCLAIM` since 7.0).
+    #[error("Redis {version} is too old: before 7.0 it does not tell which entries are gone; update it")]
+    Old {
+        /// What it says it is.
+        version: String,
+    },
     /// It does not say.
     #[error("Redis does not say whether it keeps what it confirms; allow its user INFO, or CONFIG GET")]
     Unknown,
 }
 
 impl Doubt {
-    const REASONS: [&str; 3] = ["eviction", "no_append_only_file", "unknown"];
+    const REASONS: [&str; 4] = ["eviction", "no_append_only_file", "old", "unknown"];
 
     fn reason(&self) -> &'static str {
         match self {
             Self::Evicts { .. } => Self::REASONS[0],
             Self::NoAppendOnlyFile => Self::REASONS[1],
-            Self::Unknown => Self::REASONS[2],
+            Self::Old { .. } => Self::REASONS[2],
+            Self::Unknown => Self::REASONS[3],
         }
     }
 }
@@ -77,13 +86,15 @@ struct Settings {
     policy: Option<String>,
     maxmemory: Option<String>,
     appends: Option<bool>,
+    /// Of Redis, or the one that Valkey says it is like.
+    version: Option<String>,
 }
 
 impl Settings {
     /// Managed servers forbid CONFIG and allow this.
     async fn by_info(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
         let mut text = String::new();
-        for section in ["memory", "persistence"] {
+        for section in ["server", "memory", "persistence"] {
             let told = redis::cmd("INFO").arg(section).query_async(connection).await;
             text.push_str(&unless_refused::<String>(told)?);
         }
@@ -92,7 +103,12 @@ impl Settings {
             fields.find(|(field, _)| *field == name).map(|(_, value)| value.trim().to_owned())
         };
         let appends = value("aof_enabled").map(|enabled| enabled == "1");
-        Ok(Self { policy: value("maxmemory_policy"), maxmemory: value("maxmemory"), appends })
+        Ok(Self {
+            policy: value("maxmemory_policy"),
+            maxmemory: value("maxmemory"),
+            appends,
+            version: value("redis_version"),
+        })
     }
 
     async fn by_config(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
@@ -100,6 +116,7 @@ impl Settings {
             policy: configured(connection, "maxmemory-policy").await?,
             maxmemory: configured(connection, "maxmemory").await?,
             appends: configured(connection, "appendonly").await?.map(|appends| appends == "yes"),
+            version: None,
         })
     }
 
@@ -108,6 +125,7 @@ impl Settings {
             policy: self.policy.or(other.policy),
             maxmemory: self.maxmemory.or(other.maxmemory),
             appends: self.appends.or(other.appends),
+            version: self.version.or(other.version),
         }
     }
 
@@ -117,9 +135,16 @@ impl Settings {
             policy: policy.clone(),
             maxmemory: self.maxmemory.clone().unwrap_or_else(|| "unknown".into()),
         });
-        let unknown = self.policy.is_none() || self.appends.is_none();
         let forgets = (self.appends == Some(false)).then_some(Doubt::NoAppendOnlyFile);
-        evicts.into_iter().chain(forgets).chain(unknown.then_some(Doubt::Unknown)).collect()
+        let is_unknown = self.policy.is_none() || self.appends.is_none();
+        let unknown = is_unknown.then_some(Doubt::Unknown);
+        evicts.into_iter().chain(forgets).chain(self.too_old()).chain(unknown).collect()
+    }
+
+    fn too_old(&self) -> Option<Doubt> {
+        let version = self.version.as_ref()?;
+        let major: u64 = version.split('.').next()?.parse().ok()?;
+        (major < OLDEST_MAJOR).then(|| Doubt::Old { version: version.clone() })
     }
 }
 
@@ -137,7 +162,7 @@ fn unless_refused<T: Default>(answer: RedisResult<T>) -> RedisResult<T> {
 
 /// The gauges of the doubts, one by reason.
 #[derive(Debug, Clone)]
-pub struct DoubtMetrics(Arc<[IntGauge; 3]>);
+pub struct DoubtMetrics(Arc<[IntGauge; Doubt::REASONS.len()]>);
 
 impl DoubtMetrics {
     /// Registers them under this name.
@@ -147,8 +172,8 @@ impl DoubtMetrics {
     pub fn new(registry: &Registry, name: &str) -> prometheus::Result<Self> {
         let help = "1 while Redis may lose what it confirmed, by reason";
         let by = gauges_by(registry, name, help, "reason")?;
-        let [eviction, forgetting, unknown] = Doubt::REASONS.map(by);
-        Ok(Self(Arc::new([eviction?, forgetting?, unknown?])))
+        let [eviction, forgetting, old, unknown] = Doubt::REASONS.map(by);
+        Ok(Self(Arc::new([eviction?, forgetting?, old?, unknown?])))
     }
 
     fn publish(&self, doubts: &[Doubt]) {
@@ -239,7 +264,10 @@ mod tests {
     use super::*;
 
     fn doubts(policy: Option<&str>, appends: Option<bool>) -> String {
-        let settings = Settings { policy: policy.map(Into::into), maxmemory: Some("0".into()), appends };
+        reasons(&Settings { policy: policy.map(Into::into), appends, ..Settings::default() })
+    }
+
+    fn reasons(settings: &Settings) -> String {
         settings.doubts().iter().map(Doubt::reason).collect::<Vec<_>>().join(" ")
     }
 
@@ -253,5 +281,19 @@ mod tests {
         assert_eq!(doubts(Some("allkeys-lfu"), Some(false)), "eviction no_append_only_file");
         assert_eq!(doubts(None, Some(false)), "no_append_only_file unknown");
         assert_eq!(doubts(None, None), "unknown");
+    }
+
+    #[test]
+    fn a_redis_from_before_7_is_named() {
+        let of = |version: &str| Settings {
+            policy: Some("noeviction".into()),
+            appends: Some(true),
+            version: Some(version.into()),
+            ..Settings::default()
+        };
+        assert_eq!(reasons(&of("6.2.14")), "old");
+        for version in ["7.0.15", "7.2.4", "8.2.1", "255.255.255"] {
+            assert_eq!(reasons(&of(version)), "", "{version}");
+        }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) async fn run(command: &Verify, context: &Context) -> Result<Answer, F
         false => masked(passkey),
     };
     let drifts = totals(&mut ledger, context)?;
+    let numbers = ledger.numbers().map_err(|error| context.ledger_failure(&error))?;
     let (mut stream, mut presence) = (None, None);
     if !command.ledger_only {
         let mut redis = context.redis().await?;
@@ -47,7 +48,7 @@ pub(crate) async fn run(command: &Verify, context: &Context) -> Result<Answer, F
     }
     let verdict = Verdict { drifts, stream, presence };
     let agrees = verdict.agrees();
-    context.output.show(&Verified::new(verdict, show))?;
+    context.output.show(&Verified::new(verdict, &numbers, show))?;
     Ok(if agrees { Answer::Done } else { Answer::No })
 }
 

@@ -2,7 +2,7 @@
 
 use books::Entry;
 use books::audit::{PresenceAudit, StreamAudit, Verdict};
-use books::ledger::Drift;
+use books::ledger::{Drift, Numbers};
 use books::presence::Older;
 use contract::Passkey;
 use serde::Serialize;
@@ -16,10 +16,24 @@ pub(super) struct Verified {
     agrees: bool,
     /// Totals that are not what the settled events add up to.
     drifts: Vec<TotalDrift>,
+    /// What the entries' own numbers prove. Nothing of it makes the books disagree: what was lost, is.
+    numbers: NumbersSeen,
     /// The stream's entries against the settled events; not with `--ledger-only`.
     stream: Option<StreamVerdict>,
     /// The sets against the stream's entries and the settled events; not with `--ledger-only`.
     presence: Option<PresenceVerdict>,
+}
+
+#[derive(Serialize)]
+struct NumbersSeen {
+    /// The highest that was settled, if any.
+    newest: Option<u64>,
+    /// Lower ones that have not come; those of another consumer's batch will.
+    missing: u64,
+    /// Entries that cannot come any more.
+    lost: u64,
+    /// How often Redis went back in time.
+    rollbacks: u64,
 }
 
 #[derive(Serialize)]
@@ -66,13 +80,32 @@ struct Missing {
 }
 
 impl Verified {
-    pub(super) fn new(verdict: Verdict, show: impl Fn(&Passkey) -> String + Copy) -> Self {
+    pub(super) fn new(verdict: Verdict, numbers: &Numbers, show: impl Fn(&Passkey) -> String + Copy) -> Self {
         Self {
             agrees: verdict.agrees(),
+            numbers: NumbersSeen::new(numbers),
             stream: verdict.stream.as_ref().map(|stream| StreamVerdict::new(stream, show)),
             presence: verdict.presence.as_ref().map(|sets| PresenceVerdict::new(sets, show)),
             drifts: verdict.drifts.into_iter().map(|drift| TotalDrift::new(drift, show)).collect(),
         }
+    }
+}
+
+impl NumbersSeen {
+    fn new(numbers: &Numbers) -> Self {
+        Self {
+            newest: numbers.newest.map(|newest| newest.n),
+            missing: numbers.count_missing(),
+            lost: numbers.lost,
+            rollbacks: numbers.rollbacks,
+        }
+    }
+
+    fn line(&self) -> String {
+        let newest = self.newest.map_or_else(|| "none yet".into(), |newest| format!("up to {newest}"));
+        let (missing, lost) = (self.missing, count(self.lost, "entry", "entries"));
+        let back = count(self.rollbacks, "time", "times");
+        format!("numbers: {newest}; {missing} not settled yet, {lost} lost; Redis went back {back}")
     }
 }
 
@@ -186,6 +219,7 @@ impl Report for Verified {
             0 => "totals: every total is what the settled events add up to".into(),
             drifts => format!("totals: {}", count(drifts, "total differs", "totals differ")),
         });
+        parts.push(self.numbers.line());
         let stream = self.stream.as_ref();
         parts.extend(stream.and_then(|stream| missing_table(&stream.listed)));
         parts.extend(stream.map(StreamVerdict::line));
