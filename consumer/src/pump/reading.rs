@@ -8,9 +8,9 @@ use super::{Attempt, MOST_IN_FLIGHT, Next, Pump};
 use crate::batch::Batch;
 
 /// Between two readings, unless there is more than one can bring. What arrives after a quiet moment does not
-/// wait; at any load the work that is done for each batch, a commit above all, is done a hundred times a
+/// wait; at any load the work that is done for each batch, a commit above all, is done some twenty times a
 /// second and not a thousand.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(40);
 
 /// What this half does.
 #[derive(Debug)]
