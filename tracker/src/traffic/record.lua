@@ -52,7 +52,7 @@ local MOVED, IDLE, LATE, LONG = 1, 2, 4, 8
 local call, attempt = redis.call, redis.pcall
 local taken, format = cmsgpack.unpack_limit, string.format
 
-local function int(number) return format('%.0f', number) end
+local function int(number) return format('%d', number) end
 
 local head = call('HMGET', HEAD, 'n', 'clock', 'time')
 local time = call('TIME')
