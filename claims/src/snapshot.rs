@@ -215,13 +215,13 @@ fn digest(first: u8, rest: &[u8]) -> [u8; DIGEST_BYTES] {
     rest.iter().copied().fold(step(0x811c_9dc5, first), step).to_le_bytes()
 }
 
-/// Eight bytes of seven bits for seven of eight.
+/// Eight bytes of seven bits for seven of eight, the last ones as if zeros followed.
 fn seven_bits(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() * 8 / 7 + 1);
     for some in bytes.chunks(7) {
-        let bits =
-            some.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte)) << (8 * (7 - some.len()));
-        text.extend((0..=some.len()).map(|place| (bits >> (49 - 7 * place) & 0x7f) as u8));
+        let mut whole = [0; 8];
+        whole[1..=some.len()].copy_from_slice(some);
+        text.extend_from_slice(&spread(u64::from_be_bytes(whole)).to_be_bytes()[..=some.len()]);
     }
     text
 }
@@ -229,14 +229,28 @@ fn seven_bits(bytes: &[u8]) -> Vec<u8> {
 fn eight_bits(text: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut bytes = Vec::with_capacity(text.len());
     for some in text.chunks(8) {
-        if some.len() < 2 || some.iter().any(|byte| *byte > 0x7f) {
+        if some.len() < 2 || !some.is_ascii() {
             return Err(DecodeError);
         }
-        let bits =
-            some.iter().fold(0_u64, |bits, byte| bits << 7 | u64::from(*byte)) << (7 * (8 - some.len()));
-        bytes.extend((1..some.len()).map(|place| (bits >> (56 - 8 * place) & 0xff) as u8));
+        let mut whole = [0; 8];
+        whole[..some.len()].copy_from_slice(some);
+        bytes.extend_from_slice(&gather(u64::from_be_bytes(whole)).to_be_bytes()[1..some.len()]);
     }
     Ok(bytes)
+}
+
+/// The lower half of each lane moves to its lane's end and the upper half on, until each byte has seven bits:
+/// each announce comes through here, and a loop over the bits took as long as everything else about it.
+const fn spread(bits: u64) -> u64 {
+    let bits = (bits & 0x00ff_ffff_f000_0000) << 4 | bits & 0x0fff_ffff;
+    let bits = (bits & 0x0fff_c000_0fff_c000) << 2 | bits & 0x3fff_0000_3fff;
+    (bits & 0x3f80_3f80_3f80_3f80) << 1 | bits & 0x7f_007f_007f_007f
+}
+
+const fn gather(bits: u64) -> u64 {
+    let bits = bits >> 1 & 0x3f80_3f80_3f80_3f80 | bits & 0x7f_007f_007f_007f;
+    let bits = bits >> 2 & 0x0fff_c000_0fff_c000 | bits & 0x3fff_0000_3fff;
+    bits >> 4 & 0x00ff_ffff_f000_0000 | bits & 0x0fff_ffff
 }
 
 #[cfg(test)]
@@ -276,6 +290,20 @@ mod tests {
         let (one, other) = (one.encode(), other.encode());
         assert!(one.len() > 64 && one != other && one[..8] != other[..8]);
         assert!(one[0] != b'=' && other[0] != b'=', "that is how an older tracker's begins");
+    }
+
+    #[test]
+    fn every_byte_of_text_has_the_next_seven_bits() {
+        let bytes: Vec<u8> = (0..40_u8).map(|byte| byte.wrapping_mul(151) ^ 0x5a).collect();
+        for length in 0..bytes.len() {
+            let bits = bytes[..length].iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+            let bits: Vec<u8> = bits.collect();
+            let septet = |some: &[u8]| (0..7).fold(0, |all, at| all << 1 | some.get(at).unwrap_or(&0));
+            // Bytes in groups of seven, so that each group begins with a byte of text.
+            let text: Vec<u8> = bits.chunks(56).flat_map(|group| group.chunks(7).map(septet)).collect();
+            assert_eq!(seven_bits(&bytes[..length]), text);
+            assert_eq!(eight_bits(&text).as_deref(), Ok(&bytes[..length]));
+        }
     }
 
     #[test]

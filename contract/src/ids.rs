@@ -49,8 +49,8 @@ macro_rules! twenty_bytes {
             #[must_use]
             pub fn hex_bytes(&self) -> [u8; 40] {
                 let mut digits = [0; 40];
-                for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-                    pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(self.0) {
+                    *pair = HEX_PAIRS[usize::from(byte)];
                 }
                 digits
             }
@@ -102,6 +102,17 @@ twenty_bytes! {
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Both digits of each byte: an event is written with four ids.
+const HEX_PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [HEX[byte >> 4], HEX[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 fn hex_20(text: &[u8]) -> Option<[u8; 20]> {
     let (mut bytes, mut seen) = ([0; 20], 0);

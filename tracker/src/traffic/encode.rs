@@ -6,6 +6,7 @@
 //! Fields that the script reckons with go as numbers, fields that it only hands on as text.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use arrayvec::ArrayString;
 use contract::AddressFamily;
@@ -43,22 +44,37 @@ pub(super) fn encode_folds(batch: &[Computed], name: impl Fn(&Computed) -> Optio
     encoder.0.into_vec()
 }
 
+/// Without the formatter where it is an IPv4 address, as most are: that takes longer than all other fields.
+fn text_of(ip: IpAddr) -> Address {
+    let mut address = Address::new();
+    // Never too long for its room; were it, the endpoint would lack its end, and no byte.
+    match ip {
+        IpAddr::V4(ip) => {
+            for (place, octet) in ip.octets().into_iter().enumerate() {
+                address.try_push_str(if place > 0 { "." } else { "" }).ok();
+                address.try_push_str(itoa::Buffer::new().format(octet)).ok();
+            }
+        }
+        IpAddr::V6(ip) => {
+            write!(address, "{ip}").ok();
+        }
+    }
+    address
+}
+
 struct Encoder(ByteBuf);
 
 impl Encoder {
     fn announce(&mut self, computed: &Computed) {
         let (entry, booked) = (&computed.entry, &computed.booked);
         let booking = &entry.booking;
-        let mut address = Address::new();
-        // Never too long for its room; were it, the endpoint would lack its end, and no byte.
-        write!(address, "{}", booking.ip).ok();
         self.number(entry.sequence);
         self.text(computed.expected());
         self.text(booking.passkey.reveal().as_bytes());
         self.text(&booking.info_hash.hex_bytes());
         self.text(&booking.peer_id.hex_bytes());
         self.digits(booking.port.into());
-        self.text(address.as_bytes());
+        self.text(text_of(booking.ip).as_bytes());
         self.text(AddressFamily::of(booking.ip).as_str().as_bytes());
         self.digits(booked.claims.up);
         self.digits(booked.claims.down);

@@ -4,21 +4,24 @@
 //! Two generations bound it: sessions are looked up in both and kept in the younger, and when that is full
 //! the older is forgotten. So a session stays known that announced since.
 
-use std::hash::{BuildHasher, RandomState};
-
+use arrayvec::ArrayVec;
 use contract::{InfoHash, Passkey, PeerId};
 use hashbrown::HashMap;
+use siphasher::sip128::SipHasher13;
 
 use super::booking::Booking;
 
-/// A session's name: 128 bits of two keyed hashes instead of 104 bytes. Nobody can aim at a collision, and
-/// one would be found out by the comparison in Redis.
+/// A session's name: 128 bits of a keyed hash instead of 104 bytes. Nobody can aim at a collision, and one
+/// would be found out by the comparison in Redis.
 pub(super) type SessionKey = u128;
+
+/// Two ids and the longest passkey.
+const NAME_BYTES: usize = 20 + 20 + 64;
 
 /// Snapshots of a bounded number of sessions.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    keys: [RandomState; 2],
+    hasher: SipHasher13,
     young: HashMap<SessionKey, Box<[u8]>>,
     old: HashMap<SessionKey, Box<[u8]>>,
     /// Sessions in one generation.
@@ -27,8 +30,8 @@ pub(super) struct Sessions {
 
 impl Sessions {
     pub(super) fn new(most: usize) -> Self {
-        let keys = [RandomState::new(), RandomState::new()];
-        Self { keys, young: HashMap::new(), old: HashMap::new(), most }
+        let hasher = SipHasher13::new_with_keys(rand::random(), rand::random());
+        Self { hasher, young: HashMap::new(), old: HashMap::new(), most }
     }
 
     pub(super) fn key_of(&self, booking: &Booking) -> SessionKey {
@@ -36,8 +39,12 @@ impl Sessions {
     }
 
     fn key(&self, passkey: &Passkey, info_hash: &InfoHash, peer_id: &PeerId) -> SessionKey {
-        let half = |state: &RandomState| u128::from(state.hash_one((passkey, info_hash, peer_id)));
-        half(&self.keys[0]) << 64 | half(&self.keys[1])
+        // The passkey comes last, because it alone has no fixed length.
+        let mut name = ArrayVec::<u8, NAME_BYTES>::new();
+        name.extend(info_hash.0);
+        name.extend(peer_id.0);
+        name.extend(passkey.reveal().bytes());
+        self.hasher.hash(&name).as_u128()
     }
 
     pub(super) fn get(&self, key: SessionKey) -> Option<&[u8]> {
