@@ -5,11 +5,13 @@
 use thiserror::Error;
 
 use crate::room::MOST_SEGMENTS;
-use crate::segment::{Path, Point, Segment};
+use crate::segment::{MOST_BETWEEN, Path, Point, Segment};
 use crate::session::Session;
 
 /// The first byte's lower half.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version before knew one point between a segment's ends.
+const VERSION_OF_ONE_BETWEEN: u8 = 1;
 /// In the first byte: the first run's beginning was heard.
 const KNOWS_FIRST_RUN: u8 = 0x80;
 /// Runs were settled and forgotten: their totals and the horizon follow.
@@ -18,12 +20,15 @@ const HAS_FORGOTTEN: u8 = 0x40;
 const HAS_CLAIMED: u8 = 0x20;
 /// The segment begins with a `started`.
 const STARTED: u8 = 1;
-/// The segment has a middle of its own.
-const HAS_MIDDLE: u8 = 2;
-/// The segment has an end of its own.
-const HAS_END: u8 = 4;
 /// The segment's last report was below its highest.
-const HAS_BELOW: u8 = 8;
+const HAS_BELOW: u8 = 2;
+/// Above these flags: how many points follow the segment's start.
+const POINTS: u8 = 4;
+
+/// In a segment's flags in the version before: one point between, an end, a last report below the highest.
+const ONCE_BETWEEN: u8 = 2;
+const ONCE_END: u8 = 4;
+const ONCE_BELOW: u8 = 8;
 
 /// The bytes are no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -58,16 +63,18 @@ impl Session {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut rest = bytes;
         let first = byte(&mut rest)?;
-        if first & !(KNOWS_FIRST_RUN | HAS_FORGOTTEN | HAS_CLAIMED) != VERSION {
-            return Err(DecodeError);
-        }
+        let shape = match first & !(KNOWS_FIRST_RUN | HAS_FORGOTTEN | HAS_CLAIMED) {
+            VERSION => Shape::read,
+            VERSION_OF_ONE_BETWEEN => Shape::read_once,
+            _ => return Err(DecodeError),
+        };
         let mut session = Self { knows_first_run: first & KNOWS_FIRST_RUN != 0, ..Self::default() };
         if first & HAS_FORGOTTEN != 0 {
             session.settled = pair(&mut rest)?;
             session.horizon = unsigned(&mut rest)?;
         }
         let claimed = if first & HAS_CLAIMED != 0 { Some(pair(&mut rest)?) } else { None };
-        session.segments = decode_segments(rest)?;
+        session.segments = decode_segments(rest, shape)?;
         session.claimed = claimed.unwrap_or_else(|| session.usually_claimed());
         Ok(session)
     }
@@ -83,30 +90,63 @@ impl Session {
     }
 }
 
+/// What a segment's flags say of it.
+struct Shape {
+    started: bool,
+    /// Points behind the start.
+    points: usize,
+    has_below: bool,
+}
+
+/// Reads the flags of one version.
+type ReadShape = fn(u8) -> Result<Shape, DecodeError>;
+
+impl Shape {
+    fn of(segment: &Segment) -> Self {
+        let has_below = segment.below != [0; 2];
+        Self { started: segment.started, points: segment.points().skip(1).count(), has_below }
+    }
+
+    fn flags(&self) -> u8 {
+        // No segment has more than fits.
+        let points = u8::try_from(self.points).unwrap_or(0) * POINTS;
+        points | if self.started { STARTED } else { 0 } | if self.has_below { HAS_BELOW } else { 0 }
+    }
+
+    fn read(flags: u8) -> Result<Self, DecodeError> {
+        let points = usize::from(flags / POINTS);
+        let shape = Self { started: flags & STARTED != 0, points, has_below: flags & HAS_BELOW != 0 };
+        if points <= MOST_BETWEEN + 1 { Ok(shape) } else { Err(DecodeError) }
+    }
+
+    /// As the version before wrote them.
+    fn read_once(flags: u8) -> Result<Self, DecodeError> {
+        if flags & !(STARTED | ONCE_BETWEEN | ONCE_END | ONCE_BELOW) != 0 {
+            return Err(DecodeError);
+        }
+        let points = usize::from(flags & ONCE_BETWEEN != 0) + usize::from(flags & ONCE_END != 0);
+        Ok(Self { started: flags & STARTED != 0, points, has_below: flags & ONCE_BELOW != 0 })
+    }
+}
+
 fn encode_segment(out: &mut Vec<u8>, segment: &Segment, began: u64) {
-    let flag = |holds: bool, flag: u8| if holds { flag } else { 0 };
-    let has_middle = segment.middle != segment.start;
-    let has_end = segment.end != segment.middle;
-    let has_below = segment.below != [0; 2];
     out.extend_from_slice(&segment.path.0.to_le_bytes());
-    let shape = flag(has_middle, HAS_MIDDLE) | flag(has_end, HAS_END) | flag(has_below, HAS_BELOW);
-    out.push(shape | flag(segment.started, STARTED));
-    point(out, segment.start, Point { at: began, counters: [0; 2] });
-    if has_middle {
-        point(out, segment.middle, segment.start);
+    let shape = Shape::of(segment);
+    out.push(shape.flags());
+    let mut before = Point { at: began, counters: [0; 2] };
+    for next in segment.points() {
+        point(out, next, before);
+        before = next;
     }
-    if has_end {
-        point(out, segment.end, segment.middle);
-    }
-    if has_below {
+    if shape.has_below {
         segment.below.iter().for_each(|below| number(out, *below));
     }
 }
 
-fn decode_segments(mut rest: &[u8]) -> Result<Vec<Segment>, DecodeError> {
+fn decode_segments(mut rest: &[u8], shape: ReadShape) -> Result<Vec<Segment>, DecodeError> {
     let (mut segments, mut began) = (Vec::new(), 0);
     while !rest.is_empty() {
-        let segment = decode_segment(&mut rest, began)?;
+        let segment = decode_segment(&mut rest, began, shape)?;
         began = segment.start.at;
         segments.push(segment);
         if segments.len() > MOST_SEGMENTS {
@@ -116,19 +156,18 @@ fn decode_segments(mut rest: &[u8]) -> Result<Vec<Segment>, DecodeError> {
     Ok(segments)
 }
 
-fn decode_segment(rest: &mut &[u8], began: u64) -> Result<Segment, DecodeError> {
+fn decode_segment(rest: &mut &[u8], began: u64, shape: ReadShape) -> Result<Segment, DecodeError> {
     let (path, after) = rest.split_first_chunk().ok_or(DecodeError)?;
     *rest = after;
-    let flags = byte(rest)?;
-    if flags & !(STARTED | HAS_MIDDLE | HAS_END | HAS_BELOW) != 0 {
-        return Err(DecodeError);
+    let Shape { started, points, has_below } = shape(byte(rest)?)?;
+    let mut before = point_after(rest, Point { at: began, counters: [0; 2] })?;
+    let mut segment = Segment::of_point(Path(u32::from_le_bytes(*path)), started, before);
+    for _ in 0..points {
+        before = point_after(rest, before)?;
+        segment.go_on(before);
     }
-    let start = point_after(rest, Point { at: began, counters: [0; 2] })?;
-    let middle = if flags & HAS_MIDDLE != 0 { point_after(rest, start)? } else { start };
-    let end = if flags & HAS_END != 0 { point_after(rest, middle)? } else { middle };
-    let below = if flags & HAS_BELOW != 0 { pair(rest)? } else { [0; 2] };
-    let path = Path(u32::from_le_bytes(*path));
-    Ok(Segment { path, started: flags & STARTED != 0, start, middle, end, below })
+    segment.below = if has_below { pair(rest)? } else { [0; 2] };
+    Ok(segment)
 }
 
 /// A point is never before the one from which it is told.

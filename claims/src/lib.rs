@@ -12,8 +12,9 @@
 //! once by how much the least grows, and the order in which reports are booked does not matter.
 //!
 //! What makes that small enough for a snapshot: between two `started` (or falls) a path stays in one run, so
-//! all that it said there is one segment of which only the ends count. A session is a handful of segments,
-//! nearly always one or two; a story is a way to sort them into runs, and `search` finds the least.
+//! all that it said there is one segment, of which only the ends count and what was said near them
+//! (`segment`). A session is a handful of segments, nearly always one or two; a story is a way to sort them
+//! into runs, and `search` finds the least.
 //!
 //! Along a path, too, reports may be booked in another order than they arrived in: one announce waits for a
 //! look-up, and the client gives it up and goes on. Each is sorted in where it belongs. What was *answered*
@@ -27,11 +28,12 @@
 //! report, and when it is given up depends on the order. Two names of one session that are folded late have
 //! claimed twice what both reported; it is worked off, but for runs that were forgotten by then.
 //!
-//! A point between a segment's ends is forgotten for a later one, and with it what it forbade: an order of
-//! booking in which it was known when it mattered has claimed more, and no order too much. Of all histories
-//! of up to six reports (`CLAIMS_REPORTS=6 cargo test --release -p claims --test orders`: 1,010,160, with
-//! 4.7 million ways to choose the last to be booked) ten such ways differ, by 3 MiB, what is moved between
-//! two announces there.
+//! What one path said between two skews behind a segment's beginning and two before its end forbids no
+//! story, and is forgotten. What it said in the first two skews is forgotten, too, once a segment is older
+//! than eight and no other path's ended before it began: when all of a path that another took the place of
+//! is booked later than that (from a spool), the run that began then may be taken for one that went on, and
+//! the bytes of the smaller of both are not claimed. Of what a path said more than seven times in two skews,
+//! only so much counts. But for that no order of booking changes the books: `tests/orders.rs` plays them.
 //!
 //! Of a million generated clients (up to three runs on four paths, one announce of twenty lost, pauses of a
 //! second and more) none is credited a byte too much. Of those with several paths 1.64 in a thousand miss

@@ -16,10 +16,16 @@ const KEPT_SEGMENTS: usize = 16;
 /// Segments with which a session begins anew although stories still differ: only clients that restart all the
 /// time on many paths, or change their address every few minutes, come here.
 pub(crate) const MOST_SEGMENTS: usize = 32;
+/// No search has bits for more: two names of one session that restarted all the time are folded.
+const MOST_SEARCHED: usize = Members::BITS as usize;
 
 impl Session {
     pub(crate) fn make_room(&mut self, now_ms: u64, skew_ms: u64) {
+        if self.segments.len() > MOST_SEARCHED {
+            return self.begin_anew(now_ms, skew_ms);
+        }
         while self.path_count() > KEPT_PATHS && self.hand_over_a_path(now_ms, skew_ms) {}
+        self.forget_between(skew_ms);
         if self.segments.len() > KEPT_SEGMENTS {
             self.forget_what_is_over(now_ms, skew_ms);
         }
@@ -36,12 +42,13 @@ impl Session {
     /// the client's address had changed.
     fn hand_over_a_path(&mut self, now_ms: u64, skew_ms: u64) -> bool {
         let Some((left, taken)) = self.left_and_taken(now_ms, skew_ms) else { return false };
-        let next = self.segments[taken];
-        let went_on = Segment { path: next.path, ..self.segments[left].with(&next, skew_ms) };
+        let next = &self.segments[taken];
+        let went_on = Segment { path: next.path, ..self.segments[left].with(next) };
+        let began = next.start.at;
         self.segments.remove(taken);
         self.segments.remove(left);
         self.place(went_on);
-        self.horizon = self.horizon.max(next.start.at.saturating_add(skew_ms));
+        self.horizon = self.horizon.max(began.saturating_add(skew_ms));
         true
     }
 

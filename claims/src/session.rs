@@ -30,9 +30,10 @@ impl Session {
     /// client may differ ([`crate::DEFAULT_SKEW_MS`]).
     pub fn book(&mut self, report: &Report, skew_ms: u64) -> Counters {
         let known = self.segments.len();
-        if !self.take(report, skew_ms) {
+        if !self.take(report) {
             return Counters::default();
         }
+        self.forget_between(skew_ms);
         let claims = self.claim(skew_ms);
         if self.segments.len() > known {
             self.make_room(report.at_ms, skew_ms);
@@ -48,7 +49,7 @@ impl Session {
 
     /// Whether the report says something new. It is sorted in where it belongs on its path: what comes out is
     /// the same as if the path's reports had been booked in the order of their arrival.
-    fn take(&mut self, report: &Report, skew_ms: u64) -> bool {
+    fn take(&mut self, report: &Report) -> bool {
         let of_path = |segment: &&mut Segment| segment.path == report.path;
         match self.segments.iter_mut().rev().find(of_path) {
             None if report.at_ms < self.horizon => false,
@@ -58,15 +59,15 @@ impl Session {
                 if next.begins_anew(newest) {
                     return self.place(next);
                 }
-                *newest = newest.with(&next, skew_ms);
+                *newest = newest.with(&next);
                 true
             }
-            Some(_) => self.take_late(report, skew_ms),
+            Some(_) => self.take_late(report),
         }
     }
 
     /// Takes a report that is not behind everything that its path has said.
-    fn take_late(&mut self, report: &Report, skew_ms: u64) -> bool {
+    fn take_late(&mut self, report: &Report) -> bool {
         let point = report.point();
         let is_it = |known: &Segment| match report.started {
             true => known.started && known.start == point,
@@ -80,16 +81,16 @@ impl Session {
         }
         let mut of_path = self.segments.iter_mut().filter(|segment| segment.path == report.path);
         let around = of_path.rfind(|segment| segment.covers(report.at_ms));
-        let is_plain_inside = around.is_some_and(|around| !report.started && around.takes_in(point, skew_ms));
+        let is_plain_inside = around.is_some_and(|around| !report.started && around.takes_in(point));
         if !is_plain_inside {
-            self.sort_in(Segment::begun_by(report), skew_ms);
+            self.sort_in(Segment::begun_by(report));
         }
         true
     }
 
     /// Puts a piece between what its path has said before and behind it. A segment around it turns out to be
     /// two.
-    fn sort_in(&mut self, piece: Segment, skew_ms: u64) {
+    fn sort_in(&mut self, piece: Segment) {
         let mut of_path = Vec::new();
         for segment in self.segments.extract_if(.., |segment| segment.path == piece.path) {
             if segment.covers(piece.start.at) {
@@ -103,7 +104,7 @@ impl Session {
         let mut before: Option<Segment> = None;
         for segment in of_path {
             before = Some(match before {
-                Some(before) if !segment.begins_anew(&before) => before.with(&segment, skew_ms),
+                Some(before) if !segment.begins_anew(&before) => before.with(&segment),
                 Some(before) => {
                     self.place(before);
                     segment
@@ -114,6 +115,23 @@ impl Session {
         if let Some(last) = before {
             self.place(last);
         }
+    }
+
+    /// Forgets what no segment needs of the points between its ends.
+    pub(crate) fn forget_between(&mut self, skew_ms: u64) {
+        for place in 0..self.segments.len() {
+            if self.segments[place].between.len() > 1 {
+                let follows_another = self.follows_another(place, skew_ms);
+                self.segments[place].forget(follows_another, skew_ms);
+            }
+        }
+    }
+
+    /// Whether another path's segment was over when this one began, as far as a skew lets that be known.
+    fn follows_another(&self, place: usize, skew_ms: u64) -> bool {
+        let Segment { path, start, .. } = self.segments[place];
+        let is_over = |other: &Segment| other.end.at <= start.at.saturating_add(skew_ms);
+        self.segments.iter().any(|other| other.path != path && is_over(other))
     }
 
     /// Segments stand in the order in which they began.
@@ -137,22 +155,23 @@ impl Session {
         }
         folded.horizon = folded.horizon.max(later.horizon);
         for segment in later.segments {
-            folded.take_segment(segment, skew_ms);
+            folded.take_segment(segment);
         }
+        folded.forget_between(skew_ms);
         folded.make_room(folded.newest_at(), skew_ms);
         folded
     }
 
-    fn take_segment(&mut self, segment: Segment, skew_ms: u64) {
+    fn take_segment(&mut self, segment: Segment) {
         let overlaps = |other: &Segment| {
             other.path == segment.path && other.start.at <= segment.end.at && segment.start.at <= other.end.at
         };
         if self.segments.iter().any(overlaps) {
             segment.reports().for_each(|report| {
-                self.take_late(&report, skew_ms);
+                self.take_late(&report);
             });
         } else {
-            self.sort_in(segment, skew_ms);
+            self.sort_in(segment);
         }
     }
 

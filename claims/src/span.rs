@@ -6,7 +6,7 @@ use crate::segment::{Path, Segment, fell};
 /// A set of spans, as bits.
 pub(crate) type Members = u64;
 /// What one counter says in one or more segments that are certainly of the same run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Span {
     pub(crate) path: Path,
     pub(crate) started: bool,
@@ -14,8 +14,8 @@ pub(crate) struct Span {
     pub(crate) fell: bool,
     /// The span before on this path.
     pub(crate) previous: Option<usize>,
-    /// (at, counter) of the first, a middle and the last point.
-    pub(crate) points: [(u64, u64); 3],
+    /// (at, counter) of its points.
+    points: Vec<(u64, u64)>,
     /// The segments that it is made of, as bits of their places.
     pub(crate) segments: Members,
 }
@@ -24,19 +24,23 @@ pub(crate) fn spans(segments: &[Segment], which: usize) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::with_capacity(segments.len());
     for (place, segment) in segments.iter().enumerate() {
         let previous = spans.iter().rposition(|span| span.path == segment.path);
-        let points = segment.points(which);
-        let fell = previous.is_some_and(|at| fell(spans[at].last().1, points[0].1, segment.started));
+        let first = segment.start.counters[which];
+        let fell = previous.is_some_and(|at| fell(spans[at].last().1, first, segment.started));
         match previous.map(|at| &mut spans[at]) {
             // The other counter fell here. This one goes on, in the same run.
             Some(span) if !segment.started && !fell => {
-                span.points[1] = points[1];
-                span.points[2] = (points[2].0, span.points[2].1.max(points[2].1));
+                let (_, highest) = span.last();
+                span.points.extend(points(segment, which).map(|(at, counter)| (at, counter.max(highest))));
                 span.segments |= 1 << place;
             }
             _ => spans.push(Span { fell, previous, ..Span::of(segment, place, which) }),
         }
     }
     spans
+}
+
+fn points(segment: &Segment, which: usize) -> impl Iterator<Item = (u64, u64)> {
+    segment.points().map(move |point| (point.at, point.counters[which]))
 }
 
 impl Span {
@@ -47,7 +51,7 @@ impl Span {
             started: segment.started,
             fell: false,
             previous: None,
-            points: segment.points(which),
+            points: points(segment, which).collect(),
             segments: 1 << place,
         }
     }
@@ -57,7 +61,7 @@ impl Span {
     }
 
     pub(crate) fn last(&self) -> (u64, u64) {
-        self.points[2]
+        self.points[self.points.len() - 1]
     }
 
     /// What a run of its own adds.

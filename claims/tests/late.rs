@@ -259,3 +259,21 @@ fn a_snapshot_of_one_path_fits_beside_its_session_in_sixty_four_bytes() {
     println!("{one} bytes with one path, {two} with two");
     assert!(one <= 44 && two <= 80, "{one}, {two}");
 }
+
+/// The client restarts and has another address since, both within a skew; nothing is lost or late.
+fn restarted_behind_another_address() -> Vec<Report> {
+    let before = [started(FAST, 0, 0), plain(FAST, 1800, 10), plain(FAST, 3600, 25)];
+    let after = (1..8).map(|hour| plain(SLOW, 3610 + 1800 * hour, 10 * hour));
+    before.into_iter().chain([started(SLOW, 3610, 0)]).chain(after).collect()
+}
+
+#[test]
+fn a_restart_behind_another_address_stays_one_when_its_run_has_outgrown_the_last() {
+    let history = restarted_behind_another_address();
+    assert_eq!(claimed_mib(&booked(&history)), 25 + 70);
+    for last in history {
+        let others = restarted_behind_another_address().into_iter().filter(|report| *report != last);
+        let order: Vec<Report> = others.chain([last]).collect();
+        assert_eq!(claimed_mib(&booked(&order)), 25 + 70, "{last:?}");
+    }
+}
