@@ -15,6 +15,8 @@ use crate::session::{Ports, Session};
 pub(crate) struct Plan {
     /// Options of the hook `traffic push`, one a line.
     pub(crate) recording: Vec<&'static str>,
+    /// What the spools may take on disk, if that is less than usual.
+    pub(crate) spool_bytes: Option<u64>,
     /// Options of the hook `passkey approval`, one a line.
     pub(crate) approval: Vec<String>,
     /// More of the consumer's file.
@@ -284,11 +286,12 @@ fn tracker_config(ports: Ports, redis: u16, plan: &Plan) -> String {
     });
     let https = https.unwrap_or_default();
     let (approval, recording) = (indented(&plan.approval), indented(&plan.recording));
+    let limit = plan.spool_bytes.map(|bytes| format!(", max_bytes: {bytes}")).unwrap_or_default();
     format!(
         "http: {{addr: '[::]:{http}', workers: 2{https}}}\nudp: {{addr: '[::]:{udp}', workers: 1}}\n\
          redis_broker: redis://127.0.0.1:{redis}/0\n{}hooks:\n  prehooks:\n  - name: passkey approval\n\
          \x20   options:\n      cache_ttl_seconds: 0\n{approval}  posthooks:\n  - name: traffic push\n\
-         \x20   options:\n      retry_count: 1\n      retry_interval: 20ms\n      spool: {{directory: spool}}\n{recording}",
+         \x20   options:\n      retry_count: 1\n      retry_interval: 20ms\n      spool: {{directory: spool{limit}}}\n{recording}",
         plan.tracker
     )
 }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use contract::Event::{Completed, None, Started, Stopped};
 
 use crate::announce::over_http;
 use crate::session::{GB, Session};
-use crate::site::Site;
+use crate::site::{Plan, Site};
 
 /// A site whose first tracker knows the user, and cannot reach Redis from now on.
 fn cut_off(passkey: &str) -> (Site, Session) {
@@ -83,18 +84,34 @@ fn a_stopped_that_waits_in_a_spool_counts_for_what_it_says() {
 
 #[test]
 fn coalescing_in_a_spool_loses_nothing_that_another_tracker_heard_between() {
-    let site = Site::start();
+    let site = Site::start_with(&Plan { spool_bytes: Some(64 * 1024), ..Plan::default() });
     let client = site.session("coalesced");
+    let others: Vec<Session> = (0..8).map(|user| site.session(&format!("other-{user}"))).collect();
+    others.iter().for_each(|other| other.says(over_http(0), Started, 0));
     client.says(over_http(0), Started, 0);
     client.says(over_http(1), Started, 0);
     site.trackers[0].way.cut();
-    [5, 10, 15, 20].into_iter().for_each(|down| client.says(over_http(0), None, down * GB));
+    let goes_on = |steps: [u64; 4]| {
+        // Said three times, the one between says nothing.
+        steps.iter().for_each(|down| (0..3).for_each(|_| client.says(over_http(0), None, down * GB)));
+    };
+    goes_on([5, 10, 15, 20]);
     client.says(over_http(1), Started, 0);
     client.says(over_http(1), None, 2 * GB);
     client.says(over_http(0), Started, 5 * GB);
-    [10, 15, 20, 25].into_iter().for_each(|down| client.says(over_http(0), None, down * GB));
+    goes_on([10, 15, 20, 25]);
+    thread::scope(|scope| {
+        for other in &others {
+            scope.spawn(|| (0..80).for_each(|_| other.says(over_http(0), None, GB)));
+        }
+    });
+    let metrics = site.trackers[0].service.metrics();
+    let coalesced =
+        metrics.lines().find_map(|line| line.strip_prefix("seedbook_tracker_spool_coalesced_total "));
+    assert!(coalesced.unwrap().parse::<u64>().unwrap() > 0, "the spool had no room for all");
     site.trackers[0].way.mend();
     site.balances(&client, 0, 45 * GB);
+    others.iter().for_each(|other| site.says(other, 0, GB));
 }
 
 /// The file of a spool that holds the most, and not the tail.
