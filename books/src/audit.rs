@@ -15,6 +15,7 @@ use crate::groups::groups;
 use crate::ledger::{Drift, Ledger, LedgerError};
 use crate::presence::{Older, Rebuilt};
 use crate::retention::{Progress, Target, pending};
+use crate::settlement::SettledRow;
 
 /// Entries or letters read at once.
 const PAGE: usize = 1000;
@@ -176,8 +177,8 @@ async fn dead_ids(
 pub fn unsettled_sessions(ledger: &mut Ledger, sessions: &[Older]) -> Result<Vec<Older>, LedgerError> {
     let pruned_before = ledger.mark()?.pruned_before;
     let mut unsettled = Vec::new();
-    for session in sessions.iter().filter(|session| session.id >= pruned_before) {
-        let around = i64::try_from(session.id.unix_seconds()).unwrap_or(i64::MAX);
+    for session in sessions.iter().filter(|session| session.place.id >= pruned_before) {
+        let around = i64::try_from(session.place.id.unix_seconds()).unwrap_or(i64::MAX);
         let query = crate::ledger::EventQuery {
             passkey: session.passkey,
             info_hash: Some(ledger.booked_on(&session.info_hash)?),
@@ -185,7 +186,10 @@ pub fn unsettled_sessions(ledger: &mut Ledger, sessions: &[Older]) -> Result<Vec
             newest: NEAR.0,
         };
         let rows = ledger.events(&query)?;
-        if !rows.iter().any(|row| row.peer_id == session.peer_id && row.entry_id == session.id) {
+        // A Redis that went back has the announce under another id again, with the second that it had.
+        let reported_at = i64::try_from(session.place.at_ms / 1000).unwrap_or(i64::MAX);
+        let shows = |row: &SettledRow| row.entry_id == session.place.id || row.ts >= reported_at;
+        if !rows.iter().any(|row| row.peer_id == session.peer_id && shows(row)) {
             unsettled.push(*session);
         }
     }

@@ -145,13 +145,29 @@ impl Session {
     /// The union of what both were told: two names of one session turned out to be one (a rotated passkey, a
     /// hybrid torrent's second info hash). What both have claimed stays claimed, so what they claimed twice
     /// is worked off: nothing more is claimed until the least total has passed it.
+    ///
+    /// Two that know one and the same report are one session at two times: one of them is what was folded
+    /// before, and Redis went back to the other. What they have claimed, they have claimed once.
     #[must_use]
     pub fn fold(self, other: Self, skew_ms: u64) -> Self {
-        let (mut folded, later) =
-            if self.first_at() <= other.first_at() { (self, other) } else { (other, self) };
+        let is_one = self.knows_a_report_of(&other);
+        let is_in_order = if is_one && self.horizon != other.horizon {
+            self.horizon > other.horizon
+        } else {
+            self.first_at() <= other.first_at()
+        };
+        let (mut folded, mut later) = if is_in_order { (self, other) } else { (other, self) };
+        if is_one {
+            later.segments.retain(|segment| segment.start.at.saturating_add(skew_ms) >= folded.horizon);
+        }
         for which in 0..2 {
-            folded.settled[which] = folded.settled[which].saturating_add(later.settled[which]);
-            folded.claimed[which] = folded.claimed[which].saturating_add(later.claimed[which]);
+            let (claimed, settled) = (later.claimed[which], later.settled[which]);
+            if is_one {
+                folded.claimed[which] = folded.claimed[which].max(claimed);
+            } else {
+                folded.settled[which] = folded.settled[which].saturating_add(settled);
+                folded.claimed[which] = folded.claimed[which].saturating_add(claimed);
+            }
         }
         folded.horizon = folded.horizon.max(later.horizon);
         for segment in later.segments {
@@ -160,6 +176,12 @@ impl Session {
         folded.forget_between(skew_ms);
         folded.make_room(folded.newest_at(), skew_ms);
         folded
+    }
+
+    fn knows_a_report_of(&self, other: &Self) -> bool {
+        let begins_alike =
+            |own: &Segment, theirs: &Segment| own.path == theirs.path && own.start == theirs.start;
+        self.segments.iter().any(|own| other.segments.iter().any(|theirs| begins_alike(own, theirs)))
     }
 
     fn take_segment(&mut self, segment: Segment) {
@@ -175,7 +197,7 @@ impl Session {
         }
     }
 
-    fn first_at(&self) -> u64 {
+    pub(crate) fn first_at(&self) -> u64 {
         self.segments.first().map_or(u64::MAX, |first| first.start.at)
     }
 

@@ -21,7 +21,9 @@ const DIGEST_BYTES: usize = 4;
 pub struct Snapshot {
     /// What its paths said, and what of it is claimed.
     pub session: Session,
-    /// When its first report arrived, in milliseconds: names the line on which its claims lie.
+    /// When its first report arrived, in milliseconds: names the line on which its claims lie. Where an
+    /// earlier one was booked late, the next newest report gives the line that one's name: which of them was
+    /// booked first makes no difference then.
     pub born_ms: u64,
     /// When its newest report arrived.
     pub newest_ms: u64,
@@ -106,6 +108,7 @@ impl Snapshot {
         let is_outdated = !is_late && lags;
         let left = if is_outdated { self.left } else { left };
         if !is_late {
+            self.born_ms = self.born_ms.min(self.session.first_at());
             self.newest_ms = report.at_ms;
             if !is_outdated {
                 (self.left, self.stopped, self.endpoint) = (left, word == Word::Stopped, endpoint);
@@ -312,6 +315,20 @@ mod tests {
             let snapshot = after(paths, rounds);
             assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
         }
+    }
+
+    #[test]
+    fn a_line_has_the_name_of_its_earliest_report_whichever_was_booked_first() {
+        let said = |path: u32, round: u64| announced(path, round);
+        let (mut first, _) = Snapshot::first(&said(0, 0), Session::default(), 120_000);
+        first.book(&said(1, 0), 120_000);
+        first.book(&said(1, 1), 120_000);
+        let (mut last, _) = Snapshot::first(&said(1, 0), Session::default(), 120_000);
+        let born_ms = last.born_ms;
+        last.book(&said(0, 0), 120_000);
+        assert_eq!(last.born_ms, born_ms, "what is late is still on the line as it was");
+        last.book(&said(1, 1), 120_000);
+        assert_eq!((last.born_ms, last.claimed()), (first.born_ms, first.claimed()));
     }
 
     #[test]

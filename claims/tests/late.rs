@@ -277,3 +277,18 @@ fn a_restart_behind_another_address_stays_one_when_its_run_has_outgrown_the_last
         assert_eq!(claimed_mib(&booked(&order)), 25 + 70, "{last:?}");
     }
 }
+
+#[test]
+fn a_name_that_redis_has_again_is_worth_what_was_folded_of_it() {
+    let (old, more) =
+        ([started(1, 0, 0), plain(1, 600, 50)], [started(1, 0, 0), plain(1, 600, 50), plain(1, 900, 70)]);
+    let new = [started(2, 1, 0), plain(2, 601, 50)];
+    let together = booked(&old).fold(booked(&new), DEFAULT_SKEW_MS);
+    assert_eq!(claimed_mib(&together), 100);
+    // Redis went back to before the fold, which is done again with what the recorder knows.
+    let again = together.clone().fold(booked(&old), DEFAULT_SKEW_MS);
+    assert_eq!(again, together);
+    let mut renamed = booked(&more).fold(booked(&old), DEFAULT_SKEW_MS);
+    assert_eq!(claimed_mib(&renamed), 70);
+    assert_eq!(renamed.book(&plain(1, 1200, 90), DEFAULT_SKEW_MS).up, 20 * MIB);
+}

@@ -118,7 +118,7 @@ impl World<'_> {
         let Some(session) = self.session_of(&key) else { return false };
         let session = &mut self.sessions[session];
         let before = session.born_ms.replace(born_ms);
-        if before.is_some_and(|before| before != born_ms) && session.truth.forgotten.is_none() {
+        if before.is_some_and(|before| before < born_ms) && session.truth.forgotten.is_none() {
             session.truth.forgotten = Some(Forgotten::Expired);
         }
         session.truth.forgotten.is_some()

@@ -194,6 +194,7 @@ impl Trackers {
             call: self.sequence,
             expected_ms: Some(1_700_000_000_000 + self.sequence),
             guessed_ms: 0,
+            ahead_ms: 0,
             to_come: if dice.percent(5) { self.sequence.to_string() } else { String::new() },
         };
         let arg = |arg| match arg {

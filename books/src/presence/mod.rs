@@ -33,7 +33,7 @@ pub use leases::Leases;
 pub use place::Place;
 pub use rebuild::{Progress, Rebuilt, Scope, rebuild};
 pub use reconcile::{Finding, Newest, Older, Reconciled, Span, Subject, reconcile};
-pub use rotate::{count_sessions, rename_torrents, rotate};
+pub use rotate::{count_sessions, follow_torrent_aliases, followed_torrent_aliases, rotate};
 pub use user::{Side, clients_on, counts_of, torrents_of};
 
 /// Brings sessions into the sets. Its keys are the hashes old passkey -> new and v2 info hash -> v1 (without

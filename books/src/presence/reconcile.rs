@@ -78,8 +78,8 @@ pub struct Older {
     pub info_hash: InfoHash,
     /// The session's client.
     pub peer_id: PeerId,
-    /// Its newest entry, as the guard has it.
-    pub id: EntryId,
+    /// Where its newest report is, as the guard has it.
+    pub place: Place,
 }
 
 /// The result of comparing one user.
@@ -152,6 +152,6 @@ fn finding(passkey: &Passkey, kind: String, what: String) -> Finding {
 
 fn older_of(passkey: &Passkey, session: &str, place: &str) -> Option<Older> {
     let (info_hash, peer_id) = session.split_once(':')?;
-    let Place { id, .. } = Place::read(place)?;
-    Some(Older { passkey: *passkey, info_hash: info_hash.parse().ok()?, peer_id: peer_id.parse().ok()?, id })
+    let (info_hash, peer_id) = (info_hash.parse().ok()?, peer_id.parse().ok()?);
+    Some(Older { passkey: *passkey, info_hash, peer_id, place: Place::read(place)? })
 }

@@ -12,6 +12,7 @@ use contract::{InfoHash, Keys, Passkey};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script, cmd};
 
+use super::aliases::torrent_aliases;
 use super::{LEASES_A_CALL, SESSIONS_A_CALL, bases};
 
 static ROTATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rotate.lua")));
@@ -42,12 +43,47 @@ pub async fn rotate(
     }
 }
 
-/// Moves every session of these v2 info hashes to the v1 info hash and returns how many there were. The
-/// aliases must be in Redis already. Each session has a lease, so all leases are searched.
+/// Moves the sessions of hybrid torrents' second info hashes to the first ones', where that has not been done
+/// since the alias is there, and returns how many there were. What is done is noted beside the guards: a
+/// Redis that goes back to before it knows nothing of it either.
 ///
 /// # Errors
 /// Redis's own; what was moved is moved, and doing it again does the rest.
-pub async fn rename_torrents(
+pub async fn follow_torrent_aliases(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<u64> {
+    let mut left = torrent_aliases(connection, keys).await?;
+    let done: HashMap<String, String> = cmd("HGETALL").arg(renamed(keys)).query_async(connection).await?;
+    left.retain(|v2, v1| done.get(&*v2.hex()).is_none_or(|done| *done != *v1.hex()));
+    if left.is_empty() {
+        return Ok(0);
+    }
+    let moved = rename_torrents(connection, keys, &left).await?;
+    let mut note = cmd("HSET");
+    note.arg(renamed(keys));
+    left.iter().for_each(|(v2, v1)| {
+        note.arg(&*v2.hex()).arg(&*v1.hex());
+    });
+    note.exec_async(connection).await?;
+    Ok(moved)
+}
+
+/// How many second info hashes [`follow_torrent_aliases`] has dealt with, and how many there are.
+///
+/// # Errors
+/// Redis's own.
+pub async fn followed_torrent_aliases(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<(u64, u64)> {
+    redis::pipe().hlen(renamed(keys)).hlen(keys.torrent_alias()).query_async(connection).await
+}
+
+fn renamed(keys: &Keys) -> String {
+    keys.presence("renamed")
+}
+
+/// Moves every session of these v2 info hashes to the v1 info hash and returns how many there were. The
+/// aliases must be in Redis already. Each session has a lease, so all leases are searched.
+async fn rename_torrents(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     v1_of: &HashMap<InfoHash, InfoHash>,

@@ -2,13 +2,13 @@
 
 use books::Entry;
 use books::settlement::{Lines, Promotions, Rules, settle_claimed};
-use contract::TrafficEvent;
+use contract::{Claim, TrafficEvent};
 use proptest::prelude::*;
 
 use crate::on_every_dialect;
 use crate::scene::deliveries::{any_delivery, cases};
-use crate::scene::passkey;
 use crate::scene::sessions::{Session, Step, one_run, runs, undisturbed};
+use crate::scene::{T0, passkey};
 
 /// So often Redis may forget a session, and its lines are still known.
 const REMEMBERED: u32 = 3;
@@ -121,4 +121,38 @@ fn an_event_without_a_claim_counts_by_its_key_alone() {
     let plain = TrafficEvent { du: 7, ..crate::scene::event(crate::scene::T0) };
     assert_eq!([lines.claim(&plain).up, lines.claim(&plain).up], [7, 7]);
     assert!(lines.to_bytes().is_empty());
+}
+
+/// The client's report at this second, on the line that was born then: what its counter says and what all of
+/// the line has claimed; it claims so much.
+fn report((second, born): (u64, u64), up: u64, tu: u64, du: u64) -> TrafficEvent {
+    let (at_ms, born_ms) = ((T0 + second) * 1000, (T0 + born) * 1000);
+    let claim = Claim { at_ms, up, down: 0, born_ms, tu, td: 0, n: 0 };
+    TrafficEvent { du, dt: 1, claim: Some(claim), ..crate::scene::event(T0 + second) }
+}
+
+#[test]
+fn a_line_that_a_redis_began_which_had_lost_the_session_lies_on_the_one_before() {
+    let settled_before =
+        [report((0, 0), 0, 0, 0), report((5, 0), 50, 50, 50), report((9, 0), 90, 90, 90 - 50)];
+    // Redis forgets all of it; another tracker was faster than the one that has the tail.
+    let begun_anew = [
+        report((7, 7), 70, 0, 0),
+        report((8, 7), 80, 10, 10),
+        report((0, 7), 0, 80, 70),
+        report((9, 7), 90, 90, 10),
+        report((10, 0), 100, 100, 10),
+        report((12, 0), 120, 120, 20),
+    ];
+    for settled in 0..=settled_before.len() {
+        let mut lines = Lines::default();
+        let (mut credited, mut truth) = (0, 0);
+        for event in settled_before[..settled].iter().chain(&begun_anew) {
+            credited += lines.claim(event).up;
+            lines = Lines::from_bytes(&lines.to_bytes()).unwrap();
+            truth = truth.max(event.claim.unwrap().up);
+            assert!(credited <= truth, "{credited} of {truth} after {event:?}");
+        }
+        assert_eq!(credited, 120, "after {settled} had been settled before");
+    }
 }

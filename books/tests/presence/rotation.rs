@@ -47,3 +47,37 @@ async fn presence_is_the_same_whichever_of_the_two_names_an_entry_comes_under_an
     assert_eq!(seen[0].len(), 4, "one set of torrents, and one of clients for each of three: {:?}", seen[0]);
     assert!(seen.iter().all(|sets| *sets == seen[0]), "{seen:?}");
 }
+
+#[tokio::test]
+async fn a_late_alias_is_followed_again_by_a_redis_that_went_back_to_before() {
+    let (keys, leases, now) = (Keys::default(), Leases::default(), T0 + 1000);
+    let redis = RedisServer::start();
+    let mut connection = connect(&redis).await;
+    let before = [entry(of("alice", 2, T0, 0))];
+    presence::apply(&mut connection, &keys, leases, &before, now).await.unwrap();
+    let sets = dump_sets(&mut redis.connection());
+    redis
+        .connection()
+        .hset::<_, _, _, ()>("pt:torrents:alias", hash(2).to_string(), hash(1).to_string())
+        .unwrap();
+    assert_eq!(presence::followed_torrent_aliases(&mut connection, &keys).await.unwrap(), (0, 1));
+    assert_eq!(presence::follow_torrent_aliases(&mut connection, &keys).await.unwrap(), 1);
+    assert_eq!(presence::follow_torrent_aliases(&mut connection, &keys).await.unwrap(), 0, "once");
+    let moved = dump_sets(&mut redis.connection());
+    assert!(moved.iter().all(|set| !set.contains(&hash(2).to_string())), "{moved:?}");
+    // The guards and sets of before, and nothing of what was noted since.
+    let gone = ["tracker:presence:renamed", "tracker:presence:lease", "tracker:presence:guard:alice"];
+    redis.connection().del::<_, ()>(&gone[..]).unwrap();
+    let names =
+        ["tracker:passkey:seed:alice".to_owned(), format!("tracker:passkey:seed:members:alice:{}", hash(1))];
+    redis.connection().del::<_, ()>(&names[..]).unwrap();
+    redis.connection().del::<_, ()>("pt:torrents:alias").unwrap();
+    presence::apply(&mut connection, &keys, leases, &before, now).await.unwrap();
+    assert_eq!(dump_sets(&mut redis.connection()), sets);
+    redis
+        .connection()
+        .hset::<_, _, _, ()>("pt:torrents:alias", hash(2).to_string(), hash(1).to_string())
+        .unwrap();
+    assert_eq!(presence::follow_torrent_aliases(&mut connection, &keys).await.unwrap(), 1);
+    assert_eq!(dump_sets(&mut redis.connection()), moved);
+}

@@ -49,7 +49,7 @@ pub(crate) async fn measure(
         let how = (Span::NOTHING, Intent::Look);
         let found = presence::reconcile(connection, &setup.keys, (setup.leases, now), subject, how).await?;
         drifts.sets += found.differences;
-        sessions.extend(found.older.into_iter().filter(|session| session.id < finished_before));
+        sessions.extend(found.older.into_iter().filter(|session| session.place.id < finished_before));
     }
     drifts.ledger = unsettled(setup.database.clone(), users, sessions).await;
     if drifts.sets + drifts.ledger.unwrap_or(0) > 0 {
@@ -92,7 +92,7 @@ fn count_unsettled(
     }
     let missing = |session: &&Older| {
         let settled = newest.get(&(session.passkey, session.info_hash));
-        settled.is_none_or(|settled| settled.ms.saturating_add(CLOCKS_APART_MS) < session.id.ms)
+        settled.is_none_or(|settled| settled.ms.saturating_add(CLOCKS_APART_MS) < session.place.id.ms)
     };
     Ok(sessions.iter().filter(missing).count() as u64)
 }

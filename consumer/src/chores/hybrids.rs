@@ -1,5 +1,5 @@
 //! Second names of hybrid torrents. Trackers obey an alias at once; what was booked under the second name
-//! before follows here: snapshots, then presence, then the ledger.
+//! before follows here: presence, then snapshots, then the ledger.
 //!
 //! The ledger comes last, when all entries from before the alias are settled: each is settled under the name
 //! that it was claimed under, so that what both names claimed is seen and given back. And an alias that the
@@ -59,6 +59,10 @@ pub(crate) async fn tell(
     if aliases + notes == 0 {
         return Ok(());
     }
+    let (followed, of) = presence::followed_torrent_aliases(connection, &setup.keys).await?;
+    if followed != of || told.turns + 1 >= LOOK_AGAIN {
+        presence::follow_torrent_aliases(connection, &setup.keys).await?;
+    }
     let Some(known) = with_ledger(&setup.database, Ledger::count_aliases).await else { return Ok(()) };
     told.turns += 1;
     if told.counts == Some((aliases, known)) && notes == 0 && told.turns < LOOK_AGAIN {
@@ -102,8 +106,7 @@ async fn fold(
     Ok(())
 }
 
-/// Moves presence and the ledger's rows of those of which everything under the second name is settled; how
-/// many they were.
+/// Moves the ledger's rows of those of which everything under the second name is settled; how many they were.
 async fn settle(
     connection: &mut MultiplexedConnection,
     setup: &Setup,
@@ -118,7 +121,6 @@ async fn settle(
     if ready.is_empty() {
         return Ok(0);
     }
-    presence::rename_torrents(connection, &setup.keys, &ready.iter().copied().collect()).await?;
     let pairs = ready.clone();
     let alias = move |ledger: &mut Ledger| -> Result<(Aliased, Vec<Pair>), LedgerError> {
         Ok((ledger.alias_torrents(&pairs)?, ledger.unknown_aliases(&pairs)?))

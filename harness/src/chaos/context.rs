@@ -44,6 +44,9 @@ pub(crate) struct RunContext {
     pub(crate) control: Trackerctl,
     /// Whoever writes to Redis what no tracker would write again holds this, and a Redis that forgets.
     pub(crate) desk: Arc<tokio::sync::Mutex<()>>,
+    /// Read by whoever fills a spool's disk, written by a Redis that forgets: while the disk is full a
+    /// tracker has its tail in memory only, and a kill takes that along.
+    pub(crate) tails: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// A connection around every proxy, for a run that must not wait for it.

@@ -24,6 +24,8 @@ use crate::world::DECOY;
 /// How often an injector looks whether its process ended by itself, and how long such a process stays down.
 const LOOK: Duration = Duration::from_millis(100);
 const RESTART: Duration = Duration::from_millis(300);
+/// What Redis has confirmed is in its file by then, whatever its disk does.
+const UNWRITTEN: Duration = Duration::from_millis(1500);
 
 /// What an injector makes fail.
 #[derive(Debug)]
@@ -101,10 +103,15 @@ impl FaultInjector {
             Victim::Operator(operator) => operator.act(fault, &self.context).await,
             Victim::Disk(disk) => {
                 if let Fault::Fill { time } = fault {
+                    let is_spool = matches!(self.target, Target::SpoolDisk(_));
+                    let tails = if is_spool { Some(self.context.tails.read().await) } else { None };
                     tally.add(Figure::FullDisks);
                     disk.fill()?;
                     sleep(time).await;
                     disk.free()?;
+                    if tails.is_some() {
+                        sleep(UNWRITTEN).await;
+                    }
                 }
             }
         }

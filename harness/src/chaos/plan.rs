@@ -103,12 +103,12 @@ fn of_operator(dice: &mut ChaCha8Rng) -> Fault {
 
 fn of_redis(dice: &mut ChaCha8Rng) -> Fault {
     match dice.random_range(0..100) {
-        0..35 => Fault::Kill { down: millis(dice, 0, 3_000) },
-        35..63 => Fault::Forget {
+        0..30 => Fault::Kill { down: millis(dice, 0, 3_000) },
+        30..64 => Fault::Forget {
             by: *[Loss::CutFile, Loss::OldDump, Loss::LaggingReplica].choose(dice).unwrap_or(&Loss::CutFile),
             time: millis(dice, 200, 6_000),
         },
-        63..72 => Fault::Pause { time: millis(dice, 200, 4_000) },
+        64..72 => Fault::Pause { time: millis(dice, 200, 4_000) },
         72..80 => Fault::FlushScripts,
         80..87 => Fault::CutClients,
         87..93 => Fault::RewriteFile,
@@ -150,7 +150,7 @@ mod tests {
         let count = |is: fn(Fault) -> bool| steps.iter().filter(|step| is(step.fault)).count();
         let kills = count(|fault| matches!(fault, Fault::Kill { .. } | Fault::Flip | Fault::Forget { .. }));
         let rollbacks = count(|fault| matches!(fault, Fault::Forget { .. }));
-        assert!(kills > 800 && rollbacks > 60, "{kills} kills, {rollbacks} rollbacks");
+        assert!(kills > 800 && rollbacks > 75, "{kills} kills, {rollbacks} rollbacks");
     }
 
     #[test]

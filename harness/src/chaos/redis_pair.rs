@@ -44,6 +44,7 @@ impl RedisPair {
     /// would have to be written again: it waits meanwhile.
     pub(crate) async fn forget(&mut self, by: Loss, time: Duration, context: &RunContext) -> Result<()> {
         let _nobody_writes = context.desk.clone().lock_owned().await;
+        let _tails_are_kept = context.tails.clone().write_owned().await;
         let forgotten = match by {
             Loss::CutFile => self.cut_file(time).await,
             Loss::OldDump => self.put_dump_back(time, context).await,

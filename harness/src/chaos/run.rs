@@ -48,7 +48,8 @@ pub(crate) async fn play(scale: Scale, place: &Place<'_>) -> Result<Outcome> {
     deployment.start(&world).await?;
     let journal = Arc::new(Journal::open(&place.folder.join("faults.log"), world.begin)?);
     let control = deployment.endpoints.control.clone();
-    let context = RunContext { journal, world: world.clone(), control, desk: Arc::default() };
+    let context =
+        RunContext { journal, world: world.clone(), control, desk: Arc::default(), tails: Arc::default() };
     let (failing, fail_until) = watch::channel(());
     let (announcing, announce_until) = watch::channel(());
     let endpoints = deployment.endpoints.clone();

@@ -114,3 +114,23 @@ fn a_redis_that_forgot_everything_charges_nobody_twice_and_misses_nothing_that_i
     client.says(over_http(0), None, 100 * GB);
     site.balances(&client, 0, 100 * GB);
 }
+
+#[test]
+fn a_rotation_that_is_forgotten_and_repeated_charges_nobody_twice_and_misses_nothing() {
+    let mut site = Site::start();
+    let (old, other) = (at_ten_gb(&site, "before-rotation"), at_ten_gb(&site, "another-user"));
+    let new = old.with_passkey("after-rotation");
+    let rotate = ["passkey", "rotate", "before-rotation", "after-rotation"];
+    let files = site.redis.files();
+    site.trackerctl().ok(&rotate);
+    new.says(over_http(0), None, 60 * GB);
+    site.settle();
+    site.redis.go_back_to(&files);
+    // The tracker gives Redis its tail, under the name that it does not know any more.
+    other.says(over_http(0), None, 11 * GB);
+    site.trackerctl().ok(&rotate);
+    old.says(over_http(0), None, 80 * GB);
+    new.says(over_http(1), Started, 90 * GB);
+    new.says(over_http(0), None, 100 * GB);
+    site.balances(&new, 0, 100 * GB);
+}

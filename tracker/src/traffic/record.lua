@@ -21,7 +21,8 @@
 -- ARGV[12..14] the hash with the calling tracker's own progress, which is not KEYS[2] when it books what
 --             another process has left behind; the number of this call (0: none); numbers that are still to
 --             come although the batch has higher ones
--- ARGV[15]    the time by the calling tracker's own clock
+-- ARGV[15..16] the time by the calling tracker's own clock; by how much Redis' own clock is ahead of the
+--             site's, as far as that tracker knows
 --
 -- Answers: how many announces it has seen to, the site's clock, by how much Redis' own is ahead of it, and an
 -- array for each announce that was not simply booked: its place, a word, and what belongs to that. A Redis
@@ -41,7 +42,7 @@ local KNOWN_CALL, NEWEST, EXPECTED_TIME = tonumber(ARGV[2]), tonumber(ARGV[3]), 
 local ALIASES, ROTATING, TORRENT_ALIASES, FOLDING = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local PREFIX, BATCH = ARGV[9], ARGV[10]
 local OWN, CALL, TO_COME = ARGV[12], tonumber(ARGV[13]), ARGV[14]
-local GUESSED_TIME = tonumber(ARGV[15])
+local GUESSED_TIME, AHEAD = tonumber(ARGV[15]), tonumber(ARGV[16])
 local WIDTH = 28
 local MOST_BACK = 100000
 -- Milliseconds by which two clocks that nobody has set differ at most, and for which a call travels.
@@ -59,9 +60,11 @@ local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- A tracker that was told no time yet goes on from the last one by Redis' own clock, and by its own where
 -- somebody has set Redis' since.
-local clock = tonumber(head[2])
+local clock, clock_at = tonumber(head[2]), now
 if EXPECTED_TIME > 0 then
   clock = math.max(clock or 0, EXPECTED_TIME)
+  -- The call may have travelled for long: it knows better how far the clocks differ than what time it is.
+  clock_at = clock + AHEAD
 elseif clock then
   local since, guessed = now - tonumber(head[3] or now), GUESSED_TIME - clock
   if since < 0 or (guessed >= 0 and guessed + MOST_TRAVEL < since) then since = math.max(0, guessed) end
@@ -95,7 +98,7 @@ end
 
 -- The first write of all: a Redis that takes none (a replica, no memory, no disk) says so here, before
 -- anything is booked.
-local noted = attempt('HSET', HEAD, 'clock', int(clock), 'time', int(now))
+local noted = attempt('HSET', HEAD, 'clock', int(clock), 'time', int(clock_at))
 if type(noted) == 'table' and noted.err then return noted end
 
 -- The announce in hand.

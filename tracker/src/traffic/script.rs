@@ -194,7 +194,7 @@ impl RecordScript {
         call.write_arg(&announces);
         call.write_arg(&encode_folds(batch, |computed| self.name_of_source(computed)));
         call.arg(format!("{}{}", rules.recorder_prefix, self.caller)).arg(said.call).arg(&said.to_come);
-        call.arg(said.guessed_ms);
+        call.arg(said.guessed_ms).arg(said.ahead_ms);
         call
     }
 
@@ -228,6 +228,8 @@ pub struct Progress {
     pub expected_ms: Option<u64>,
     /// What it is by the tracker's own clock.
     pub guessed_ms: u64,
+    /// By how much Redis' own clock is ahead of the site's, as far as the tracker knows.
+    pub ahead_ms: i64,
     /// Numbers, with blanks between, that are still to come although the batch has higher ones.
     pub to_come: String,
 }

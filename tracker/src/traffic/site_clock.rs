@@ -33,6 +33,8 @@ pub(super) struct SiteClock {
     told: bool,
     /// Reports have been stamped.
     is_used: bool,
+    /// Nothing is stamped earlier: the process before this one has stamped reports of the same paths by then.
+    earliest_ms: u64,
 }
 
 /// What time it is from some moment on.
@@ -57,10 +59,14 @@ impl Line {
         self.ahead_ms.clamp(-most, most)
     }
 
+    /// How far it has Redis' clock ahead now.
+    fn ahead(&self, now: Instant) -> i64 {
+        self.ahead_ms - self.made_up(now.saturating_duration_since(self.from))
+    }
+
     /// Whether it would have Redis' clock so far ahead now, about.
     fn foresaw(&self, ahead_ms: i64, now: Instant) -> bool {
-        let left = self.ahead_ms - self.made_up(now.saturating_duration_since(self.from));
-        (left - ahead_ms).abs() <= TOLERATED_MS
+        (self.ahead(now) - ahead_ms).abs() <= TOLERATED_MS
     }
 }
 
@@ -68,7 +74,7 @@ impl SiteClock {
     /// Before Redis was asked: this machine's wall clock, in milliseconds.
     pub(super) fn guessed(wall_ms: u64, now: Instant) -> Self {
         let line = Line { from: now, from_ms: wall_ms, ahead_ms: 0 };
-        Self { lines: VecDeque::from([line]), told: false, is_used: false }
+        Self { lines: VecDeque::from([line]), told: false, is_used: false, earliest_ms: 0 }
     }
 
     /// Redis said what time it is, in an answer that has just come. It is that time or later: some other
@@ -83,16 +89,47 @@ impl SiteClock {
             self.lines.clear();
         }
         let here_ms = if is_believed { self.at(now) } else { 0 };
+        let ahead_ms = self.reconciled(ahead_ms, here_ms.saturating_sub(clock_ms), now);
         let goes_on = self.lines.back().is_some_and(|line| line.foresaw(ahead_ms, now));
         if self.told && clock_ms <= here_ms && goes_on {
             return None;
         }
         self.told = true;
-        self.lines.push_back(Line { from: now, from_ms: clock_ms.max(here_ms), ahead_ms });
+        self.remember(Line { from: now, from_ms: clock_ms.max(here_ms), ahead_ms });
+        mistaken
+    }
+
+    /// By how much Redis' clock is ahead, when an answer says so much and may have been on its way for all of
+    /// `travelled_ms`: as before, unless even then that cannot be.
+    fn reconciled(&self, ahead_ms: i64, travelled_ms: u64, now: Instant) -> i64 {
+        let least = ahead_ms.saturating_sub_unsigned(travelled_ms);
+        if self.told { self.ahead(now).clamp(least, ahead_ms) } else { ahead_ms }
+    }
+
+    /// By how much Redis' own clock is ahead of the site's, as far as is known.
+    pub(super) fn ahead(&self, now: Instant) -> i64 {
+        self.lines.back().map_or(0, |line| line.ahead(now))
+    }
+
+    /// The process before this one stamped a report so late: what comes now comes after that. Its clock may
+    /// have been wrong by more than can be believed.
+    pub(super) fn not_before(&mut self, stamped_ms: u64, now: Instant) {
+        let here_ms = self.at(now);
+        if stamped_ms > here_ms.saturating_add(BELIEVABLE_MS) {
+            return;
+        }
+        if stamped_ms > here_ms {
+            let ahead_ms = self.ahead(now).saturating_sub_unsigned(stamped_ms - here_ms);
+            self.remember(Line { from: now, from_ms: stamped_ms, ahead_ms });
+        }
+        self.earliest_ms = self.earliest_ms.max(stamped_ms);
+    }
+
+    fn remember(&mut self, line: Line) {
+        self.lines.push_back(line);
         if self.lines.len() > MOST_LINES {
             self.lines.pop_front();
         }
-        mistaken
     }
 
     /// What time the next call may expect it to be; `None` before Redis has told it any.
@@ -108,7 +145,7 @@ impl SiteClock {
     /// When a report arrived, which a later report of its path must not precede.
     pub(super) fn stamp(&mut self, arrived: Instant) -> u64 {
         self.is_used = true;
-        self.at(arrived)
+        self.at(arrived).max(self.earliest_ms)
     }
 
     /// When something was.
@@ -188,6 +225,30 @@ mod tests {
         clock.told(T0 + 5000, -3_600_000, after(now, 4000));
         assert_eq!(moments.map(|moment| clock.at(moment)), at);
         assert!(clock.at(after(now, 3100)) >= T0 + 5000);
+    }
+
+    #[test]
+    fn an_answer_that_travelled_does_not_move_redis_clock() {
+        let now = Instant::now();
+        let mut clock = SiteClock::guessed(5, now);
+        clock.told(T0, 0, now);
+        // Sent at once, carried out five seconds later: by then Redis' clock is ahead of what was expected.
+        clock.told(T0, 5000, after(now, 5002));
+        assert_eq!((clock.at(after(now, 6000)), clock.ahead(after(now, 6000))), (T0 + 6000, 0));
+        clock.told(T0 + 6000, 5000, after(now, 6001));
+        assert_eq!(clock.ahead(after(now, 6001)), 4999, "somebody set it");
+    }
+
+    #[test]
+    fn nothing_is_stamped_before_what_the_last_process_stamped() {
+        let now = Instant::now();
+        for (stamped, then) in [(T0 + 3000, T0 + 3000), (T0 - 9, T0 - 5), (T0 + 90_000, T0 - 5)] {
+            let mut clock = SiteClock::guessed(5, now);
+            clock.told(T0, 0, now);
+            clock.not_before(stamped, now);
+            assert_eq!(clock.stamp(now.checked_sub(Duration::from_millis(5)).unwrap()), then);
+            assert!(clock.stamp(now) >= then && clock.stamp(after(now, 10)) > then);
+        }
     }
 
     #[test]

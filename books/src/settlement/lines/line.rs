@@ -28,7 +28,7 @@ pub(super) struct Line {
     early: [Seen; 2],
     /// The counters of the baseline, once it was heard.
     pub(super) base: Option<[u64; 2]>,
-    /// How far it came, and its counters, before the next line of the chain was born.
+    /// How far it came, and its counters then.
     reached: [u64; 2],
     pub(super) ends: Ends,
     pub(super) since: u64,
@@ -72,19 +72,15 @@ impl Line {
         (0..2).for_each(|which| self.seen[which].mark(0, piece.from[which]));
     }
 
-    /// `next`: when the next line of the chain was born. What is heard of this one after that comes from a
-    /// Redis that went back, and is no end of it.
-    pub(super) fn take(&mut self, piece: &Piece, next: Option<u64>) {
+    pub(super) fn take(&mut self, piece: &Piece) {
         let part = if piece.at < self.born { &mut self.early } else { &mut self.seen };
         (0..2).for_each(|which| part[which].mark(piece.from[which], piece.to[which]));
         if piece.at == piece.born {
             let before = |which: usize| piece.counters[which].saturating_sub(piece.to[which]);
             self.base = Some([before(0), before(1)]);
         }
-        if next.is_none_or(|next| piece.at < next) {
-            (0..2).for_each(|which| self.reached[which] = self.reached[which].max(piece.to[which]));
-            self.ends.add(Reading { at: piece.at, counters: piece.counters });
-        }
+        (0..2).for_each(|which| self.reached[which] = self.reached[which].max(piece.to[which]));
+        self.ends.add(Reading { at: piece.at, counters: piece.counters });
         self.since = self.since.min(piece.since);
         self.until = self.until.max(piece.at);
     }
@@ -92,6 +88,12 @@ impl Line {
     /// The furthest place that was seen: so much the session had moved then, whatever was claimed twice.
     pub(super) fn furthest(&self, which: usize) -> u64 {
         self.seen[which].pieces().map(|(_, to)| to).max().unwrap_or_default()
+    }
+
+    /// Whether the next one was born while this one went on: a Redis that had lost this one began it. Once
+    /// all is booked again, it goes on under this one's name, with what both have claimed.
+    fn overlaps(&self, next: &Self) -> bool {
+        self.until >= next.born
     }
 
     /// The bytes that moved between this line and the next one, which begins where Redis had forgotten the
@@ -200,7 +202,8 @@ impl Total {
 }
 
 /// All lines of a chain on one ruler: each begins where the one before it had got to, with the gap between
-/// them. A Redis that went back to an older line claims the same places again.
+/// them; those whose times overlap begin at one place. A Redis that went back to an older line claims the
+/// same places again.
 fn claimed_by(chain: &[Line], which: usize) -> u64 {
     match chain {
         [] => 0,
@@ -210,18 +213,18 @@ fn claimed_by(chain: &[Line], which: usize) -> u64 {
 }
 
 fn pieces_of(chain: &[Line], which: usize) -> Vec<(u64, u64)> {
-    let (mut pieces, mut start) = (Vec::new(), 0_u64);
-    for (place, line) in chain.iter().enumerate() {
-        let on_ruler = |(from, to): (u64, u64)| (start.saturating_add(from), start.saturating_add(to));
-        pieces.extend(line.seen[which].pieces().map(on_ruler));
-        if place == 0 {
-            pieces.extend(line.early[which].pieces());
-        }
-        if let Some(next) = chain.get(place + 1) {
-            let end = start.saturating_add(line.reached[which]);
-            start = end.saturating_add(line.gap_to(next)[which]);
+    let (mut pieces, mut start, mut last) = (Vec::new(), 0_u64, None::<&Line>);
+    for line in chain {
+        let overlaps = last.is_none_or(|last| last.overlaps(line));
+        if let Some(last) = last.filter(|_| !overlaps) {
+            let end = start.saturating_add(last.reached[which]);
+            start = end.saturating_add(last.gap_to(line)[which]);
             pieces.push((end, start));
         }
+        let early = line.early[which].pieces().filter(|_| overlaps);
+        let on_ruler = |(from, to): (u64, u64)| (start.saturating_add(from), start.saturating_add(to));
+        pieces.extend(line.seen[which].pieces().chain(early).map(on_ruler));
+        last = last.filter(|last| overlaps && last.until > line.until).or(Some(line));
     }
     pieces
 }

@@ -4,7 +4,8 @@
 //! A line is all that a session has claimed since it was born; an event claims a piece of it. What is
 //! credited is the growth of the union, so it depends on no order. A session whose snapshot Redis has
 //! forgotten begins a new line: where its counters go on, what lies between is credited, too, and both lines
-//! are one chain, on one ruler.
+//! are one chain, on one ruler. A session that Redis has again later goes on on its old line: what was
+//! claimed meanwhile lies on that, too.
 //!
 //! What is bounded gives in one direction: rather nothing than twice.
 
@@ -77,9 +78,7 @@ impl Lines {
             self.lines[place].assume_seen_below(piece);
             before = self.total(session, chain);
         }
-        let next = self.lines.get(place + 1).filter(|next| (next.session, next.chain) == (session, chain));
-        let next = next.map(|next| next.born);
-        self.lines[place].take(piece, next);
+        self.lines[place].take(piece);
         let gain = self.gain_since(&before, session, chain);
         let freed = twice::release(&mut self.lines, session, piece);
         let held = twice::hold(&mut self.lines, session, piece, [gain.up, gain.down]);

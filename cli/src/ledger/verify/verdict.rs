@@ -172,7 +172,7 @@ impl Missing {
 
     fn of_session(session: &Older, show: impl Fn(&Passkey) -> String) -> Self {
         Self {
-            entry: session.id.to_string(),
+            entry: session.place.id.to_string(),
             passkey: show(&session.passkey),
             infohash: session.info_hash.to_string(),
             peer_id: session.peer_id.to_string(),

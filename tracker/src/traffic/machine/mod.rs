@@ -237,6 +237,7 @@ impl<T> RecorderMachine<T> {
             call: if is_partial { 0 } else { self.calls },
             expected_ms: self.clock.expected(now),
             guessed_ms: self.clock.at(now),
+            ahead_ms: self.clock.ahead(now),
             to_come: self.rewind.as_ref().map(|_| self.still_to_come(other.as_ref())).unwrap_or_default(),
         };
         let call = Call { number: self.calls, batch, numbered_by: other, said };
