@@ -25,6 +25,9 @@ pub(crate) const SKEW_MS: u64 = 5_000;
 const LONG_MS: u64 = SKEW_MS + 1_000;
 /// How long a client that stops waits for the answers on all its paths.
 const STOP_PATIENCE_MS: u64 = 8_000;
+/// Runs under one peer id. Each `started` on each path is a beginning, repeated ones too; a session with too
+/// many of them begins anew, and what it moves meanwhile is not claimed.
+const MOST_RUNS: usize = 4;
 /// Bytes a millisecond. A download that moves at all moves more than a MiB in a run.
 const SPEEDS: [u64; 4] = [0, 1_000, 9_000, 60_000];
 
@@ -302,13 +305,14 @@ impl Session {
             self.length += 500;
             return Change::Nothing;
         }
+        let is_last = self.run + 1 >= MOST_RUNS;
         match dice.random_range(0..100) {
             0..65 => {
-                self.leaves = dice.random_bool(0.25);
+                self.leaves = dice.random_bool(0.25) || is_last;
                 self.falls_silent(Phase::Stopping { since: now }, now);
                 Change::Nothing
             }
-            65..85 => {
+            65..85 if !is_last => {
                 self.phase = Phase::Paused { until: now + self.pause(dice) };
                 self.frozen_at = Some(now);
                 self.ways.iter_mut().for_each(|way| way.busy = false);
