@@ -48,7 +48,8 @@ pub struct Announced {
     pub word: Word,
     /// A digest of its address and port.
     pub endpoint: u16,
-    /// The second that it was given when it was booked before; 0 when it was not.
+    /// The second that it was given when it was computed before; 0 when it was not. It keeps that unless a
+    /// later one was given meanwhile: then nobody knows whether that one is taken.
     pub ts: u64,
 }
 
@@ -101,7 +102,7 @@ impl Snapshot {
         let is_late = report.at_ms < self.newest_ms;
         let elsewhere = self.session.last_heard(report.path);
         let claims = self.session.book(&report, skew_ms);
-        let ts = if ts == 0 { (report.at_ms / 1000).max(self.ts + 1) } else { ts };
+        let ts = if ts > self.ts { ts } else { (report.at_ms / 1000).max(self.ts + 1) };
         let elapsed = (report.at_ms / 1000).saturating_sub(self.newest_ms / 1000);
         let dt = if is_late { 0 } else { elapsed.max(1) };
         let lags = self.lags(&report, left, elsewhere, skew_ms);
@@ -307,6 +308,15 @@ mod tests {
             assert_eq!(seven_bits(&bytes[..length]), text);
             assert_eq!(eight_bits(&text).as_deref(), Ok(&bytes[..length]));
         }
+    }
+
+    #[test]
+    fn a_second_is_kept_unless_a_later_one_was_given_meanwhile() {
+        let again = |path, round, ts| Announced { ts, ..announced(path, round) };
+        let (mut snapshot, first) = Snapshot::first(&announced(0, 0), Session::default(), 120_000);
+        let second = first.ts + 1000;
+        assert_eq!(snapshot.book(&again(0, 1, second), 120_000).ts, second);
+        assert_eq!(snapshot.book(&again(1, 0, second), 120_000).ts, second + 1, "that one may be taken");
     }
 
     #[test]
