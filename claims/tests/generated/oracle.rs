@@ -11,11 +11,11 @@ use std::cmp::Ordering;
 
 /// What a report says of one counter.
 #[derive(Debug, Clone, Copy)]
-pub struct Said {
-    pub path: u32,
-    pub at_ms: u64,
-    pub counter: u64,
-    pub started: bool,
+pub(crate) struct Said {
+    pub(crate) path: u32,
+    pub(crate) at_ms: u64,
+    pub(crate) counter: u64,
+    pub(crate) started: bool,
 }
 
 const SKEW_MS: u64 = 120_000;
@@ -72,7 +72,7 @@ fn stretches(reports: &[Said]) -> Vec<Stretch> {
 type Story = Vec<Vec<usize>>;
 
 /// A client's stretches, and which of them can be of one run, or of two in this order.
-pub struct Oracle {
+pub(crate) struct Oracle {
     stretches: Vec<Stretch>,
     agree: Vec<Vec<bool>>,
     before: Vec<Vec<bool>>,
@@ -81,7 +81,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub fn of(reports: &[Said]) -> Self {
+    pub(crate) fn of(reports: &[Said]) -> Self {
         let stretches = stretches(reports);
         let is_one_path = |one: &Stretch, two: &Stretch| one.first().path == two.first().path;
         let pairs = |holds: &dyn Fn(usize, usize) -> bool| -> Vec<Vec<bool>> {
@@ -153,7 +153,7 @@ impl Oracle {
 
     /// Whether there is a story of at most this total. The stretch that has the fewest places comes next: an
     /// order of trying that leaves nothing out. `None` when that takes too long.
-    pub fn explains(&self, most: u64) -> Option<bool> {
+    pub(crate) fn explains(&self, most: u64) -> Option<bool> {
         let mut open = vec![(Story::new(), (0..self.stretches.len()).collect::<Vec<_>>())];
         for _ in 0..MOST_TRIED {
             let Some((story, mut left)) = open.pop() else { return Some(false) };
