@@ -31,6 +31,15 @@ pub(crate) enum Family {
     V6,
 }
 
+impl Path {
+    /// One for each path.
+    pub(crate) fn number(self) -> u32 {
+        let is_udp = u32::from(self.transport == Transport::Udp);
+        let is_v6 = u32::from(self.family == Family::V6);
+        u32::try_from(self.tracker).unwrap() << 2 | is_udp << 1 | is_v6
+    }
+}
+
 impl Family {
     const fn loopback(self) -> IpAddr {
         match self {

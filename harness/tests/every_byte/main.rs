@@ -10,6 +10,8 @@ mod drawn;
 mod ledgers;
 mod look_ups;
 mod names;
+#[path = "../../../claims/tests/generated/oracle.rs"]
+mod oracle;
 mod order;
 mod real;
 mod redis_loses;
