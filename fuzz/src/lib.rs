@@ -10,6 +10,7 @@ mod forwarders;
 mod http;
 mod messages;
 mod sharing;
+mod snapshots;
 mod stream;
 mod udp;
 
@@ -36,6 +37,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sealed_credential", run: credentials::sealed },
     Target { name: "tracker_config", run: configuration::tracker },
     Target { name: "shared_visits", run: sharing::visits },
+    Target { name: "session_claims", run: snapshots::session },
+    Target { name: "session_snapshot", run: snapshots::snapshot },
     Target { name: "stream_reply", run: stream::reply },
     Target { name: "traffic_event", run: messages::traffic_event },
     Target { name: "udp_request", run: udp::request },
