@@ -1,7 +1,7 @@
 //! Clocks that step, and entries that somebody takes out of the stream: nothing is lost without a word.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use contract::Event::{Completed, None, Started, Stopped};
 use harness::{RedisServer, Service, eventually};
@@ -177,4 +177,66 @@ fn a_tracker_that_wants_a_durable_redis_refuses_one_that_evicts() {
         assert!(!tracker.wait().success(), "{policy}");
         assert!(tracker.log().contains(policy), "{}", tracker.log());
     }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// Says so much, and notes when.
+fn says_at(client: &Session, down: u64, said: &mut Vec<u64>) {
+    said.push(now_ms());
+    client.says(over_http(0), None, down);
+}
+
+/// What was booked is stamped about when it was said.
+fn is_stamped_right(site: &Site, client: &Session, said: &[u64]) {
+    site.balances(client, 0, said.len() as u64 * GB);
+    let events = site.events(&client.speaker.passkey);
+    let stamps: Vec<u64> = events.iter().skip(1).map(|event| event.claim.unwrap().at_ms).collect();
+    assert_eq!(stamps.len(), said.len());
+    let is_off = |(at, said): (&u64, &u64)| at.abs_diff(*said) > 3000;
+    assert!(!stamps.iter().zip(said).any(is_off), "stamped {stamps:?}\nsaid    {said:?}");
+}
+
+#[test]
+fn a_tracker_that_starts_while_redis_takes_nothing_stamps_by_the_sites_clock_although_its_own_is_wrong() {
+    let mut site = Site::start_with(&Plan { clocks: true, ..Plan::default() });
+    let refuses = |site: &Site, replicas: &str| {
+        let mut config = redis::cmd("CONFIG");
+        config.arg(&["SET", "min-replicas-to-write", replicas][..]);
+        config.exec(&mut site.redis.connection()).unwrap();
+    };
+    let client = site.session("started-alone");
+    client.says(over_http(0), Started, 0);
+    let mut said = Vec::new();
+    for offset_ms in [40_000, -40_000, HOUR_MS, -HOUR_MS] {
+        says_at(&client, (said.len() as u64 + 1) * GB, &mut said);
+        refuses(&site, "1");
+        site.trackers[0].clock.as_ref().unwrap().set(offset_ms).unwrap();
+        for _ in 0..2 {
+            site.trackers[0].kill_and_restart();
+            says_at(&client, (said.len() as u64 + 1) * GB, &mut said);
+        }
+        refuses(&site, "0");
+        site.settle();
+    }
+    is_stamped_right(&site, &client, &said);
+}
+
+#[test]
+fn a_redis_clock_that_was_set_before_a_tracker_starts_does_not_move_the_sites() {
+    let mut site = Site::start_with(&Plan { clocks: true, ..Plan::default() });
+    let client = site.session("set-before");
+    client.says(over_http(0), Started, 0);
+    let mut said = Vec::new();
+    for offset_ms in [30_000, -30_000, HOUR_MS, 0] {
+        says_at(&client, (said.len() as u64 + 1) * GB, &mut said);
+        site.trackers[0].service.kill();
+        site.redis_clock.as_ref().unwrap().set(offset_ms).unwrap();
+        site.trackers[0].restart();
+        says_at(&client, (said.len() as u64 + 1) * GB, &mut said);
+    }
+    is_stamped_right(&site, &client, &said);
 }

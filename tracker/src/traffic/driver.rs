@@ -12,7 +12,7 @@ use super::machine::{Action, Call, Input, RecorderMachine, Submission};
 use super::notices::Notices;
 use super::recorder::Recorded;
 use super::sender::RedisSender;
-use super::spool::{DiskRequest, DiskResult, Spool};
+use super::spool::{DiskRequest, DiskResult, Spool, Told};
 
 /// Runs until nobody reports any more and the machine has ended. The spool is taken when the recorder before
 /// has finished, because what that one holds is older.
@@ -22,6 +22,9 @@ pub(super) async fn run(mut sender: RedisSender, mut work: Work) {
         Some(spool) => spool.turn().await,
         None => None,
     };
+    if let Some(told) = spool.as_ref().and_then(|spool| spool.told()) {
+        work.machine.go_on_from(told, Instant::now());
+    }
     work.machine.handle(Input::Begin, Instant::now());
     while let Some(call) = work.until_next_call().await
         && let Some(answer) = work.until(sender.send(&call)).await
@@ -92,7 +95,8 @@ impl Work {
 
     fn ask_disk(&mut self, request: DiskRequest) {
         // Without a spool the machine asks nothing of it.
-        self.disk = self.spool.clone().map(|spool| Box::pin(spool.carry_out(request)) as _);
+        let told = self.machine.site_clock(Instant::now()).and_then(Told::now);
+        self.disk = self.spool.clone().map(|spool| Box::pin(spool.carry_out(request, told)) as _);
     }
 
     /// Waits for the disk, the machine's time or reports, and tells the machine. May be dropped at any time.

@@ -45,8 +45,11 @@ local OWN, CALL, TO_COME = ARGV[12], tonumber(ARGV[13]), ARGV[14]
 local GUESSED_TIME, AHEAD = tonumber(ARGV[15]), tonumber(ARGV[16])
 local WIDTH = 28
 local MOST_BACK = 100000
--- Milliseconds by which two clocks that nobody has set differ at most, and for which a call travels.
+-- Milliseconds for which a call travels at most.
 local MOST_TRAVEL = 60000
+-- Milliseconds by which two clocks that nobody has set differ at most. Beyond that the one by which less went
+-- by is believed: a site's clock that is ahead stays so for long.
+local TOLERATED = 5000
 -- Flags of an announce.
 local MOVED, IDLE, LATE, LONG = 1, 2, 4, 8
 
@@ -63,11 +66,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local clock, clock_at = tonumber(head[2]), now
 if EXPECTED_TIME > 0 then
   clock = math.max(clock or 0, EXPECTED_TIME)
-  -- The call may have travelled for long: it knows better how far the clocks differ than what time it is.
-  clock_at = clock + AHEAD
+  -- The call may have travelled for long: it knows better how far the clocks differ than what time it is,
+  -- unless somebody has set Redis' since.
+  if now >= clock + AHEAD and now <= clock + AHEAD + MOST_TRAVEL then clock_at = clock + AHEAD end
 elseif clock then
   local since, guessed = now - tonumber(head[3] or now), GUESSED_TIME - clock
-  if since < 0 or (guessed >= 0 and guessed + MOST_TRAVEL < since) then since = math.max(0, guessed) end
+  if since < 0 or (guessed >= 0 and guessed + TOLERATED < since) then since = math.max(0, guessed) end
   clock = clock + since
 else
   clock = now

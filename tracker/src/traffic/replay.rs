@@ -17,7 +17,7 @@ use super::recorder::{Setup, unix_milliseconds};
 use super::reply::Outcome;
 use super::script::RecordScript;
 use super::sender::RedisSender;
-use super::spool::{DiskResult, OpenError, Spool, SpoolMetrics};
+use super::spool::{DiskRequest, DiskResult, OpenError, Spool, SpoolMetrics, Told};
 
 /// What became of a spool's announces.
 #[derive(Debug, Default)]
@@ -84,6 +84,9 @@ pub async fn replay(setup: &Setup, seen_to: &mut dyn FnMut(u64)) -> Result<Repla
 impl Replay<'_> {
     /// Without clients the machine does one thing after the other.
     async fn run(mut self) -> Result<Replayed, ReplayError> {
+        if let Some(told) = self.spool.told() {
+            self.machine.go_on_from(told, Instant::now());
+        }
         self.machine.handle(Input::Begin, Instant::now());
         while let Some(action) = self.machine.poll() {
             match action {
@@ -91,16 +94,22 @@ impl Replay<'_> {
                     let answer = self.sender.send(&call).await;
                     self.machine.handle(Input::Answered { call: call.number, answer }, Instant::now());
                 }
-                Action::Disk(request) => match self.spool.clone().carry_out(request).await {
-                    DiskResult::Read(Err(error)) => return Err(error.into()),
-                    result => self.machine.handle(Input::Disk(result), Instant::now()),
-                },
+                Action::Disk(request) => self.ask_disk(request).await?,
                 Action::Notice(notice) => self.note(notice)?,
                 Action::Answer { .. } => {}
             }
         }
         self.replayed.left = self.spool.records();
         Ok(self.replayed)
+    }
+
+    async fn ask_disk(&mut self, request: DiskRequest) -> Result<(), ReplayError> {
+        let told = self.machine.site_clock(Instant::now()).and_then(Told::now);
+        match self.spool.clone().carry_out(request, told).await {
+            DiskResult::Read(Err(error)) => return Err(error.into()),
+            result => self.machine.handle(Input::Disk(result), Instant::now()),
+        }
+        Ok(())
     }
 
     fn note(&mut self, notice: Notice) -> Result<(), ReplayError> {

@@ -6,6 +6,8 @@
 //! (somebody set it), the trackers run a little faster or slower until they have caught up: a step of any
 //! clock changes no order, and moves times by no more than the step.
 //!
+//! A process that follows soon goes on with the line of the one before, which it finds in the spool's folder.
+//!
 //! A moment has one time, whenever it is asked for: a report that waited long is stamped by the line that was
 //! in force when it arrived.
 
@@ -75,6 +77,14 @@ impl SiteClock {
     pub(super) fn guessed(wall_ms: u64, now: Instant) -> Self {
         let line = Line { from: now, from_ms: wall_ms, ahead_ms: 0 };
         Self { lines: VecDeque::from([line]), told: false, is_used: false, earliest_ms: 0 }
+    }
+
+    /// The process before this one was told the time, so long ago: it is the same clock. Only before anything
+    /// is stamped.
+    pub(super) fn go_on_from(&mut self, (site_ms, ahead_ms): (u64, i64), ago: Duration, now: Instant) {
+        let Some(from) = now.checked_sub(ago) else { return };
+        self.lines = VecDeque::from([Line { from, from_ms: site_ms, ahead_ms }]);
+        self.told = true;
     }
 
     /// Redis said what time it is, in an answer that has just come. It is that time or later: some other
@@ -177,6 +187,19 @@ mod tests {
         clock.told(T0, 0, after(now, 500));
         assert_eq!(clock.expected(after(now, 750)), Some(T0 + 250));
         assert_eq!(clock.at(now), T0 - 500, "an announce that came before");
+    }
+
+    #[test]
+    fn it_goes_on_from_what_the_last_process_was_told_whatever_clocks_say() {
+        let now = Instant::now() + Duration::from_secs(100);
+        for wall_ms in [T0 - 600_000, T0 + 40_000] {
+            let mut clock = SiteClock::guessed(wall_ms, now);
+            clock.go_on_from((T0, 500), Duration::from_secs(10), now);
+            assert_eq!((clock.expected(now), clock.stamp(now)), (Some(T0 + 10_100), T0 + 10_100));
+            assert_eq!(clock.ahead(now), 400, "what was not made up for yet");
+            assert_eq!(clock.told(T0 + 10_100, 30_000, now), None);
+            assert_eq!(clock.at(after(now, 1000)), T0 + 11_110, "Redis' clock was set");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod books;
+mod clock;
 mod counters;
 mod snapshots;
 mod trackers;

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use super::booking::NumberedBooking;
 use super::bookkeeper::{Bookkeeper, Computed};
 use super::failure::SendFailure;
-use super::reply::{Outcome, Receipt, Verdict};
+use super::reply::{Clock, Outcome, Receipt, Verdict};
 use super::script::{Progress, Rules};
 use super::site_clock::SiteClock;
 use super::spool::{DiskRequest, DiskResult, TailLimits};
@@ -150,6 +150,18 @@ impl<T> RecorderMachine<T> {
             replayed: 0,
             closed: false,
         }
+    }
+
+    /// Before [`Input::Begin`]: an earlier process knew the site's clock, so long ago.
+    pub fn go_on_from(&mut self, (clock, ago): (Clock, Duration), now: Instant) {
+        self.clock.go_on_from((clock.site_ms, clock.ahead_ms), ago, now);
+    }
+
+    /// What time it is; `None` while that is a guess. For the process that comes after this one.
+    #[must_use]
+    pub fn site_clock(&self, now: Instant) -> Option<Clock> {
+        let site_ms = self.clock.expected(now)?;
+        Some(Clock { site_ms, ahead_ms: self.clock.ahead(now) })
     }
 
     /// Takes what happened. Then [`RecorderMachine::poll`] until there is nothing more to do.

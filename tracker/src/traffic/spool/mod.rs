@@ -1,6 +1,7 @@
 //! The local spool: announces that Redis does not take now, on disk before their clients are answered, and
 //! booked in order when it takes them again, by this process or by the next one.
 
+mod clock_file;
 mod codec;
 mod compact;
 mod disk;
@@ -18,12 +19,15 @@ mod take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::error;
 
+use super::reply::Clock;
+use clock_file::ClockFile;
+pub(super) use clock_file::Told;
 pub use disk::{Disk, DiskFile, Fault, Folder, MemoryDisk, OpenError};
 pub use metrics::SpoolMetrics;
 pub use requests::{DiskRequest, DiskResult, LetGo};
@@ -39,6 +43,7 @@ pub(super) struct Spool {
     directory: PathBuf,
     store: Mutex<Store>,
     identity: u64,
+    clock: Mutex<ClockFile>,
     turn: Arc<Semaphore>,
     /// The tail is being synced.
     syncing: AtomicBool,
@@ -55,6 +60,7 @@ impl Spool {
         let spool = Self {
             directory: directory.to_owned(),
             identity: identity::identity(&store.disk, rand::random())?,
+            clock: Mutex::new(ClockFile::open(directory)),
             store: Mutex::new(store),
             turn: Arc::new(Semaphore::new(1)),
             syncing: AtomicBool::new(false),
@@ -71,6 +77,11 @@ impl Spool {
     /// Which tracker this is, whatever its process.
     pub(super) fn identity(&self) -> u64 {
         self.identity
+    }
+
+    /// What time it was when a recorder last kept it here, and how long ago that is.
+    pub(super) fn told(&self) -> Option<(Clock, Duration)> {
+        self.clock.lock().told()
     }
 
     /// Waits until the recorder before has finished: its announces are older.
@@ -94,10 +105,14 @@ impl Spool {
         self.store.lock().records()
     }
 
-    /// Does what a recorder asks, on a thread that answers no clients.
-    pub(super) async fn carry_out(self: Arc<Self>, request: DiskRequest) -> DiskResult {
+    /// Does what a recorder asks, on a thread that answers no clients, and keeps what time it is, by which
+    /// entries were stamped.
+    pub(super) async fn carry_out(self: Arc<Self>, request: DiskRequest, told: Option<Told>) -> DiskResult {
         let failed = request.failure();
         let done = tokio::task::spawn_blocking(move || {
+            if let Some(told) = told {
+                self.clock.lock().keep(told);
+            }
             let mut store = self.store.lock();
             let (result, unsynced) = request.carry_out_but_sync(&mut store);
             self.metrics.publish(&store, unix_milliseconds());
