@@ -11,6 +11,7 @@ use harness::Trackerctl;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisResult};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::world::World;
 
@@ -43,10 +44,18 @@ pub(crate) struct RunContext {
     pub(crate) world: Arc<World>,
     pub(crate) control: Trackerctl,
     /// Whoever writes to Redis what no tracker would write again holds this, and a Redis that forgets.
-    pub(crate) desk: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) desk: Arc<AsyncMutex<()>>,
     /// Read by whoever fills a spool's disk, written by a Redis that forgets: while the disk is full a
     /// tracker has its tail in memory only, and a kill takes that along.
-    pub(crate) tails: Arc<tokio::sync::RwLock<()>>,
+    pub(crate) tails: Arc<RwLock<()>>,
+}
+
+impl RunContext {
+    /// Waits until nobody writes what no tracker would write again, and every tail is on its disk, and keeps
+    /// it so.
+    pub(crate) async fn nobody_needs_redis(&self) -> (OwnedMutexGuard<()>, OwnedRwLockWriteGuard<()>) {
+        (self.desk.clone().lock_owned().await, self.tails.clone().write_owned().await)
+    }
 }
 
 /// A connection around every proxy, for a run that must not wait for it.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use redis::RedisResult;
 use rustix::process::Signal;
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::context::{RunContext, connection};
 use crate::disk::Disk;
@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(100);
 const RESTART: Duration = Duration::from_millis(300);
 /// What Redis has confirmed is in its file by then, whatever its disk does.
 const UNWRITTEN: Duration = Duration::from_millis(1500);
+
+/// How long Redis is asked to write its file anew.
+const REWRITE: Duration = Duration::from_secs(10);
 
 /// What an injector makes fail.
 #[derive(Debug)]
@@ -103,19 +106,57 @@ impl FaultInjector {
             Victim::Operator(operator) => operator.act(fault, &self.context).await,
             Victim::Disk(disk) => {
                 if let Fault::Fill { time } = fault {
-                    let is_spool = matches!(self.target, Target::SpoolDisk(_));
-                    let tails = if is_spool { Some(self.context.tails.read().await) } else { None };
-                    tally.add(Figure::FullDisks);
-                    disk.fill()?;
-                    sleep(time).await;
-                    disk.free()?;
-                    if tails.is_some() {
-                        sleep(UNWRITTEN).await;
-                    }
+                    fill(disk, self.target, time, &self.context).await?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+async fn fill(disk: &Disk, target: Target, time: Duration, context: &RunContext) -> Result<()> {
+    // A file of Redis' that could not be written to its end may be cut off there when Redis starts again.
+    let is_redis = target == Target::RedisDisk;
+    let _what_is_forgotten_matters = if is_redis { Some(context.nobody_needs_redis().await) } else { None };
+    let is_spool = matches!(target, Target::SpoolDisk(_));
+    let tails = if is_spool { Some(context.tails.read().await) } else { None };
+    context.world.tally.add(Figure::FullDisks);
+    disk.fill()?;
+    sleep(time).await;
+    disk.free()?;
+    if tails.is_some() {
+        sleep(UNWRITTEN).await;
+    }
+    if is_redis {
+        rewrite_file(context).await;
+    }
+    Ok(())
+}
+
+/// As an operator does after a disk was full. Whatever happens to Redis meanwhile, there is an end to it.
+async fn rewrite_file(context: &RunContext) {
+    let done = async {
+        while rewritten(context).await.is_err() {
+            sleep(LOOK).await;
+        }
+    };
+    if timeout(REWRITE, done).await.is_err() {
+        context.journal.write("redis' file is not written anew");
+    }
+}
+
+async fn rewritten(context: &RunContext) -> Result<()> {
+    let mut redis = connection(&context.world.redis).await?;
+    redis::cmd("BGREWRITEAOF").exec_async(&mut redis).await?;
+    let is = |info: &redis::InfoDict, name: &str| info.get::<u64>(name) == Some(1);
+    loop {
+        sleep(LOOK).await;
+        let info: redis::InfoDict = redis::cmd("INFO").arg("persistence").query_async(&mut redis).await?;
+        if !is(&info, "aof_rewrite_in_progress") && !is(&info, "aof_rewrite_scheduled") {
+            let status: Option<String> = info.get("aof_last_bgrewrite_status");
+            anyhow::ensure!(status.as_deref() == Some("ok"), "the rewriting failed");
+            return Ok(());
+        }
     }
 }
 

@@ -43,8 +43,7 @@ impl RedisPair {
     /// Lets it forget what it confirms within some time. Whatever the site itself writes (aliases, passkeys)
     /// would have to be written again: it waits meanwhile.
     pub(crate) async fn forget(&mut self, by: Loss, time: Duration, context: &RunContext) -> Result<()> {
-        let _nobody_writes = context.desk.clone().lock_owned().await;
-        let _tails_are_kept = context.tails.clone().write_owned().await;
+        let _nobody_minds = context.nobody_needs_redis().await;
         let forgotten = match by {
             Loss::CutFile => self.cut_file(time).await,
             Loss::OldDump => self.put_dump_back(time, context).await,
