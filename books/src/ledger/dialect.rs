@@ -153,6 +153,8 @@ pub trait Dialect: Send {
 
     /// Remembers the keys of events that were added to the row of another one.
     fn insert_folded_keys(&mut self, keys: &[EventKey]) -> Result<(), LedgerError>;
+    /// Gives those of the first info hash to the second.
+    fn move_folded_keys(&mut self, from: &InfoHash, to: &InfoHash) -> Result<(), LedgerError>;
     /// Which of these keys are remembered so.
     fn are_folded(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, LedgerError>;
 

@@ -9,7 +9,7 @@ use contract::{InfoHash, Passkey};
 
 use super::aliases::v1_of;
 use super::dialect::{AccountKey, Accounts, Dialect, EventRange};
-use super::settle::add_to_row;
+use super::settle::fold;
 use super::{Aliased, LedgerError};
 use crate::settlement::{EventKey, Overlap, SettledRow, Sums, TorrentAccount, Twice, UserAccount};
 
@@ -43,6 +43,7 @@ pub(super) fn alias(
         return Ok(Aliased::default());
     }
     dialect.add_torrent_alias(v2, v1)?;
+    dialect.move_folded_keys(v2, v1)?;
     let mut aliased = Aliased { torrents: 1, ..Aliased::default() };
     let users = dialect.users_of(Accounts::Totals, v2)?;
     for passkey in users {
@@ -114,7 +115,7 @@ fn write(dialect: &mut dyn Dialect, page: &[SettledRow]) -> Result<(), LedgerErr
     let flagged: Vec<&SettledRow> = page.iter().filter(|row| row.flag.is_some()).collect();
     dialect.insert_flags(&flagged)?;
     let mut folded = moved.into_iter().zip(written).filter(|(_, written)| !written);
-    folded.try_for_each(|(row, _)| add_to_row(dialect, row))
+    folded.try_for_each(|(row, _)| fold(dialect, row))
 }
 
 /// The sums of pruned events; what the rows could not give back comes off them.

@@ -346,6 +346,13 @@ impl Dialect for Connection {
         Ok(())
     }
 
+    fn move_folded_keys(&mut self, from: &InfoHash, to: &InfoHash) -> Result<(), LedgerError> {
+        let keys = &mut self.change()?.folded_keys;
+        let moved: Vec<EventKey> = keys.extract_if(.., |key| key.info_hash == *from).collect();
+        keys.extend(moved.into_iter().map(|key| EventKey { info_hash: *to, ..key }));
+        Ok(())
+    }
+
     fn are_folded(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, LedgerError> {
         let folded = &self.tables()?.folded_keys;
         Ok(keys.iter().map(|key| folded.contains(key)).collect())

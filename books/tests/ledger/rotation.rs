@@ -123,3 +123,36 @@ fn promotions_flags_and_pruned_sums_move_too() {
         assert_eq!(flags, 1);
     });
 }
+
+#[test]
+fn keys_follow_an_alias_that_comes_after_the_rotation() {
+    on_every_dialect(|new| {
+        let entries: Vec<Entry> = [
+            of("old", 2, T0, 1),
+            of("new", 2, T0, 20),
+            of("new", 1, T0 + 300, 300),
+            of("old", 2, T0 + 300, 4000),
+            of("old", 1, T0 + 600, 50_000),
+            of("new", 2, T0 + 600, 600_000),
+        ]
+        .into_iter()
+        .map(entry)
+        .collect();
+        for before in 0..=entries.len() {
+            for between in before..=entries.len() {
+                let place = new();
+                let mut ledger = place.open();
+                settle(&mut ledger, &entries[..before]);
+                rotate(&mut ledger, "old", "new").unwrap();
+                settle(&mut ledger, &entries[before..between]);
+                assert_eq!(ledger.alias_torrents(&[(hash(2), hash(1))]).unwrap().torrents, 1);
+                settle(&mut ledger, &entries[between..]);
+                let case = format!("rotated after {before}, aliased after {between}");
+                assert_eq!(ledger.are_settled(&entries).unwrap(), [true; 6], "{case}");
+                assert_eq!(raw_up(&mut ledger, "new"), Some(654_321), "{case}");
+                assert_eq!(ledger.verify(&mut |_, _| {}).unwrap(), [], "{case}");
+                assert_eq!(settle(&mut ledger, &entries), 0, "a replay of everything: {case}");
+            }
+        }
+    });
+}

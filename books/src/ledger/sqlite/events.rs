@@ -2,7 +2,7 @@
 //!
 //! Flags are joined to the events that are read; the joins are by the whole key.
 
-use contract::Passkey;
+use contract::{InfoHash, Passkey};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::super::dialect::EventRange;
@@ -24,6 +24,8 @@ const DELETE_FLAG: &str =
     "DELETE FROM flagged_events WHERE ts = ?1 AND passkey = ?2 AND infohash = ?3 AND peer_id = ?4";
 const INSERT_FOLDED: &str =
     "INSERT INTO folded_keys (ts, passkey, infohash, peer_id) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+/// There is no index by torrent: there are few.
+const MOVE_FOLDED: &str = "UPDATE OR REPLACE folded_keys SET infohash = ?2 WHERE infohash = ?1";
 const IS_FOLDED: &str = "SELECT EXISTS (SELECT 1 FROM folded_keys
     WHERE ts = ?1 AND passkey = ?2 AND infohash = ?3 AND peer_id = ?4)";
 const COUNT: &str = "SELECT count(*) FROM settled_events WHERE ts BETWEEN ?1 AND ?2";
@@ -103,6 +105,10 @@ pub(super) fn delete(connection: &Connection, keys: &[EventKey]) -> rusqlite::Re
 
 pub(super) fn insert_folded(connection: &Connection, keys: &[EventKey]) -> rusqlite::Result<()> {
     each(connection, INSERT_FOLDED, keys)
+}
+
+pub(super) fn move_folded(connection: &Connection, from: &InfoHash, to: &InfoHash) -> rusqlite::Result<()> {
+    connection.execute(MOVE_FOLDED, (from.0, to.0)).map(drop)
 }
 
 pub(super) fn are_folded(connection: &Connection, keys: &[EventKey]) -> rusqlite::Result<Vec<bool>> {

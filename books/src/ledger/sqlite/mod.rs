@@ -213,6 +213,10 @@ impl Dialect for Sqlite {
         Ok(events::insert_folded(&self.connection, keys)?)
     }
 
+    fn move_folded_keys(&mut self, from: &InfoHash, to: &InfoHash) -> Result<(), LedgerError> {
+        Ok(events::move_folded(&self.connection, from, to)?)
+    }
+
     fn are_folded(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, LedgerError> {
         Ok(events::are_folded(&self.connection, keys)?)
     }
