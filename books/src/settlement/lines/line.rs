@@ -28,6 +28,8 @@ pub(super) struct Line {
     early: [Seen; 2],
     /// The counters of the baseline, once it was heard.
     pub(super) base: Option<[u64; 2]>,
+    /// How low the baseline's run began, as far as is known.
+    lowest: Option<[u64; 2]>,
     /// How far it came, and its counters then.
     reached: [u64; 2],
     pub(super) ends: Ends,
@@ -52,6 +54,7 @@ impl Line {
             seen: <[Seen; 2]>::default(),
             early: <[Seen; 2]>::default(),
             base: None,
+            lowest: None,
             reached: [0; 2],
             ends: Ends::default(),
             since: piece.born,
@@ -73,16 +76,32 @@ impl Line {
     }
 
     pub(super) fn take(&mut self, piece: &Piece) {
-        let part = if piece.at < self.born { &mut self.early } else { &mut self.seen };
-        (0..2).for_each(|which| part[which].mark(piece.from[which], piece.to[which]));
+        for which in 0..2 {
+            let is_early = piece.at < self.born || self.lowers(piece, which);
+            let part = if is_early { &mut self.early } else { &mut self.seen };
+            part[which].mark(piece.from[which], piece.to[which]);
+        }
         if piece.at == piece.born {
             let before = |which: usize| piece.counters[which].saturating_sub(piece.to[which]);
             self.base = Some([before(0), before(1)]);
+            self.lowest = self.lowest.or(self.base);
         }
         (0..2).for_each(|which| self.reached[which] = self.reached[which].max(piece.to[which]));
         self.ends.add(Reading { at: piece.at, counters: piece.counters });
         self.since = self.since.min(piece.since);
         self.until = self.until.max(piece.at);
+    }
+
+    /// A slower path, or one that did not say `completed` a little high, brings what the baseline's run had
+    /// counted before: the line before this one has it already.
+    fn lowers(&mut self, piece: &Piece, which: usize) -> bool {
+        let (from, to, counter) = (piece.from[which], piece.to[which], piece.counters[which]);
+        let Some(lowest) = self.lowest.as_mut().filter(|_| from < to) else { return false };
+        if counter.saturating_add(to - from) == lowest[which] {
+            lowest[which] = counter;
+            return true;
+        }
+        self.early[which].holds(from, to)
     }
 
     /// The furthest place that was seen: so much the session had moved then, whatever was claimed twice.
@@ -121,6 +140,11 @@ impl Line {
         }
         self.is_second |= other.is_second;
         self.base = self.base.or(other.base);
+        let lower = |a: [u64; 2], b: [u64; 2]| [a[0].min(b[0]), a[1].min(b[1])];
+        self.lowest = match (self.lowest, other.lowest) {
+            (Some(own), Some(theirs)) => Some(lower(own, theirs)),
+            (own, theirs) => own.or(theirs),
+        };
         self.ends.merge(&other.ends);
         self.since = self.since.min(other.since);
         self.until = self.until.max(other.until);
@@ -135,7 +159,10 @@ impl Line {
         let base = self.base.unwrap_or_default();
         let is_doubled = self.doubled != [0; 2];
         let is_second = u64::from(self.is_second) << 2;
-        varint::write(bytes, u64::from(self.base.is_some()) | u64::from(is_doubled) << 1 | is_second);
+        let lowest = self.lowest.filter(|lowest| *lowest != base);
+        let flags = u64::from(is_doubled) << 1 | is_second | u64::from(lowest.is_some()) << 3;
+        varint::write(bytes, u64::from(self.base.is_some()) | flags);
+        lowest.into_iter().flatten().for_each(|lowest| varint::write(bytes, lowest));
         if is_doubled {
             self.doubled.iter().for_each(|doubled| varint::write(bytes, *doubled));
         }
@@ -161,6 +188,9 @@ impl Line {
         let known = varint::read(bytes)?;
         let knows_base = known & 1 == 1;
         line.is_second = known & 4 == 4;
+        if known & 8 == 8 {
+            line.lowest = Some([varint::read(bytes)?, varint::read(bytes)?]);
+        }
         if known & 2 == 2 {
             line.doubled = [varint::read(bytes)?, varint::read(bytes)?];
         }
@@ -174,6 +204,7 @@ impl Line {
             line.withheld[which] = varint::read(bytes)?;
         }
         line.base = knows_base.then_some(base);
+        line.lowest = line.lowest.or(line.base);
         line.ends = Ends::read(bytes, line.expected_end(base))?;
         Some(line)
     }
@@ -227,4 +258,33 @@ fn pieces_of(chain: &[Line], which: usize) -> Vec<(u64, u64)> {
         last = last.filter(|last| overlaps && last.until > line.until).or(Some(line));
     }
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(at: u64, born: u64, (from, to): (u64, u64), counter: u64) -> Piece {
+        Piece { at, born, from: [from, 0], to: [to, 0], counters: [counter, 0], since: at }
+    }
+
+    #[test]
+    fn what_a_slow_path_says_of_the_time_before_a_new_baseline_the_line_before_has() {
+        let baselines = [piece(1000, 1000, (0, 0), 0), piece(9000, 9000, (0, 0), 500)];
+        let [old, mut new] = baselines.map(|baseline| {
+            let mut line = Line::new(1, 0, &baseline);
+            line.take(&baseline);
+            line
+        });
+        for _ in 0..2 {
+            new.take(&piece(9500, 9000, (0, 100), 400));
+            new.take(&piece(9600, 9000, (100, 110), 390));
+            new.take(&piece(9900, 9000, (110, 160), 550));
+        }
+        assert_eq!(Total::of(&[old, new.clone()]).bytes[0], 550);
+        assert_eq!(Total::of(std::slice::from_ref(&new)).bytes[0], 160, "there is none before it");
+        let mut bytes = Vec::new();
+        new.write(&mut bytes);
+        assert_eq!(Line::read(&mut &*bytes), Some(new));
+    }
 }

@@ -46,6 +46,11 @@ impl Seen {
         self.upto = ends.fold(self.upto, u64::max);
     }
 
+    /// Whether all of `from..to` was seen.
+    pub(super) fn holds(&self, from: u64, to: u64) -> bool {
+        to <= self.upto || self.beyond.iter().any(|piece| piece.0 <= from && to <= piece.1)
+    }
+
     /// How much was seen.
     pub(super) fn len(&self) -> u64 {
         self.beyond.iter().fold(self.upto, |len, piece| len.saturating_add(piece.1 - piece.0))
