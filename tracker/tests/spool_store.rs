@@ -38,6 +38,16 @@ fn entry(session: u8, sequence: u64, uploaded: u64, event: Event) -> NumberedBoo
     NumberedBooking::new(booking, sequence)
 }
 
+#[test]
+fn the_newest_stamp_of_an_earlier_run_is_known() {
+    let folder = TempDir::new().unwrap();
+    let mut store = Store::open(folder.path(), MIB).unwrap();
+    store.append("aaaa", &[plain(1, 2, 5), plain(1, 1, 5)]).unwrap();
+    assert_eq!(store.newest_ms(), None, "it is this run's");
+    drop(store);
+    assert_eq!(Store::open(folder.path(), MIB).unwrap().newest_ms(), Some(1_700_000_020_000));
+}
+
 fn plain(session: u8, sequence: u64, uploaded: u64) -> NumberedBooking {
     entry(session, sequence, uploaded, Event::None)
 }

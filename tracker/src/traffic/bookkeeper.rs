@@ -269,9 +269,11 @@ impl Bookkeeper {
     pub fn go_back<'a>(&mut self, tail: impl Iterator<Item = &'a Computed>) {
         self.vanished.clear();
         for computed in tail {
-            self.sessions.forget(computed.session);
+            // Another bookkeeper, whose keys are others, may have computed it.
+            let session = self.sessions.key_of(&computed.entry.booking);
+            self.sessions.forget(session);
             if !computed.before.is_empty() {
-                self.vanished.entry(computed.session).or_insert_with(|| computed.before.clone());
+                self.vanished.entry(session).or_insert_with(|| computed.before.clone());
             }
         }
     }

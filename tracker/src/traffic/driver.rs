@@ -6,9 +6,10 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
 
-use super::machine::{Action, Call, Input, RecorderMachine, Submission};
+use super::machine::{Action, Call, Heritage, Input, RecorderMachine, Submission};
 use super::notices::Notices;
 use super::recorder::Recorded;
 use super::sender::RedisSender;
@@ -31,10 +32,14 @@ pub(super) async fn run(mut sender: RedisSender, mut work: Work) {
     {
         work.machine.handle(Input::Answered { call: call.number, answer }, Instant::now());
     }
+    work.leave().await;
     if let Some(spool) = spool {
         work.notices.ended(&spool);
     }
 }
+
+/// Where the next recorder waits for what this one leaves.
+pub(super) type Heir = Arc<Mutex<Option<oneshot::Sender<Heritage>>>>;
 
 /// The machine, and everything around it but the way to Redis.
 pub(super) struct Work {
@@ -45,6 +50,9 @@ pub(super) struct Work {
     /// Reports on their way from the queue to the machine; kept for its memory.
     pub(super) taken: Vec<Submission<Recorded>>,
     pub(super) disk: Option<Pin<Box<dyn Future<Output = DiskResult> + Send>>>,
+    /// What the recorder before leaves when it ends.
+    pub(super) heritage: Option<oneshot::Receiver<Heritage>>,
+    pub(super) heir: Heir,
 }
 
 impl Work {
@@ -78,6 +86,18 @@ impl Work {
         }
     }
 
+    /// Leaves the tail to the next recorder, with what the one before leaves to this one.
+    async fn leave(&mut self) {
+        let Some(heir) = self.heir.lock().take() else { return };
+        if self.heritage.is_some()
+            && let Some(left) = received(&mut self.heritage).await
+        {
+            self.machine.handle(Input::Heritage(left), Instant::now());
+        }
+        // An heir that has ended already needs nothing.
+        heir.send(self.machine.leave()).ok();
+    }
+
     /// Does what the machine says, up to its next call.
     fn carry_out(&mut self) -> Option<Call> {
         while let Some(action) = self.machine.poll() {
@@ -101,11 +121,17 @@ impl Work {
 
     /// Waits for the disk, the machine's time or reports, and tells the machine. May be dropped at any time.
     async fn wait(&mut self) {
-        let Self { machine, queue, taken, disk, .. } = self;
+        let Self { machine, queue, taken, disk, heritage, .. } = self;
         let (room, deadline) = (machine.room(), machine.deadline());
         tokio::select! {
             biased;
             result = finished(disk) => machine.handle(Input::Disk(result), Instant::now()),
+            left = received(heritage) => {
+                *heritage = None;
+                if let Some(left) = left {
+                    machine.handle(Input::Heritage(left), Instant::now());
+                }
+            }
             () = time(deadline), if deadline.is_some() => machine.handle(Input::Time, Instant::now()),
             count = queue.recv_many(taken, room), if room > 0 => {
                 if count == 0 {
@@ -116,6 +142,14 @@ impl Work {
                 }
             }
         }
+    }
+}
+
+/// What the recorder before leaves; `None` when it leaves nothing.
+async fn received(heritage: &mut Option<oneshot::Receiver<Heritage>>) -> Option<Heritage> {
+    match heritage {
+        Some(heritage) => heritage.await.ok(),
+        None => std::future::pending().await,
     }
 }
 

@@ -25,7 +25,7 @@ pub use booking::{Booking, NumberedBooking};
 pub use bookkeeper::{Bookkeeper, Computed, Source};
 pub use failure::{FailureKind, SendFailure};
 pub use machine::{
-    Action, Call, Input, Limits, Notice, RecordError, RecorderMachine, RecorderState, Submission,
+    Action, Call, Heritage, Input, Limits, Notice, RecordError, RecorderMachine, RecorderState, Submission,
 };
 pub use metrics::RecorderMetrics;
 pub use options::{EventField, FirstStarted, Options, SpoolOptions};
@@ -33,6 +33,7 @@ pub use recorder::{Recorded, Recorder, Setup, SpawnError, spawn};
 pub use replay::{ReplayError, Replayed, replay};
 pub use reply::{Clock, Outcome, Present, Receipt, Verdict};
 pub use script::{Progress, RecordScript, Rules};
+pub use site_clock::SharedClock;
 pub use spool::{
     AppendError, Batch, Disk, DiskFile, DiskRequest, DiskResult, Fault, Folder, LetGo, MemoryDisk, OpenError,
     SpoolMetrics, Store, Survey, SurveyedFile, SurveyedKind, TailLimits,

@@ -13,13 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::booking::Booking;
-use super::driver::{self, Work};
-use super::machine::{Limits, RecordError, RecorderMachine, RecorderState, Submission};
+use super::driver::{self, Heir, Work};
+use super::machine::{Heritage, Limits, RecordError, RecorderMachine, RecorderState, Submission};
 use super::metrics::RecorderMetrics;
 use super::notices::{Notices, SharedState};
 use super::options::SpoolOptions;
 use super::script::{RecordScript, Rules};
 use super::sender::RedisSender;
+use super::site_clock::SharedClock;
 use super::spool::{OpenError, Spool, TailLimits};
 use crate::announce::Report;
 
@@ -83,6 +84,8 @@ pub struct Recorder {
     spool: Option<Arc<Spool>>,
     /// Which tracker this is: paths through two trackers are two.
     identity: u64,
+    clock: SharedClock,
+    heir: Heir,
     durability: Durability,
 }
 
@@ -138,6 +141,19 @@ impl Recorder {
         &self.durability
     }
 
+    /// Whether what Redis confirmed to it is of use to a recorder of this setup.
+    fn books_as(&self, setup: &Setup) -> bool {
+        let keys = |rules: &Rules| (rules.stream_key.clone(), rules.snapshot_prefix.clone());
+        self.setup.redis == setup.redis && keys(&self.setup.rules) == keys(&setup.rules)
+    }
+
+    /// Another recorder takes its place, and is left what Redis has confirmed lately.
+    fn is_followed(&self) -> oneshot::Receiver<Heritage> {
+        let (heir, heritage) = oneshot::channel();
+        *self.heir.lock() = Some(heir);
+        heritage
+    }
+
     /// How it was set up.
     #[must_use]
     pub fn setup(&self) -> &Setup {
@@ -172,22 +188,27 @@ pub fn spawn(
     let durability = Durability::watch(&setup.redis, setup.timeouts, metrics.doubts.clone())?;
     let state = Arc::new(SharedState::default());
     let directory = spool.as_ref().map(|spool| spool.directory().to_owned());
+    let clock = predecessor.map_or_else(|| first_clock(spool.as_deref()), |last| last.clock.clone());
+    let heir = Heir::default();
     let work = Work {
         machine: RecorderMachine::new(
             script.tracker_id().to_owned(),
             setup.limits(),
             setup.rules.clone(),
-            (unix_milliseconds(), Instant::now()),
+            (clock.clone(), Instant::now()),
         ),
         queue,
         spool: spool.clone(),
         notices: Notices::new(metrics, state.clone(), directory),
         taken: Vec::with_capacity(MAX_BATCH),
         disk: None,
+        heritage: predecessor.filter(|last| last.books_as(&setup)).map(Recorder::is_followed),
+        heir: heir.clone(),
     };
     let task =
         tokio::spawn(driver::run(RedisSender::new(link, script, setup.wait_replicas, setup.timeouts), work));
-    Ok((Recorder { setup: Arc::new(setup), queue: sender, state, spool, identity, durability }, task))
+    let setup = Arc::new(setup);
+    Ok((Recorder { setup, queue: sender, state, spool, identity, clock, heir, durability }, task))
 }
 
 impl Setup {
@@ -224,6 +245,12 @@ fn spool_of(
             .map_err(|error| SpawnError::Spool(wanted.directory.display().to_string(), error))
     };
     wanted.map(open).transpose()
+}
+
+/// Before Redis has told the time. What was stamped in an earlier run came before.
+pub(super) fn first_clock(spool: Option<&Spool>) -> SharedClock {
+    let newest_ms = spool.and_then(Spool::newest_ms).unwrap_or_default();
+    SharedClock::guessed(unix_milliseconds().max(newest_ms), Instant::now())
 }
 
 pub(super) fn unix_milliseconds() -> u64 {

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::failure::SendFailure;
 use super::machine::{Action, Input, Notice, RecorderMachine};
-use super::recorder::{Setup, unix_milliseconds};
+use super::recorder::{Setup, first_clock};
 use super::reply::Outcome;
 use super::script::RecordScript;
 use super::sender::RedisSender;
@@ -74,8 +74,8 @@ pub async fn replay(setup: &Setup, seen_to: &mut dyn FnMut(u64)) -> Result<Repla
     let link = Link::new(&setup.redis, setup.timeouts)?;
     let spool = Spool::open(&options.directory, options.max_bytes, metrics)?;
     let script = RecordScript::new(RecordScript::random_tracker_id(), setup.rules.clone());
-    let (id, now) = (script.tracker_id().to_owned(), (unix_milliseconds(), Instant::now()));
-    let machine = RecorderMachine::new(id, setup.limits(), setup.rules.clone(), now);
+    let (id, clock) = (script.tracker_id().to_owned(), first_clock(Some(&spool)));
+    let machine = RecorderMachine::new(id, setup.limits(), setup.rules.clone(), (clock, Instant::now()));
     spool.set_tail_limits(setup.tail);
     let sender = RedisSender::new(link, script, setup.wait_replicas, setup.timeouts);
     Replay { machine, sender, spool, replayed: Replayed::default(), seen_to }.run().await

@@ -12,7 +12,10 @@
 //! in force when it arrived.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// At most this fast a difference is made up for: one part in so many. Slowly, because a tracker that is not
 /// told meanwhile goes on as before: between the two, times differ by as much as the others have made up.
@@ -25,6 +28,38 @@ const TOLERATED_MS: i64 = 50;
 const BELIEVABLE_MS: u64 = 60_000;
 /// Lines that are remembered. A new one begins where a clock was set, or another tracker is ahead.
 const MOST_LINES: usize = 64;
+
+/// The site's clock of one tracker, which one recorder after the other stamps by: were each to ask Redis
+/// anew, a reload could put a path's next report before its last.
+#[derive(Debug, Clone)]
+pub struct SharedClock(Arc<Mutex<SiteClock>>);
+
+impl SharedClock {
+    /// Until Redis has told what time it is, this is: what this machine's clock says, in Unix milliseconds,
+    /// or the newest stamp on its disk.
+    #[must_use]
+    pub fn guessed(wall_ms: u64, now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(SiteClock::guessed(wall_ms, now))))
+    }
+
+    /// What time a call may expect it to be, what it is as far as is known here, and how far Redis' own clock
+    /// is ahead of that.
+    pub(super) fn says(&self, now: Instant) -> (Option<u64>, u64, i64) {
+        let clock = self.read();
+        (clock.expected(now), clock.at(now), clock.ahead(now))
+    }
+
+    /// What time it is, and the latest that anything is stamped which was left by a process from before
+    /// `began`.
+    pub(super) fn left_by(&self, began: Instant, now: Instant) -> (u64, u64) {
+        let clock = self.read();
+        (clock.at(now), clock.at(began).max(clock.earliest_ms))
+    }
+
+    pub(super) fn read(&self) -> MutexGuard<'_, SiteClock> {
+        self.0.lock()
+    }
+}
 
 /// The site's clock as one tracker knows it.
 #[derive(Debug, Clone)]

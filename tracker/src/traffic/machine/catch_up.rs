@@ -173,7 +173,7 @@ impl<T> RecorderMachine<T> {
             return;
         }
         match std::mem::replace(&mut catch_up.replay, Replay::Resting) {
-            Replay::Resting if rested && self.limits.has_spool && !self.clock.is_told() => {
+            Replay::Resting if rested && self.limits.has_spool && !self.clock.read().is_told() => {
                 catch_up.replay = Replay::AskingTime;
                 self.send(Arc::default(), None, now);
             }
@@ -267,14 +267,16 @@ impl<T> RecorderMachine<T> {
         let is_own = batch.as_ref().is_some_and(|batch| batch.tracker_id == self.tracker_id);
         if let Some(batch) = batch.as_ref().filter(|_| !is_own) {
             let newest = batch.entries.iter().map(|entry| entry.booking.at_ms).max();
-            self.clock.not_before(newest.unwrap_or_default(), now);
+            self.clock.read().not_before(newest.unwrap_or_default(), now);
         }
-        let now_ms = self.clock.at(now);
+        let (now_ms, left_by_ms) = self.clock.left_by(self.began, now);
         // Stamped before Redis had told what time it is, by a clock that was off.
         let entry = |entry: &NumberedBooking| {
             let mut entry = entry.clone();
             let by_ms = if is_own && entry.sequence <= up_to { by_ms } else { 0 };
-            entry.booking.at_ms = entry.booking.at_ms.saturating_add_signed(by_ms).min(now_ms);
+            // What an earlier process has left came before all that this one has stamped.
+            let latest_ms = if is_own { now_ms } else { left_by_ms };
+            entry.booking.at_ms = entry.booking.at_ms.saturating_add_signed(by_ms).min(latest_ms);
             entry
         };
         let sent = batch.map(|batch| Sent {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::heritage::Heritage;
 use crate::traffic::booking::{Booking, NumberedBooking};
 use crate::traffic::bookkeeper::Computed;
 use crate::traffic::failure::SendFailure;
@@ -35,6 +36,8 @@ pub enum Input<'a, T> {
     Reports(&'a mut Vec<Submission<T>>),
     /// Nobody reports any more. Comes behind the last reports.
     Closed,
+    /// The recorder before has ended, and leaves this.
+    Heritage(Heritage),
     /// What became of a call. Silence is a failure, too.
     Answered {
         /// [`Call::number`].

@@ -18,6 +18,7 @@
 mod attempt;
 mod catch_up;
 mod direct;
+mod heritage;
 mod messages;
 mod rewind;
 mod tail;
@@ -33,11 +34,12 @@ use super::bookkeeper::{Bookkeeper, Computed};
 use super::failure::SendFailure;
 use super::reply::{Clock, Outcome, Receipt, Verdict};
 use super::script::{Progress, Rules};
-use super::site_clock::SiteClock;
+use super::site_clock::SharedClock;
 use super::spool::{DiskRequest, DiskResult, TailLimits};
 use attempt::Attempt;
 use catch_up::CatchUp;
 use direct::InFlight;
+pub use heritage::Heritage;
 pub use messages::{Action, Call, Input, Notice, RecordError, RecorderState, Submission};
 use rewind::Rewind;
 use tail::Tail;
@@ -90,7 +92,7 @@ pub struct RecorderMachine<T> {
     /// How many calls were made, and the one whose answer is awaited. Any other answer comes too late.
     calls: u64,
     awaited: Option<u64>,
-    clock: SiteClock,
+    clock: SharedClock,
     bookkeeper: Bookkeeper,
     tail: Tail,
     /// The disk is keeping some of the tail.
@@ -99,6 +101,10 @@ pub struct RecorderMachine<T> {
     began: Instant,
     /// What a Redis that went back in time is given again, before anything else.
     rewind: Option<Rewind>,
+    /// What the recorder before has left, until the next call.
+    heritage: Option<Heritage>,
+    /// Redis is given that again, in case it went back before it was this one's.
+    takes_over: bool,
     failed_at: Option<Instant>,
     /// Since when Redis takes nothing.
     outage: Option<Instant>,
@@ -119,13 +125,20 @@ enum Stage<T> {
 }
 
 impl<T> RecorderMachine<T> {
-    /// A recorder that waits for [`Input::Begin`]. `wall_ms`: what this machine's clock says now, in Unix
-    /// milliseconds; arrivals are stamped by it until Redis has told what time it is.
+    /// A recorder that waits for [`Input::Begin`]. Arrivals are stamped by the clock, which a recorder has
+    /// from the one before it.
     #[must_use]
-    pub fn new(tracker_id: String, limits: Limits, rules: Rules, (wall_ms, now): (u64, Instant)) -> Self {
+    pub fn new(
+        tracker_id: String,
+        limits: Limits,
+        rules: Rules,
+        (clock, now): (SharedClock, Instant),
+    ) -> Self {
         Self {
             tail: Tail::new(limits.tail),
-            clock: SiteClock::guessed(wall_ms, now),
+            clock,
+            heritage: None,
+            takes_over: false,
             bookkeeper: Bookkeeper::new(rules),
             rewind: None,
             tail_is_writing: false,
@@ -170,6 +183,7 @@ impl<T> RecorderMachine<T> {
             Input::Begin => self.stage = Stage::CatchingUp(CatchUp::of_an_earlier_run()),
             Input::Reports(reports) => self.take(reports, now),
             Input::Closed => self.closed = true,
+            Input::Heritage(heritage) => self.is_left(heritage),
             Input::Answered { call, answer } if self.awaited == Some(call) => {
                 self.awaited = None;
                 self.answered(answer, now);
@@ -183,6 +197,12 @@ impl<T> RecorderMachine<T> {
         if self.closed && self.room() > 0 {
             self.stage = Stage::Ended;
         }
+    }
+
+    /// Where reports go now.
+    #[must_use]
+    pub fn state(&self) -> RecorderState {
+        self.state
     }
 
     /// The next thing to do. At most a handful wait at a time: one call, one request of the disk, answers.
@@ -230,9 +250,10 @@ impl<T> RecorderMachine<T> {
     /// Gives each report the number under which this process has it booked, for ever: by it Redis knows what
     /// it is sent twice.
     fn number(&mut self, reports: &mut Vec<Submission<T>>) -> (Vec<NumberedBooking>, Vec<T>) {
+        let mut clock = self.clock.read();
         let numbered = reports.drain(..).map(|Submission { mut booking, arrived, token }| {
             self.sequence += 1;
-            booking.at_ms = self.clock.stamp(arrived);
+            booking.at_ms = clock.stamp(arrived);
             (NumberedBooking::new(booking, self.sequence), token)
         });
         numbered.unzip()
@@ -242,14 +263,16 @@ impl<T> RecorderMachine<T> {
     fn send(&mut self, batch: Arc<Vec<Computed>>, other: Option<Arc<str>>, now: Instant) {
         self.calls += 1;
         (self.awaited, self.called_at) = (Some(self.calls), now);
+        self.take_over();
         // A rewind that is broken off begins anew: until its end Redis remembers where it went back to.
         let is_partial = self.rewind.as_ref().is_some_and(Rewind::goes_on);
+        let (expected_ms, guessed_ms, ahead_ms) = self.clock.says(now);
         let said = Progress {
             known_call: self.known_call,
             call: if is_partial { 0 } else { self.calls },
-            expected_ms: self.clock.expected(now),
-            guessed_ms: self.clock.at(now),
-            ahead_ms: self.clock.ahead(now),
+            expected_ms,
+            guessed_ms,
+            ahead_ms,
             to_come: self.rewind.as_ref().map(|_| self.still_to_come(other.as_ref())).unwrap_or_default(),
         };
         let call = Call { number: self.calls, batch, numbered_by: other, said };
@@ -261,7 +284,8 @@ impl<T> RecorderMachine<T> {
             Ok(Receipt { clock, verdict }) => {
                 self.note_call(&verdict);
                 self.failed_at = None;
-                if let Some(by_ms) = self.clock.told(clock.site_ms, clock.ahead_ms, now) {
+                let mistaken = self.clock.read().told(clock.site_ms, clock.ahead_ms, now);
+                if let Some(by_ms) = mistaken {
                     self.mistaken = (self.sequence, by_ms);
                 }
                 Ok(verdict)
@@ -287,7 +311,7 @@ impl<T> RecorderMachine<T> {
     }
 
     fn may_look(&self) -> bool {
-        self.awaited.is_none() && self.tail.len() > 0
+        self.awaited.is_none() && (self.tail.len() > 0 || self.heritage.is_some())
     }
 
     fn note_call(&mut self, verdict: &Verdict) {

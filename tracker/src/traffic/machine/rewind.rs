@@ -45,14 +45,18 @@ impl<T> RecorderMachine<T> {
         let parts = parts.map(|(other, batch)| (other, batch.into_iter().map(Computed::as_booked).collect()));
         let rest: VecDeque<Part> = parts.collect();
         let again = rest.iter().map(|(_, entries)| entries.len() as u64).sum();
-        self.tell(Notice::WentBack { behind: self.confirmed.saturating_sub(booked), again });
+        if !self.takes_over {
+            self.tell(Notice::WentBack { behind: self.confirmed.saturating_sub(booked), again });
+        }
         self.rewind_on(rest, again, now);
     }
 
     pub(super) fn rewound(&mut self, outcomes: Vec<Outcome>, now: Instant) {
         let Some(Rewind { part, rest, again }) = self.rewind.take() else { return };
         let Some((mut attempt, other)) = part else {
-            self.tell(Notice::Restored(again));
+            if !std::mem::take(&mut self.takes_over) {
+                self.tell(Notice::Restored(again));
+            }
             return self.send_what_waits(now);
         };
         if attempt.answered(outcomes, &mut self.bookkeeper) {

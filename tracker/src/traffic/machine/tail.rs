@@ -49,6 +49,17 @@ impl Tail {
         self.forget_what_is_old(now);
     }
 
+    /// Takes over what another process was confirmed: before this call, as far as anybody knows.
+    pub(super) fn join(&mut self, earlier: Self, tracker_id: &Arc<str>, call: u64) {
+        for mut confirmed in earlier.batches {
+            confirmed.call = call;
+            confirmed.other.get_or_insert_with(|| tracker_id.clone());
+            self.entries += confirmed.batch.len();
+            self.batches.push_back(confirmed);
+        }
+        self.batches.make_contiguous().sort_by_key(|confirmed| confirmed.at);
+    }
+
     /// Redis has had time enough to write it down.
     pub(super) fn forget_what_is_old(&mut self, now: Instant) {
         let most = usize::try_from(self.limits.max_bytes).unwrap_or(usize::MAX) / ENTRY_BYTES;

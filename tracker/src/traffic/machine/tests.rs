@@ -42,7 +42,7 @@ impl Scene {
         };
         let (rules, now) = (Rules::new(&contract::Keys::default()), Instant::now());
         Self {
-            machine: RecorderMachine::new(id.into(), limits, rules, (T0, now)),
+            machine: RecorderMachine::new(id.into(), limits, rules, (SharedClock::guessed(T0, now), now)),
             store: Store::on(disk.clone(), LIMIT).unwrap(),
             now,
             calls: VecDeque::new(),
@@ -515,6 +515,47 @@ fn a_redis_that_went_back_gets_the_tail_again_under_the_old_numbers_and_seconds(
     assert_eq!(scene.answers(), [(40, Ok(()))]);
     let told = |notice: &&Notice| matches!(notice, Notice::WentBack { behind: 2, again: 2 });
     assert_eq!(scene.notices.iter().filter(told).count(), 1);
+}
+
+#[test]
+fn what_an_earlier_process_has_left_came_before_this_one_began() {
+    let disk = MemoryDisk::default();
+    let ahead = Booking { at_ms: T0 + 3_600_000, ..booking(1) };
+    let mut store = Store::on(disk.clone(), LIMIT).unwrap();
+    store.append("aaaa", &[NumberedBooking::new(ahead, 1)]).unwrap();
+    let mut next = Scene::new("bbbb", &disk, true);
+    next.now += Duration::from_secs(5);
+    next.begins();
+    next.disk();
+    assert_eq!(next.calls[0].batch()[0].entry.booking.at_ms, T0 - 5000);
+}
+
+#[test]
+fn a_recorder_gives_redis_the_tail_that_the_one_before_has_left_it() {
+    let disk = MemoryDisk::default();
+    let mut last = Scene::direct(&disk);
+    last.report(&[10]);
+    last.books();
+    last.hand(Input::Closed);
+    assert!(last.machine.has_ended());
+    let left = last.machine.leave();
+    let mut next = Scene::new("bbbb", &disk, true);
+    next.store = last.store;
+    next.begins();
+    next.hand(Input::Heritage(left));
+    next.disk();
+    assert_eq!(next.calls[0].said().known_call, next.calls[0].number, "Redis must say how far it is");
+    goes_back(&mut next, 1, 0);
+    let call = &next.calls[0];
+    assert_eq!((content(call), call.other_tracker_id()), (vec![(10, 1)], Some("aaaa")));
+    next.books();
+    next.books();
+    next.books();
+    assert_eq!(next.machine.state, RecorderState::Direct);
+    assert!(!next.notices.iter().any(|notice| matches!(notice, Notice::WentBack { .. })));
+    next.report(&[20]);
+    goes_back(&mut next, 1, 0);
+    assert_eq!(content(&next.calls[0]), [(10, 1)], "it is its own now");
 }
 
 #[test]

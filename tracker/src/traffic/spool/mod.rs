@@ -97,6 +97,11 @@ impl Spool {
         self.store.lock().set_tail_limits(limits);
     }
 
+    /// The newest stamp that an earlier run has left on the disk.
+    pub(super) fn newest_ms(&self) -> Option<u64> {
+        self.store.lock().newest_ms()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.store.lock().is_empty()
     }

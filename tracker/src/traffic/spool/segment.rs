@@ -23,6 +23,8 @@ pub(super) struct Segment {
     pub(super) records: u64,
     /// When its first entry was observed, in Unix milliseconds.
     pub(super) oldest_ms: Option<u64>,
+    /// The highest of them, of those that an earlier process left.
+    pub(super) newest_ms: Option<u64>,
     /// It ends in a write that was not finished.
     pub(super) torn: bool,
     /// Where bytes begin that are no frame.
@@ -33,7 +35,17 @@ impl Segment {
     fn empty(name: String, number: u64, format: Format) -> Self {
         let bytes = format.first_frame();
         let damaged = BTreeSet::new();
-        Self { name, number, format, bytes, records: 0, oldest_ms: None, torn: false, damaged }
+        Self {
+            name,
+            number,
+            format,
+            bytes,
+            records: 0,
+            oldest_ms: None,
+            newest_ms: None,
+            torn: false,
+            damaged,
+        }
     }
 
     /// The process that wrote it.
@@ -67,6 +79,7 @@ impl Segment {
             match piece {
                 Piece::Entry(entry) => {
                     segment.oldest_ms.get_or_insert(entry.booking.at_ms);
+                    segment.newest_ms = segment.newest_ms.max(Some(entry.booking.at_ms));
                     segment.records += 1;
                 }
                 Piece::Damaged => drop(segment.damaged.insert(begin)),

@@ -55,6 +55,7 @@ pub struct Store<D: Disk = Folder> {
     appended_since_coalescing: u64,
     coalesced: u64,
     damaged: u64,
+    newest_ms: Option<u64>,
     /// What Redis has confirmed lately.
     pub(super) tail: Tail<D>,
 }
@@ -94,8 +95,10 @@ impl<D: Disk> Store<D> {
             appended_since_coalescing: max_bytes,
             coalesced: 0,
             damaged: 0,
+            newest_ms: None,
         };
         store.find_segments()?;
+        store.newest_ms = store.segments.iter().filter_map(|segment| segment.newest_ms).max();
         Ok(store)
     }
 
@@ -293,6 +296,12 @@ impl<D: Disk> Store<D> {
     #[must_use]
     pub fn oldest_ms(&self) -> Option<u64> {
         self.segments.iter().find_map(|segment| segment.oldest_ms)
+    }
+
+    /// When the newest entry was observed that an earlier process has left, in Unix milliseconds.
+    #[must_use]
+    pub fn newest_ms(&self) -> Option<u64> {
+        self.newest_ms.max(self.tail.newest_ms())
     }
 
     /// Entries dropped so far because a later one said the same.

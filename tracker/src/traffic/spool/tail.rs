@@ -111,6 +111,13 @@ impl<D: Disk> Tail<D> {
             }
         }
         leftovers.sort_by_key(|leftover| leftover.number);
+        let mut damaged = 0;
+        // One that cannot be read is tried again when its turn comes.
+        if let Some(last) = leftovers.last_mut()
+            && let Ok((Some(content), places)) = read(&disk, last)
+        {
+            (last.content, damaged) = (Some(content), places);
+        }
         Ok(Self {
             disk,
             limits,
@@ -120,12 +127,18 @@ impl<D: Disk> Tail<D> {
             leftovers: leftovers.into(),
             unsynced: Vec::new(),
             synced_ms: 0,
-            damaged: 0,
+            damaged,
         })
     }
 
     pub(super) fn set_limits(&mut self, limits: TailLimits) {
         self.limits = limits;
+    }
+
+    /// The highest stamp of what earlier processes left: in their last file.
+    pub(super) fn newest_ms(&self) -> Option<u64> {
+        let (_, entries) = self.leftovers.back()?.content.as_ref()?;
+        entries.iter().map(|entry| entry.booking.at_ms).max()
     }
 
     pub(super) fn damaged(&self) -> u64 {
