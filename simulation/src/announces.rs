@@ -71,6 +71,7 @@ impl World<'_> {
             event,
             arrival: None,
             answered: false,
+            refused: false,
             heard: false,
             replaced_by: None,
         }
@@ -139,9 +140,8 @@ impl World<'_> {
     /// The answer to an announce reaches its client, or is lost.
     pub(crate) fn answer(&mut self, number: usize, accepted: bool) {
         let fact = &mut self.facts[number];
-        if accepted {
-            fact.answered = true;
-        }
+        fact.answered |= accepted;
+        fact.refused |= !accepted;
         let lost = !self.settling && self.dice.percent(self.scenario.faults);
         let Fact { client: who, endpoint, event, session, .. } = *fact;
         if accepted {

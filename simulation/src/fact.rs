@@ -20,6 +20,8 @@ pub(crate) struct Fact {
     pub(crate) arrival: Option<Arrival>,
     /// The client was told that it counts.
     pub(crate) answered: bool,
+    /// The tracker has told, or would have told, the client to come back: it is in no spool.
+    pub(crate) refused: bool,
     /// Redis booked it.
     pub(crate) heard: bool,
     /// A newer announce of the same run took its place in a spool.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use simulation::{Figures, Mutation, Report, Simulator, Tracing};
+use simulation::{Figures, Mutation, Report, Simulator, Tracing, Violation};
 
 /// Plays seeded schedules of clients, trackers, Redis and consumers that fail at random, and checks that the
 /// books balance.
@@ -26,6 +26,9 @@ struct Arguments {
     /// Put one of the bugs back that the simulation must find.
     #[arg(long)]
     mutation: Option<Mutation>,
+    /// Name every seed that breaks a promise, in a line each, and go on.
+    #[arg(long)]
+    all: bool,
 }
 
 fn main() -> ExitCode {
@@ -39,8 +42,21 @@ fn main() -> ExitCode {
     };
     match arguments.replay {
         Some(seed) => replay(&simulator, seed, arguments.steps),
+        None if arguments.all => list(&simulator, arguments.seed, arguments.schedules),
         None => play(&simulator, arguments.seed, arguments.schedules),
     }
+}
+
+fn list(simulator: &Simulator, first: u64, count: u64) -> ExitCode {
+    let mut broken = 0;
+    for seed in first..first.saturating_add(count) {
+        if let Some(Violation(what)) = simulator.play(seed, u64::MAX, Tracing::Off).violation {
+            broken += 1;
+            println!("{seed}: {}", what.replace('\n', " "));
+        }
+    }
+    println!("{broken} of {count} schedules from seed {first} break a promise");
+    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn play(simulator: &Simulator, first: u64, count: u64) -> ExitCode {

@@ -36,7 +36,8 @@ enum Fault {
 impl World<'_> {
     fn nothing_is_under_way(&self) -> bool {
         let under_way = self.messages.len() + self.travelling.len();
-        under_way == 0 && self.trackers.iter().all(Tracker::is_idle)
+        let chores = self.consumers.iter().filter(|consumer| consumer.chore.is_some()).count();
+        under_way + chores == 0 && self.trackers.iter().all(Tracker::is_idle)
     }
 
     /// One step.
@@ -114,7 +115,7 @@ impl World<'_> {
     }
 
     /// Nobody keeps a connection for long whose other end is silent.
-    fn old_messages_are_lost(&mut self) {
+    pub(crate) fn old_messages_are_lost(&mut self) {
         let now = self.now_ms;
         self.messages.retain(|message| now < message.sent_ms + MOST_TRAVEL_MS);
     }

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use tracker::traffic::{
-    Action, DiskRequest, DiskResult, Input, Limits, MemoryDisk, Rules, Store, Submission, TailLimits,
+    Action, DiskRequest, DiskResult, Input, Limits, MemoryDisk, Rules, SharedClock, Store, Submission,
+    TailLimits,
 };
 
 use crate::mutation::Mutation;
@@ -36,11 +37,14 @@ impl World<'_> {
             tail: TailLimits::default(),
         };
         let rules = self.rules();
-        let now = (self.clock(self.trackers[slot].skew_ms), self.instant());
+        let (wall_ms, now) = (self.clock(self.trackers[slot].skew_ms), self.instant());
         let tracker = &mut self.trackers[slot];
         let id = (tracker.started, format!("t{slot}p{}", tracker.started));
         tracker.started += 1;
-        tracker.recordings.push_back(Recording::new(id, limits, rules, now));
+        let newest_ms = tracker.store.newest_ms().unwrap_or_default();
+        let last = tracker.recordings.back().map(|last| last.clock.clone());
+        let clock = last.unwrap_or_else(|| SharedClock::guessed(wall_ms.max(newest_ms), now));
+        tracker.recordings.push_back(Recording::new(id, limits, rules, (clock, now)));
         let place = tracker.recordings.len() - 1;
         // Only a spool must not have two owners.
         if place == 0 || self.scenario.spool == 0 {
@@ -134,13 +138,14 @@ impl World<'_> {
         if recordings.len() < 2 || !recordings[0].machine.has_ended() {
             return;
         }
-        recordings.pop_front();
-        self.what_no_tail_has();
+        let heritage = recordings.pop_front().map(|mut ended| ended.machine.leave());
         if self.scenario.spool > 0 {
             self.hand(slot, 0, Input::Begin);
-        } else {
-            self.next_recorder(slot);
         }
+        if let Some(heritage) = heritage {
+            self.hand(slot, 0, Input::Heritage(heritage));
+        }
+        self.next_recorder(slot);
     }
 
     /// Tells a recorder what happened, and does what it says then.
@@ -187,6 +192,7 @@ impl World<'_> {
         let dead = std::mem::take(&mut self.trackers[slot].recordings);
         let turned_away = std::mem::take(&mut self.trackers[slot].visits);
         self.disk_restarts(slot);
+        self.trackers[slot].first = self.trackers[slot].started;
         self.what_no_tail_has();
         if self.scenario.spool == 0 {
             self.identities += 1;

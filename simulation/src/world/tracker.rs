@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use tracker::traffic::{
-    Call, DiskRequest, DiskResult, Limits, MemoryDisk, RecordScript, RecorderMachine, Rules, Store,
-    Submission,
+    Call, DiskRequest, DiskResult, Limits, MemoryDisk, RecordScript, RecorderMachine, RecorderState, Rules,
+    SharedClock, Store, Submission,
 };
 
 use super::Visit;
@@ -16,6 +16,8 @@ pub(crate) struct Recording {
     /// Which of its tracker's recorders it is.
     pub(crate) number: u32,
     pub(crate) machine: RecorderMachine<usize>,
+    /// What it stamps by; a reload hands it on.
+    pub(crate) clock: SharedClock,
     pub(crate) script: RecordScript,
     /// Announces that the recorder has not taken yet.
     pub(crate) queue: VecDeque<Submission<usize>>,
@@ -38,11 +40,12 @@ impl Recording {
         (number, id): (u32, String),
         limits: Limits,
         rules: Rules,
-        now: (u64, Instant),
+        (clock, now): (SharedClock, Instant),
     ) -> Self {
         Self {
             number,
-            machine: RecorderMachine::new(id.clone(), limits, rules.clone(), now),
+            machine: RecorderMachine::new(id.clone(), limits, rules.clone(), (clock.clone(), now)),
+            clock,
             script: RecordScript::new(id, rules),
             queue: VecDeque::new(),
             unanswered: BTreeSet::new(),
@@ -56,7 +59,8 @@ impl Recording {
 
     fn is_idle(&self) -> bool {
         let disk_is_idle = self.request.is_none() && self.result.is_none() && self.unwritten.is_empty();
-        self.unanswered.is_empty() && self.flight.is_none() && disk_is_idle
+        let rests = !matches!(self.machine.state(), RecorderState::Spooling | RecorderState::Refusing);
+        self.unanswered.is_empty() && self.flight.is_none() && disk_is_idle && rests
     }
 }
 
@@ -66,6 +70,8 @@ pub(crate) struct Tracker {
     pub(crate) recordings: VecDeque<Recording>,
     /// How many recorders there were: each books under an id of its own.
     pub(crate) started: u32,
+    /// The first of them since it was killed last: each leaves its tail to the next.
+    pub(crate) first: u32,
     /// Which tracker it is to its clients' paths: kept on its disk, or drawn anew by each process.
     pub(crate) identity: u32,
     /// What has reached it and is not with its recorder yet.
@@ -85,6 +91,7 @@ impl Tracker {
         Self {
             recordings: VecDeque::new(),
             started: 0,
+            first: 0,
             identity,
             visits: Vec::new(),
             skew_ms,
@@ -97,12 +104,17 @@ impl Tracker {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.visits.is_empty() && self.recordings.iter().all(Recording::is_idle) && self.store.is_empty()
+        self.visits.is_empty() && self.recordings.iter().all(Recording::is_idle) && self.store.records() == 0
     }
 
-    /// Whether one of its recorders still has its tail.
+    /// Whether this recorder's tail is still there: with it, or with one that followed.
     pub(crate) fn has_tail(&self, number: Option<u32>) -> bool {
-        self.recordings.iter().any(|recording| Some(recording.number) == number)
+        number.is_some_and(|number| number >= self.first) && !self.recordings.is_empty()
+    }
+
+    /// Whether this recorder may give Redis a tail that Redis has not lost: the one before has left it.
+    pub(crate) fn takes_over(&self, number: Option<u32>) -> bool {
+        number.is_none_or(|number| number > self.first)
     }
 
     /// The announce that is booked under a number.
