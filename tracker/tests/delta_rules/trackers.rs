@@ -2,7 +2,7 @@
 
 use contract::{Event, Keys};
 use redis::Commands;
-use tracker::traffic::Outcome;
+use tracker::traffic::{Outcome, Progress, RecordScript};
 
 use crate::books::{Books, GIB, Say, T0, snapshot_key};
 
@@ -149,6 +149,22 @@ async fn a_session_that_redis_forgot_goes_on_from_what_the_tracker_knows() {
     assert_eq!(books.uploads(), [0, 10, 15]);
     let claim = books.events()[2].claim.unwrap();
     assert_eq!((claim.born_ms, claim.tu), (T0, 25), "on the same line");
+}
+
+#[tokio::test]
+async fn a_call_that_travelled_for_long_does_not_set_back_the_clock_of_who_starts_next() {
+    let mut books = Books::open().await;
+    let (seconds, _): (u64, u64) = redis::cmd("TIME").query(&mut books.server.connection()).unwrap();
+    let told_ms = (seconds - 30) * 1000;
+    let told = [("clock", told_ms), ("time", told_ms)];
+    let _: () = books.server.connection().hset_multiple(Keys::default().head(), &told).unwrap();
+    let script = RecordScript::new("t1", books.rules.clone());
+    let travelled = Progress { expected_ms: Some(told_ms), ..Progress::default() };
+    let mut site_ms = 0;
+    for said in [travelled, Progress::default()] {
+        site_ms = script.run(&mut books.connection, &[], &said).await.unwrap().clock.site_ms;
+    }
+    assert!(site_ms >= seconds * 1000, "{site_ms}");
 }
 
 #[tokio::test]
