@@ -41,9 +41,9 @@ impl World<'_> {
         let tracker = &mut self.trackers[slot];
         let id = (tracker.started, format!("t{slot}p{}", tracker.started));
         tracker.started += 1;
-        let newest_ms = tracker.store.newest_ms().unwrap_or_default();
+        let left_ms = tracker.store.newest_ms().unwrap_or_default();
         let last = tracker.recordings.back().map(|last| last.clock.clone());
-        let clock = last.unwrap_or_else(|| SharedClock::guessed(wall_ms.max(newest_ms), now));
+        let clock = last.unwrap_or_else(|| SharedClock::guessed(wall_ms, left_ms, now));
         tracker.recordings.push_back(Recording::new(id, limits, rules, (clock, now)));
         let place = tracker.recordings.len() - 1;
         // Only a spool must not have two owners.

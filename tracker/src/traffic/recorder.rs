@@ -249,8 +249,8 @@ fn spool_of(
 
 /// Before Redis has told the time. What was stamped in an earlier run came before.
 pub(super) fn first_clock(spool: Option<&Spool>) -> SharedClock {
-    let newest_ms = spool.and_then(Spool::newest_ms).unwrap_or_default();
-    SharedClock::guessed(unix_milliseconds().max(newest_ms), Instant::now())
+    let left_ms = spool.and_then(Spool::newest_ms).unwrap_or_default();
+    SharedClock::guessed(unix_milliseconds(), left_ms, Instant::now())
 }
 
 pub(super) fn unix_milliseconds() -> u64 {

@@ -35,11 +35,11 @@ const MOST_LINES: usize = 64;
 pub struct SharedClock(Arc<Mutex<SiteClock>>);
 
 impl SharedClock {
-    /// Until Redis has told what time it is, this is: what this machine's clock says, in Unix milliseconds,
-    /// or the newest stamp on its disk.
+    /// Until Redis has told what time it is: what this machine's clock says, in Unix milliseconds, or the
+    /// newest stamp that an earlier process has left on the disk.
     #[must_use]
-    pub fn guessed(wall_ms: u64, now: Instant) -> Self {
-        Self(Arc::new(Mutex::new(SiteClock::guessed(wall_ms, now))))
+    pub fn guessed(wall_ms: u64, left_ms: u64, now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(SiteClock { left_ms, ..SiteClock::guessed(wall_ms.max(left_ms), now) })))
     }
 
     /// What time a call may expect it to be, what it is as far as is known here, and how far Redis' own clock
@@ -70,7 +70,9 @@ pub(super) struct SiteClock {
     told: bool,
     /// Reports have been stamped.
     is_used: bool,
-    /// Nothing is stamped earlier: the process before this one has stamped reports of the same paths by then.
+    /// The process before this one has stamped reports of the same paths by then, as far as is known.
+    left_ms: u64,
+    /// Nothing is stamped earlier.
     earliest_ms: u64,
 }
 
@@ -111,15 +113,17 @@ impl SiteClock {
     /// Before Redis was asked: this machine's wall clock, in milliseconds.
     pub(super) fn guessed(wall_ms: u64, now: Instant) -> Self {
         let line = Line { from: now, from_ms: wall_ms, ahead_ms: 0 };
-        Self { lines: VecDeque::from([line]), told: false, is_used: false, earliest_ms: 0 }
+        Self { lines: VecDeque::from([line]), told: false, is_used: false, left_ms: 0, earliest_ms: 0 }
     }
 
-    /// The process before this one was told the time, so long ago: it is the same clock. Only before anything
-    /// is stamped.
+    /// The process before this one was told the time, so long ago: it is the same clock. A recorder that has
+    /// its clock from the one before, or has stamped something, goes on with that.
     pub(super) fn go_on_from(&mut self, (site_ms, ahead_ms): (u64, i64), ago: Duration, now: Instant) {
-        let Some(from) = now.checked_sub(ago) else { return };
+        let Some(from) = now.checked_sub(ago).filter(|_| !self.told && !self.is_used) else { return };
         self.lines = VecDeque::from([Line { from, from_ms: site_ms, ahead_ms }]);
         self.told = true;
+        let left_ms = std::mem::take(&mut self.left_ms);
+        self.not_before(left_ms, now);
     }
 
     /// Redis said what time it is, in an answer that has just come. It is that time or later: some other
@@ -128,9 +132,8 @@ impl SiteClock {
     /// Says by how much reports were stamped wrongly, when that shows only now.
     pub(super) fn told(&mut self, clock_ms: u64, ahead_ms: i64, now: Instant) -> Option<i64> {
         let is_believed = self.told || self.is_used && self.at(now) <= clock_ms.saturating_add(BELIEVABLE_MS);
-        let mut mistaken = None;
+        let guessed_ms = (!is_believed && self.is_used).then(|| self.at(now));
         if !is_believed {
-            mistaken = self.is_used.then(|| clock_ms.cast_signed() - self.at(now).cast_signed());
             self.lines.clear();
         }
         let here_ms = if is_believed { self.at(now) } else { 0 };
@@ -141,7 +144,9 @@ impl SiteClock {
         }
         self.told = true;
         self.remember(Line { from: now, from_ms: clock_ms.max(here_ms), ahead_ms });
-        mistaken
+        let left_ms = std::mem::take(&mut self.left_ms);
+        self.not_before(left_ms, now);
+        guessed_ms.map(|guessed_ms| self.at(now).cast_signed() - guessed_ms.cast_signed())
     }
 
     /// By how much Redis' clock is ahead, when an answer says so much and may have been on its way for all of
@@ -158,7 +163,7 @@ impl SiteClock {
 
     /// The process before this one stamped a report so late: what comes now comes after that. Its clock may
     /// have been wrong by more than can be believed.
-    pub(super) fn not_before(&mut self, stamped_ms: u64, now: Instant) {
+    fn not_before(&mut self, stamped_ms: u64, now: Instant) {
         let here_ms = self.at(now);
         if stamped_ms > here_ms.saturating_add(BELIEVABLE_MS) {
             return;
@@ -230,6 +235,7 @@ mod tests {
         for wall_ms in [T0 - 600_000, T0 + 40_000] {
             let mut clock = SiteClock::guessed(wall_ms, now);
             clock.go_on_from((T0, 500), Duration::from_secs(10), now);
+            clock.go_on_from((T0 - 500, 0), Duration::ZERO, now);
             assert_eq!((clock.expected(now), clock.stamp(now)), (Some(T0 + 10_100), T0 + 10_100));
             assert_eq!(clock.ahead(now), 400, "what was not made up for yet");
             assert_eq!(clock.told(T0 + 10_100, 30_000, now), None);
@@ -301,9 +307,8 @@ mod tests {
     fn nothing_is_stamped_before_what_the_last_process_stamped() {
         let now = Instant::now();
         for (stamped, then) in [(T0 + 3000, T0 + 3000), (T0 - 9, T0 - 5), (T0 + 90_000, T0 - 5)] {
-            let mut clock = SiteClock::guessed(5, now);
+            let mut clock = SiteClock { left_ms: stamped, ..SiteClock::guessed(5, now) };
             clock.told(T0, 0, now);
-            clock.not_before(stamped, now);
             assert_eq!(clock.stamp(now.checked_sub(Duration::from_millis(5)).unwrap()), then);
             assert!(clock.stamp(now) >= then && clock.stamp(after(now, 10)) > then);
         }

@@ -265,10 +265,6 @@ impl<T> RecorderMachine<T> {
         let Stage::CatchingUp(catch_up) = &mut self.stage else { return };
         let (up_to, by_ms) = self.mistaken;
         let is_own = batch.as_ref().is_some_and(|batch| batch.tracker_id == self.tracker_id);
-        if let Some(batch) = batch.as_ref().filter(|_| !is_own) {
-            let newest = batch.entries.iter().map(|entry| entry.booking.at_ms).max();
-            self.clock.read().not_before(newest.unwrap_or_default(), now);
-        }
         let (now_ms, left_by_ms) = self.clock.left_by(self.began, now);
         // Stamped before Redis had told what time it is, by a clock that was off.
         let entry = |entry: &NumberedBooking| {

@@ -167,14 +167,14 @@ impl<T> RecorderMachine<T> {
 
     /// Before [`Input::Begin`]: an earlier process knew the site's clock, so long ago.
     pub fn go_on_from(&mut self, (clock, ago): (Clock, Duration), now: Instant) {
-        self.clock.go_on_from((clock.site_ms, clock.ahead_ms), ago, now);
+        self.clock.read().go_on_from((clock.site_ms, clock.ahead_ms), ago, now);
     }
 
     /// What time it is; `None` while that is a guess. For the process that comes after this one.
     #[must_use]
     pub fn site_clock(&self, now: Instant) -> Option<Clock> {
-        let site_ms = self.clock.expected(now)?;
-        Some(Clock { site_ms, ahead_ms: self.clock.ahead(now) })
+        let (expected_ms, _, ahead_ms) = self.clock.says(now);
+        Some(Clock { site_ms: expected_ms?, ahead_ms })
     }
 
     /// Takes what happened. Then [`RecorderMachine::poll`] until there is nothing more to do.

@@ -42,7 +42,7 @@ impl Scene {
         };
         let (rules, now) = (Rules::new(&contract::Keys::default()), Instant::now());
         Self {
-            machine: RecorderMachine::new(id.into(), limits, rules, (SharedClock::guessed(T0, now), now)),
+            machine: RecorderMachine::new(id.into(), limits, rules, (SharedClock::guessed(T0, 0, now), now)),
             store: Store::on(disk.clone(), LIMIT).unwrap(),
             now,
             calls: VecDeque::new(),
