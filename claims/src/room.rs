@@ -19,6 +19,14 @@ pub(crate) const MOST_SEGMENTS: usize = 32;
 /// No search has bits for more: two names of one session that restarted all the time are folded.
 const MOST_SEARCHED: usize = Members::BITS as usize;
 
+/// What leaves a session, and what it was worth.
+struct Settled {
+    segments: Members,
+    moved: [u64; 2],
+    /// When the next run began.
+    next_began: u64,
+}
+
 impl Session {
     pub(crate) fn make_room(&mut self, now_ms: u64, skew_ms: u64) {
         if self.segments.len() > MOST_SEARCHED {
@@ -70,7 +78,7 @@ impl Session {
         if self.segments.iter().all(|segment| segment.end.counters[which] == 0) {
             return Some(vec![Members::MAX]);
         }
-        search::certain(self.scene(skew_ms), which, now_ms).map(|certain| certain.open)
+        search::open_runs(self.scene(skew_ms), which, now_ms)
     }
 
     fn goes_on_with(&self, left: usize, taken: usize, now_ms: u64, skew_ms: u64) -> bool {
@@ -89,43 +97,38 @@ impl Session {
         self.segments[..place].iter().all(|other| other.path != self.segments[place].path)
     }
 
-    /// Settles the runs that are over in every story, when both counters agree which segments these are.
+    /// Settles the runs that are over in every story.
     fn forget_what_is_over(&mut self, now_ms: u64, skew_ms: u64) {
-        let Some((segments, totals)) = self.what_is_over(now_ms, skew_ms) else { return };
-        for (settled, total) in self.settled.iter_mut().zip(totals) {
-            *settled = settled.saturating_add(total);
+        let Some(over) = self.what_is_over(now_ms, skew_ms) else { return };
+        for (settled, moved) in self.settled.iter_mut().zip(over.moved) {
+            *settled = settled.saturating_add(moved);
         }
         self.knows_first_run = true;
         let mut place = 0..;
-        self.segments.retain(|_| place.next().is_some_and(|place: usize| segments >> place & 1 == 0));
-        let next_run = self.segments.iter().map(|segment| segment.start.at).min();
-        self.horizon = next_run.unwrap_or(now_ms).saturating_add(skew_ms);
+        self.segments.retain(|_| place.next().is_some_and(|place: usize| over.segments >> place & 1 == 0));
+        self.horizon = self.horizon.max(over.next_began.min(now_ms).saturating_add(skew_ms));
     }
 
-    /// The segments of runs that are over in every story of both counters, and their totals. A counter that
-    /// has stood at zero all the time (a seeder's `downloaded`) has nothing to say.
-    fn what_is_over(&self, now_ms: u64, skew_ms: u64) -> Option<(Members, [u64; 2])> {
-        let over =
-            |which| search::certain(self.scene(skew_ms), which, now_ms).filter(|over| over.segments != 0);
-        let is_zero = |members: Members, which: usize| {
-            let segments = self.segments.iter().enumerate();
-            let mut members = segments.filter(|(place, _)| members >> place & 1 == 1);
-            members.all(|(_, segment)| segment.end.counters[which] == 0)
-        };
-        match [over(0), over(1)] {
-            [Some(up), Some(down)] if up.segments == down.segments => {
-                Some((up.segments, [up.total, down.total]))
-            }
-            [Some(up), _] if is_zero(up.segments, 1) => Some((up.segments, [up.total, 0])),
-            [_, Some(down)] if is_zero(down.segments, 0) => Some((down.segments, [0, down.total])),
-            _ => None,
-        }
+    /// What can be settled. The counters' stories need not agree on runs: a seeder's `downloaded` stands at
+    /// zero through all restarts, and says nothing. But what is over by one counter must be over or silent by
+    /// the other one, and so must all that began before it.
+    fn what_is_over(&self, now_ms: u64, skew_ms: u64) -> Option<Settled> {
+        let of = |which| search::over(self.scene(skew_ms), which, now_ms).filter(|over| over.segments != 0);
+        let (over, silent) = ([of(0), of(1)], [0, 1].map(|which| search::silent(&self.segments, which)));
+        let segments = |which: usize| over[which].map_or(0, |over| over.segments);
+        let may_leave = (segments(0) | silent[0]) & (segments(1) | silent[1]);
+        let next_began = over.iter().flatten().map(|over| over.next_began).max()?;
+        let earlier = self.segments.iter().take_while(|segment| segment.start.at < next_began).count();
+        let leaving = (1 << earlier.min(may_leave.trailing_ones() as usize)) - 1;
+        let leave_together = (segments(0) | segments(1)) & !leaving == 0;
+        let moved = over.map(|over| over.map_or(0, |over| over.moved));
+        leave_together.then_some(Settled { segments: leaving, moved, next_began })
     }
 
     /// Forgets what nobody can follow any more: once everything that is under way has arrived, the session is
     /// as new, with a baseline of its own. What the client moves until then is not claimed.
     fn begin_anew(&mut self, now_ms: u64, skew_ms: u64) {
-        let horizon = now_ms.saturating_add(skew_ms);
+        let horizon = self.newest_at().max(now_ms).saturating_add(skew_ms);
         *self = Self { settled: self.claimed, claimed: self.claimed, horizon, ..Self::default() };
     }
 }

@@ -28,15 +28,14 @@ pub(crate) struct Scene<'a> {
     pub(crate) has_baseline: bool,
 }
 
-/// What all stories agree on, with segments as bits of their places.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Certain {
-    /// The total of the runs that nothing can be added to any more.
-    pub(crate) total: u64,
-    /// The segments of these.
+/// What all stories agree is over: no report that is still to come can be of these runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Over {
+    /// The segments in which the counter has not stood at zero, as bits of their places.
     pub(crate) segments: Members,
-    /// The segments of each other run.
-    pub(crate) open: Vec<Members>,
+    pub(crate) moved: u64,
+    /// When the first of the other runs began, in the story where that was last.
+    pub(crate) next_began: u64,
 }
 
 /// The least total for one of the two counters.
@@ -83,10 +82,33 @@ fn sum_of_falls(spans: &[Span], has_baseline: bool) -> Option<u64> {
     all_fell.then(|| spans.iter().enumerate().map(moved).fold(0, u64::saturating_add))
 }
 
-/// What is certain whatever comes after `next_at`, when all stories agree what is still open.
-pub(crate) fn certain(scene: Scene<'_>, which: usize, next_at: u64) -> Option<Certain> {
+/// The segments of each run that is not over for what comes at `next_at` or later, where one story is left.
+pub(crate) fn open_runs(scene: Scene<'_>, which: usize, next_at: u64) -> Option<Vec<Members>> {
     let spans = spans(scene.segments, which);
-    Search::new(&spans, scene).certain(next_at)
+    let search = Search::new(&spans, scene);
+    let stories = search.stories(next_at)?;
+    let [story] = stories.as_slice() else { return None };
+    Some(story.open(next_at, scene.skew_ms).iter().map(|run| search.segments_of(run.members)).collect())
+}
+
+/// What is over for what comes at `next_at` or later. Stories may differ in what they make of segments where
+/// the counter has stood at zero, as a seeder's `downloaded` does through all restarts.
+pub(crate) fn over(scene: Scene<'_>, which: usize, next_at: u64) -> Option<Over> {
+    let spans = spans(scene.segments, which);
+    let search = Search::new(&spans, scene);
+    let stories = search.stories(next_at)?;
+    let mut all = stories.iter().map(|story| search.over(story, which, next_at));
+    let first = all.next()?;
+    all.try_fold(first, |known, other| {
+        let agree = (known.segments, known.moved) == (other.segments, other.moved);
+        agree.then(|| Over { next_began: known.next_began.max(other.next_began), ..known })
+    })
+}
+
+/// The segments in which the counter has stood at zero.
+pub(crate) fn silent(segments: &[Segment], which: usize) -> Members {
+    let silent = segments.iter().enumerate().filter(|(_, segment)| segment.end.counters[which] == 0);
+    silent.fold(0, |members, (place, _)| members | 1 << place)
 }
 
 struct Search<'a> {
@@ -158,10 +180,12 @@ impl<'a> Search<'a> {
         open.iter().map(|run| run.members).chain([is_first]).collect()
     }
 
-    fn certain(&self, next_at: u64) -> Option<Certain> {
+    /// One story for each future that there is at `next_at`, the least. What comes may be older than some of
+    /// the spans, out of a spool: runs that were over before these are not over for it. `None`: too many.
+    fn stories(&self, next_at: u64) -> Option<Vec<Story>> {
         let mut stories = vec![Story::default()];
         for (place, _) in self.spans.iter().enumerate() {
-            let next_at = self.spans.get(place + 1).map_or(next_at, |span| span.first().0);
+            let next_at = self.spans.get(place + 1).map_or(next_at, |span| span.first().0.min(next_at));
             let mut best: HashMap<Vec<Members>, Story> = HashMap::new();
             for story in stories.iter().flat_map(|story| self.continuations(story, place)) {
                 match best.entry(self.future(&story, next_at)) {
@@ -179,14 +203,18 @@ impl<'a> Search<'a> {
             }
             stories = best.into_values().collect();
         }
-        let [story] = stories.as_slice() else { return None };
+        Some(stories)
+    }
+
+    fn over(&self, story: &Story, which: usize, next_at: u64) -> Over {
         let open = story.open(next_at, self.scene.skew_ms);
         let over = &story.runs[..story.runs.len() - open.len()];
-        Some(Certain {
-            total: story.total_of(over.len(), self.scene.has_baseline),
-            segments: self.segments_of(over.iter().fold(0, |members, run| members | run.members)),
-            open: open.iter().map(|run| self.segments_of(run.members)).collect(),
-        })
+        let segments = self.segments_of(over.iter().fold(0, |members, run| members | run.members));
+        Over {
+            segments: segments & !silent(self.scene.segments, which),
+            moved: story.total_of(over.len(), self.scene.has_baseline),
+            next_began: open.iter().map(|run| run.begin).min().unwrap_or(u64::MAX),
+        }
     }
 
     fn segments_of(&self, members: Members) -> Members {

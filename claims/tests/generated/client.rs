@@ -52,6 +52,9 @@ pub const HARSH_AND_SLOW: Life = Life { lags_ms: UP_TO_40_S, ..HARSH };
 /// Forever pausing and resuming.
 pub const RESTLESS: Life = Life { lags_ms: &[50, 3000, 40_000], runs: &[4, 8, 16], ..USUAL };
 
+/// Downloads now and then, seeds, and comes back again and again.
+pub const RETURNING: Life = Life { runs: &[8, 16, 24], sizes: &[0, 0, 0, 1 << 26], ..HARSH_AND_SLOW };
+
 /// What reached the trackers, and what was really moved.
 #[derive(Debug)]
 pub struct Story {

@@ -9,7 +9,7 @@ mod oracle;
 use std::cmp::Ordering;
 
 use claims::{Counters, DEFAULT_SKEW_MS, Report, Session};
-use client::{HARSH, HARSH_AND_SLOW, Life, RESTLESS, SLOW, Story, USUAL, client};
+use client::{HARSH, HARSH_AND_SLOW, Life, RESTLESS, RETURNING, SLOW, Story, USUAL, client};
 use oracle::{Oracle, Said};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -216,8 +216,8 @@ fn a_repeated_report_claims_nothing_and_a_snapshot_is_the_session() {
 
 #[test]
 fn whoever_pauses_and_resumes_all_the_time_is_not_credited_too_much_and_keeps_a_small_snapshot() {
-    for seed in 0..clients(400) {
-        let Story { reports, moved, .. } = client(seed, RESTLESS);
+    for (seed, life) in (0..clients(300)).flat_map(|seed| [(seed, RESTLESS), (seed, RETURNING)]) {
+        let Story { reports, moved, .. } = client(seed, life);
         let mut session = Session::default();
         for report in &reports {
             session.book(report, DEFAULT_SKEW_MS);
@@ -227,6 +227,32 @@ fn whoever_pauses_and_resumes_all_the_time_is_not_credited_too_much_and_keeps_a_
         }
         let claimed = session.claimed();
         assert!(is_at_most(claimed, moved), "seed {seed}: {claimed:?} of {moved:?}");
+        let mut rng = SmallRng::seed_from_u64(!seed);
+        let otherwise = booked(&interleaved(&reports, &mut rng)).claimed();
+        assert!(is_at_most(otherwise, moved), "seed {seed}: {otherwise:?} of {moved:?}");
+    }
+}
+
+/// A leecher that seeds and is started anew every day: its downloaded counter stands at zero since.
+#[test]
+fn whoever_comes_back_every_day_for_a_year_keeps_its_books() {
+    const DAY_MS: u64 = 86_400_000;
+    for paths in 1..=4 {
+        let (mut session, mut moved) = (Session::default(), Counters::default());
+        for day in 0..365 {
+            let at = |step: u64| Counters {
+                up: step * 50 * MIB,
+                down: if day == 0 { step * 80 * MIB } else { 0 },
+            };
+            for (step, path) in (0..12).flat_map(|step| (0..paths).map(move |path| (step, path))) {
+                let at_ms = DAY_MS * (day + 1) + step * 1_800_000 + u64::from(path) * 700;
+                let report =
+                    Report { path: claims::Path(path), at_ms, counters: at(step), started: step == 0 };
+                session.book(&report, DEFAULT_SKEW_MS);
+            }
+            moved = Counters { up: moved.up + at(11).up, down: moved.down + at(11).down };
+        }
+        assert_eq!(session.claimed(), moved, "{paths} paths");
     }
 }
 
