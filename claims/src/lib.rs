@@ -33,7 +33,7 @@
 //! than eight and no other path's ended before it began: when all of a path that another took the place of
 //! is booked later than that (from a spool), the run that began then may be taken for one that went on, and
 //! the bytes of the smaller of both are not claimed. Of what a path said more than seven times in two skews,
-//! only so much counts. But for that no order of booking changes the books: `tests/orders.rs` plays all orders
+//! only so much counts. But for that no order of booking changes the books: `tests/orders.rs` plays all
 //! of up to seven reports.
 //!
 //! Of a million generated clients (up to three runs on four paths, one announce of twenty lost, pauses of a

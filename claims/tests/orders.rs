@@ -8,9 +8,9 @@
 //! booked again.
 //!
 //! `CLAIMS_REPORTS=6 cargo test --release -p claims --test orders -- --nocapture` plays 1,010,160 histories,
-//! with 4.7 million ways to choose the last to be booked, in two minutes: none differs. With 7, where fast and
-//! slow runs take turns, they are 3,477,948 with 18.2 million, half an hour long: none differs, and nobody is
-//! over. `CLAIMS_PARTS=8 CLAIMS_PART=0` to 7 play an eighth of these each.
+//! with 4.7 million ways to choose the last to be booked, in two minutes: none differs. With 7, where fast
+//! and slow runs take turns, they are 3,477,948 with 18.2 million, half an hour long: none differs, and
+//! nobody is over. `CLAIMS_PARTS=8 CLAIMS_PART=0` to 7 play an eighth of these each.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
