@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use contract::Event::{None, Started};
 use harness::{Service, eventually};
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use rustix::process::Signal;
 
 use crate::announce::over_http;
@@ -32,7 +32,8 @@ fn copy(site: &Site) -> PathBuf {
 fn restore_in_place(site: &Site, copy: &Path) {
     let mut ledger = Connection::open(site.ledger_file()).unwrap();
     ledger.execute("ATTACH ? AS copy", [copy.to_str().unwrap()]).unwrap();
-    let transaction = ledger.transaction().unwrap();
+    // At once: one that reads first cannot wait for the consumer that writes meanwhile.
+    let transaction = ledger.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
     let tables: Vec<String> = transaction
         .prepare("SELECT name FROM copy.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         .unwrap()
