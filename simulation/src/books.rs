@@ -104,9 +104,9 @@ impl World<'_> {
             });
             let forgotten =
                 self.look_at_its_line((event.passkey, event.info_hash, event.peer_id), claim.born_ms);
-            // A session that began anew with a report from before it was forgotten claims nothing with it;
-            // that may be of the very second of the one with which it began first.
-            let begins = claim.at_ms == claim.born_ms && (claim.tu, claim.td) == (0, 0);
+            // A session that began anew with reports from before it was forgotten claims nothing with them;
+            // they may be of the very second of one that was booked before it was.
+            let begins = (du, dd, claim.tu, claim.td) == (0, 0, 0, 0);
             let may_repeat = begins || forgotten && ((du, dd) == (0, 0) || self.scenario.credit_first);
             if !self.event_keys.insert(key_of(event)) && !may_repeat {
                 return violation(format!("entry {id} has the key of an earlier one (ts {ts})"));
